@@ -1,0 +1,267 @@
+#!/bin/sh
+# make check: every rung of the ladder, two at a time. Each rung compiles the test programs in its own way, runs
+# them and leaves TAP in build/check/RUNG.tap. A rung whose tool is missing says SKIP and names the package;
+# with STRICT=1 it fails instead. The last line is "N passed, N failed".
+#
+#   test/run.sh             all rungs
+#   test/run.sh RUNG ...    these
+# shellcheck disable=SC2086  # flags are lists of words
+cd "$(dirname "$0")/.." || exit 2
+out=build/check
+: "${CC:=cc}" "${CFLAGS:=-O2 -g}" "${STRICT:=}"
+export CC CFLAGS STRICT
+
+base='cc header synopsis demo model install bench'
+more='gcc clang cxx asan-gcc asan-clang tsan-gcc tsan-clang valgrind m32 musl aarch64 riscv64 s390x lint'
+
+warnings='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
+programs='slab_test slab_misuse slab_process slab_stress'
+
+# ---- TAP: a rung collects lines without numbers; finish numbers them ----
+
+pass() { echo "ok - $1" >>"$raw"; }
+fail() { # what, file with details
+    [ -f "${2:-}" ] && sed 's/^/# /' "$2" | head -n 40 >>"$raw"
+    echo "not ok - $1" >>"$raw"
+}
+skip() {
+    if [ -n "$STRICT" ]; then fail "$1: package $2 is not installed"
+    else echo "ok - $1 # SKIP package $2 is not installed" >>"$raw"; fi
+}
+try() { # what, command...: passes if the command does
+    what=$1
+    shift
+    if "$@" >"$log" 2>&1 </dev/null; then pass "$what"; else fail "$what" "$log"; fi
+}
+need() { # package, command...
+    package=$1
+    shift
+    for tool; do command -v "$tool" >/dev/null 2>&1 || { skip "$rung" "$package"; return 1; }; done
+}
+compiles() { # package, flags...: whether that compiler makes programs at all
+    package=$1
+    shift
+    echo '#include <stdio.h>
+int main(void) { puts(""); return 0; }' >"$dir/probe.c"
+    "$@" "$dir/probe.c" -o "$dir/probe" >/dev/null 2>&1 || { skip "$rung" "$package"; return 1; }
+}
+run_tap() { # name, command...: takes over the tests of a program that prints TAP
+    name=$1
+    shift
+    timeout 900 "$@" >"$log" 2>&1 </dev/null
+    status=$?
+    sed -n -e "s/^\(not \)\{0,1\}ok [0-9]* - /\1ok - $name: /p" -e '/^#/p' "$log" >>"$raw"
+    if ! grep -q '^1\.\.[0-9]' "$log" || { [ $status -ne 0 ] && ! grep -q '^not ok' "$log"; }; then
+        fail "$name: ended with status $status" "$log"
+    fi
+}
+suite() { # prefix, runner ('' = none), compiler and flags...: builds and runs all programs
+    prefix=$1 runner=$2
+    shift 2
+    for program in $programs; do
+        if "$@" -pthread "test/$program.c" -o "$dir/$program" >"$log" 2>&1; then
+            run_tap "$prefix$program" $runner "$dir/$program"
+        else
+            fail "$prefix$program: does not compile" "$log"
+        fi
+    done
+}
+
+# ---- The rungs ----
+
+rung_cc() { suite '' '' $CC -std=c11 $CFLAGS; }
+
+matrix() { # every level and standard with the short programs, then all of them
+    for level in 0 1 2 3; do
+        for std in c11 c17 c2x; do
+            programs='slab_test slab_misuse'
+            suite "-O$level $std " '' "$1" -std=$std -O$level $warnings
+        done
+    done
+    programs='slab_test slab_misuse'
+    suite 'NDEBUG ' '' "$1" -std=c11 -O2 -DNDEBUG -Wno-unused $warnings
+    programs='slab_test slab_misuse slab_process slab_stress'
+    suite '-O3 inline ' '' "$1" -std=c11 -O3 '-DSLAB_API=static inline' $warnings
+}
+rung_gcc() { need gcc gcc && matrix gcc; }
+rung_clang() { need clang clang && matrix clang; }
+
+sanitized() { # compiler, flags...
+    suite '' '' "$@" -std=c11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all
+}
+rung_asan_gcc() {
+    need gcc gcc && compiles gcc gcc -fsanitize=address,undefined || return
+    programs="$programs slab_poison"
+    sanitized gcc -fsanitize=address,undefined
+}
+rung_asan_clang() {
+    need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=address,undefined || return
+    programs="$programs slab_poison"
+    sanitized clang -fsanitize=address,undefined
+}
+rung_tsan_gcc() { need gcc gcc && compiles gcc gcc -fsanitize=thread && sanitized gcc -fsanitize=thread; }
+rung_tsan_clang() {
+    need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=thread && sanitized clang -fsanitize=thread
+}
+rung_valgrind() {
+    need valgrind valgrind || return
+    suite '' 'valgrind -q --error-exitcode=9 --leak-check=full --fair-sched=yes' $CC -std=c11 -g -O1
+    programs=slab_poison
+    suite '' 'valgrind -q' $CC -std=c11 -g -O1 -DWITH_VALGRIND
+}
+
+rung_m32() { # the kernel's headers lie where only the native compiler looks
+    need gcc gcc || return
+    kernel="/usr/include/$(gcc -print-multiarch)"
+    compiles gcc-multilib gcc -m32 -idirafter "$kernel" &&
+        suite '' '' gcc -m32 -idirafter "$kernel" -std=c11 -O2 $warnings
+}
+rung_musl() { need musl-tools musl-gcc && suite '' '' musl-gcc -static -std=c11 -O2 $warnings; }
+
+cross() { # triplet, name of qemu's machine
+    need "gcc-$1" "$1-gcc" && need qemu-user "qemu-$2" && suite '' "qemu-$2" "$1-gcc" -static -std=c11 -O2 $warnings
+}
+rung_aarch64() { cross aarch64-linux-gnu aarch64; }
+rung_riscv64() { cross riscv64-linux-gnu riscv64; }
+rung_s390x() { cross s390x-linux-gnu s390x; }
+
+# The header in each way it may be included.
+rung_header() {
+    flags="-std=c11 $warnings -I."
+    printf '#include "slab.h"\n' >"$dir/alone.c"
+    printf '#define SLAB_IMPLEMENTATION\n#include "slab.h"\n' >"$dir/body.c"
+    printf '#include "slab.h"\n#include "slab.h"\n#define SLAB_IMPLEMENTATION\n%s\n%s\n' \
+        '#include "slab.h"' '#include "slab.h"' >"$dir/twice.c"
+    cat >"$dir/main.c" <<'END'
+#include "slab.h"
+int main(void)
+{
+    slab_pool *pool;
+    slab_id    id;
+    if (slab_pool_create(&pool, NULL) != 0 || slab_pool_put(pool, "x", 1, &id) != 0) return 1;
+    return (int)slab_pool_destroy(pool) - 1;
+}
+END
+    printf '#define SLAB_IMPLEMENTATION\n#include "main.c"\n' >"$dir/whole.c"
+    printf '%s\n#define SLAB_IMPLEMENTATION\n#include "slab.h"\nint other(void);\nint other(void)\n%s\n' \
+        '#define SLAB_API static inline' '{ return slab_pool_destroy(NULL) != 0; }' >"$dir/inline1.c"
+    printf '%s\n#define SLAB_IMPLEMENTATION\n#include "main.c"\n' '#define SLAB_API static inline' >"$dir/inline2.c"
+    try 'declarations alone' $CC $flags -c "$dir/alone.c" -o "$dir/alone.o"
+    try 'implementation alone' $CC $flags -O2 -c "$dir/body.c" -o "$dir/body.o"
+    try 'twice in one file' $CC $flags -O2 -c "$dir/twice.c" -o "$dir/twice.o"
+    try 'two files, linked' $CC $flags "$dir/main.c" "$dir/body.o" -o "$dir/two"
+    try 'two files, run' "$dir/two"
+    try 'static inline in two files' $CC $flags -O2 "$dir/inline1.c" "$dir/inline2.c" -o "$dir/inlined"
+    try 'static inline, run' "$dir/inlined"
+    try 'static inline, nothing left outside' sh -c "! nm '$dir/inlined' | grep ' T slab_'"
+    try 'after _GNU_SOURCE' $CC $flags -D_GNU_SOURCE "$dir/whole.c" -o "$dir/whole"
+    try 'memory macros of the user' $CC $flags '-DSLAB_MAP(size)=calloc(1,size)' \
+        '-DSLAB_UNMAP(memory,size)=free(memory)' -include stdlib.h -c "$dir/whole.c" -o "$dir/macros.o"
+    # Private names carry slab__ or SLAB__; the rest begin with slab_ or SLAB_.
+    try 'no other names outside' sh -c "! nm -g --defined-only '$dir/body.o' | grep -v ' slab_pool_'"
+}
+
+# The declarations as C++11, linked with the implementation as C.
+rung_cxx() {
+    cat >"$dir/main.cc" <<'END'
+#include "slab.h"
+int main()
+{
+    slab_pool       *pool   = nullptr;
+    slab_pool_config config = {};
+    slab_id          id;
+    std::size_t      len;
+    config.page_size = 128;
+    if (slab_pool_create(&pool, &config) != 0 || slab_pool_put(pool, "x", 1, &id) != 0) return 1;
+    if (!slab_pool_read(pool, id, &len) || len != 1) return 2;
+    return static_cast<int>(slab_pool_destroy(pool)) - 1;
+}
+END
+    sed -i 's/^#include "slab.h"/#include <cstddef>\n&/' "$dir/main.cc"
+    printf '#define SLAB_IMPLEMENTATION\n#include "slab.h"\n' >"$dir/body.c"
+    cp "$dir/body.c" "$dir/body.cc"
+    try 'implementation as C' $CC -std=c11 -O2 -I. -c "$dir/body.c" -o "$dir/body.o"
+    for cxx in g++ clang++; do
+        need "${cxx%++}++" $cxx || continue
+        try "$cxx: declarations as C++11" $cxx -std=c++11 $warnings -I. "$dir/main.cc" "$dir/body.o" -o "$dir/main"
+        try "$cxx: run" "$dir/main"
+        try "$cxx: the implementation says that it is C" sh -c \
+            "! $cxx -std=c++11 -I. -c '$dir/body.cc' -o '$dir/body.cc.o' 2>'$dir/said' && grep -q 'C file' '$dir/said'"
+    done
+}
+
+# The ten lines at the top of the header, as they stand.
+rung_synopsis() {
+    sed -n '/^ \*     #define SLAB_IMPLEMENTATION/,/^ \*     }/s/^ \*     //p' slab.h >"$dir/synopsis.c"
+    try 'it is there' grep -q slab_pool_destroy "$dir/synopsis.c"
+    try 'it compiles' $CC -std=c11 $warnings -I. "$dir/synopsis.c" -o "$dir/synopsis"
+    try 'it runs' sh -c "[ \"\$('$dir/synopsis')\" = hello ]"
+}
+
+rung_demo() { run_tap treecache test/treecache_test.sh "$dir"; }
+# Every execution where the checker is installed; it is not among Debian's packages, so its absence is no SKIP here:
+# `make model` is the place to ask for it.
+rung_model() {
+    if command -v genmc >/dev/null 2>&1; then run_tap model test/model/run.sh
+    else run_tap model test/model/run.sh smoke; fi
+}
+
+rung_install() {
+    try 'make install' make -s install PREFIX=/opt/ashlar "DESTDIR=$PWD/$dir/root"
+    cp test/slab_test.c test/check.h "$dir"
+    sed -i 's|"../slab.h"|<slab.h>|' "$dir/slab_test.c"
+    try 'a program finds the header' $CC -std=c11 -I"$dir/root/opt/ashlar/include" "$dir/slab_test.c" -o "$dir/slab_test"
+    try 'pkg-config file names the prefix' grep -qx 'prefix=/opt/ashlar' "$dir/root/opt/ashlar/lib/pkgconfig/ashlar.pc"
+}
+
+# Each workload of the benchmark with each subject, a few operations long: it runs, and says how long it took.
+rung_bench() {
+    try 'it compiles' $CC -std=c11 $CFLAGS -pthread bench/slab_bench.c -o "$dir/slab_bench"
+    "$dir/slab_bench" --list | while read -r workload subject; do
+        "$dir/slab_bench" "$workload" "$subject" --ops 2000 >"$log" 2>&1
+        case $? in
+        0) if grep -q 'ns/op' "$log"; then pass "$workload $subject"; else fail "$workload $subject" "$log"; fi ;;
+        *) fail "$workload $subject" "$log" ;;
+        esac
+    done
+    try 'an unknown workload is refused' sh -c "! '$dir/slab_bench' nonsense ashlar"
+}
+
+rung_lint() { run_tap lint test/lint.sh; }
+
+# ---- One rung ----
+
+run_rung() {
+    rung=$1
+    dir=$out/$rung
+    raw=$dir/raw
+    log=$dir/log
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    : >"$raw"
+    rung_"$(echo "$rung" | tr - _)"
+    awk '/^(not )?ok - / { sub(/ok - /, "ok " ++n " - ") } { print } END { print "1.." n + 0 }' "$raw" >"$out/$rung.tap"
+    awk -v rung="$rung" '
+        /^not ok/ { bad++ } /^ok.*# SKIP/ { skipped++; why = $0; sub(/.*# SKIP /, "", why) } /^ok/ { good++ }
+        END {
+            if (bad) printf "FAIL  %-11s %d of %d\n", rung, bad, bad + good
+            else if (skipped && skipped == good) printf "SKIP  %-11s %s\n", rung, why
+            else printf "ok    %-11s %d%s\n", rung, good - skipped, skipped ? ", " skipped " skipped: " why : ""
+        }' "$out/$rung.tap"
+    grep -B 40 '^not ok' "$out/$rung.tap" | grep -v '^ok' || :
+}
+
+# ---- All of them ----
+
+if [ "${1:-}" = --rung ]; then
+    run_rung "$2"
+    exit
+fi
+mkdir -p "$out"
+rm -f "$out"/*.tap
+[ $# -eq 0 ] && set -- $base $more
+for rung; do echo "$rung"; done | xargs -n 1 -P 2 "$0" --rung
+if command -v prove >/dev/null 2>&1; then prove -Q "$out"/*.tap; fi
+cat "$out"/*.tap | awk '
+    /^not ok/ { failed++; next } /^ok.*# SKIP/ { skipped++; next } /^ok/ { passed++ }
+    END { if (skipped) print skipped " skipped"; printf "%d passed, %d failed\n", passed, failed; exit failed > 0 || passed == 0 }'
