@@ -18,7 +18,8 @@
  *     }
  *
  * Include it anywhere for the declarations. Before including it you may define
- *   SLAB_API         what stands before each function, e.g. static inline: the same in every file
+ *   SLAB_API         what stands before each function; static inline, with the implementation in
+ *                    each file that includes it, is the fastest
  *   SLAB_MAP(size)   zeroed memory, aligned to 4096, or NULL    \  in the file that has
  *   SLAB_UNMAP(memory, size)   gives it back                     > SLAB_IMPLEMENTATION
  *   SLAB_ASSERT(x)   assert; for our own invariants only        /
@@ -50,20 +51,20 @@ extern "C" {
  *     and change nothing. No sequence of calls, in any threads, corrupts the pool.
  *   - Return is wait-free: five atomic operations at most, and nothing that can run full. A thread
  *     stopped or killed in the middle of one delays nobody; alloc finds its page before it says
- *     NULL.
+ *     NULL. (Only an owner that sleeps can miss its wake-up: see want.)
  *   - The reader's last access to a page comes before the owner's next write to it, on any machine
  *     there is.
  *   - A process that scribbles in the shared memory can spoil payloads, lose pages and wake-ups,
- *     and falsify the count of refusals. It cannot make the owner touch memory outside the pool,
- *     loop for ever or crash. Once it stops, no page is handed out twice.
- *   - Besides the pages: 24 bytes a page, 8 of them shared, and two pages of 4096 for the rest.
+ *     falsify counts and end lives. It cannot make the owner touch memory outside the pool, loop
+ *     for ever or crash. Once it stops, no page is handed out twice from then on.
+ *   - Besides the pages: 24 bytes a page, 8 of them shared, and at most 16 KiB.
  *
  * Limits. A generation counts 2^31 lives of one page and then begins again; an id kept all that
  * time and used in just the right life would pass. With nothing else done, one page can live every
  * 3 ns: 6 seconds. Handed to another core, every 30 ns: a minute. Once a millisecond: 24 days.
- * A reader in another process takes SIGBUS if the file under the memory is cut short: seal a memfd
- * with F_SEAL_SHRINK. create begins all generations anew: when a second pool is made in the same
- * memory, ids of the first must be gone. */
+ * Everyone who maps the memory takes SIGBUS if the file below it is cut short: seal a memfd with
+ * F_SEAL_SHRINK before you hand it out. create begins all generations anew: when a second pool is
+ * made in the same memory, views and ids of the first must be gone. */
 
 typedef struct slab_pool slab_pool;
 
@@ -108,7 +109,7 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  * two while pages are free; out of them it drains, and before it says NULL looks at every page. */
 SLAB_API void *slab_pool_alloc(slab_pool *pool, size_t len, slab_id *id);
 
-/* Owner. The same with len bytes copied in; data may be NULL if len is 0.
+/* Owner. The same with len bytes copied in; data may be NULL if len is 0. On failure *id is zero.
  * 0, -EMSGSIZE (len over the page size), -ENOBUFS (every page is out), -EINVAL (a NULL pointer). */
 SLAB_API int slab_pool_put(slab_pool *pool, const void *data, size_t len, slab_id *id);
 
@@ -131,8 +132,9 @@ SLAB_API size_t slab_pool_drain(slab_pool *pool);
 /* Owner, about to sleep with every page out. true = armed: the next return, or return_many, that
  * ends a life answers 1, and whoever gets that answer wakes the owner. false = pages are there
  * already. No return falls between. Stays armed until answered: an owner that woke for another
- * reason may get one wake-up it did not need. A thread killed with the 1 in hand takes the wake-up
- * with it: sleep with a timeout where that can happen. Looks at every page. */
+ * reason may get one wake-up it did not need. A thread stopped or killed between ending a life and
+ * waking the owner delays or loses that wake-up: sleep with a timeout where this can happen. Looks
+ * at every page. */
 SLAB_API bool slab_pool_want(slab_pool *pool);
 
 /* Any thread. The payload and its length, good until the id is returned or freed. NULL when the id
@@ -148,10 +150,11 @@ SLAB_API int slab_pool_return(slab_pool *pool, slab_id id);
 SLAB_API size_t slab_pool_return_many(slab_pool *pool, const slab_id *ids, size_t count,
                                       bool *wake);
 
-/* Any process that maps the pool's memory, read and write, at any address aligned to 4096. A view
- * reads and returns. It owns no page: alloc gives NULL, put -ENOBUFS, free and set_len -EINVAL,
- * drain 0, want false, stats the counts it can know. Nothing in the memory is trusted for memory
- * safety. 0, -EINVAL (no pool there, or not all of it in memory_size), -ENOMEM; *view is NULL. */
+/* Any process that maps the pool's memory, read and write, at any address aligned to 4096; not
+ * while another pool is made there. A view reads and returns. It owns no page: alloc gives NULL,
+ * put -ENOBUFS, free and set_len -EINVAL, drain 0, want false, stats the counts it can know.
+ * Nothing in the memory is trusted for memory safety.
+ * 0, -EINVAL (no pool, or not all of it in memory_size), -ENOMEM; on failure *view is NULL. */
 SLAB_API int slab_pool_attach(slab_pool **view, void *memory, size_t memory_size);
 
 /* When no other thread is inside a call on this view. NULL or an owner's pool: nothing happens. */
@@ -187,6 +190,9 @@ SLAB_API void slab_pool_stats(const slab_pool *pool, struct slab_pool_info *stat
 #define SLAB_ASSERT(condition) assert(condition)
 #endif
 
+#if defined SLAB_MAP != defined SLAB_UNMAP
+#error "slab.h: define SLAB_MAP and SLAB_UNMAP, or neither"
+#endif
 #ifndef SLAB_MAP
 #include <sys/mman.h>
 #ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
@@ -202,7 +208,9 @@ static void *slab__map(size_t size)
 #endif
 
 /* Free pages are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
- * was included first: a write to a page after its return is reported at the write. */
+ * was included first: a write to a page after its return, through the pool or view it was returned
+ * by, is reported at the write. Such builds take a lock for it: no calls in a signal handler, nor
+ * in the child of a fork that caught another thread in a call. */
 #if defined __SANITIZE_ADDRESS__
 #define SLAB__ASAN
 #elif defined __has_feature
@@ -212,11 +220,15 @@ static void *slab__map(size_t size)
 #endif
 #if defined SLAB__ASAN
 #include <sanitizer/asan_interface.h>
-#define SLAB__HIDE(memory, size) __asan_poison_memory_region(memory, size)
-#define SLAB__SHOW(memory, size) __asan_unpoison_memory_region(memory, size)
-#elif defined VALGRIND_MAKE_MEM_NOACCESS
-#define SLAB__HIDE(memory, size) ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
-#define SLAB__SHOW(memory, size) ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define SLAB__POISONS             1
+#define SLAB__HIDE(memory, size)  __asan_poison_memory_region(memory, size)
+#define SLAB__SHOW(memory, size)  __asan_unpoison_memory_region(memory, size)
+#define SLAB__FRESH(memory, size) __asan_unpoison_memory_region(memory, size)
+#elif defined VALGRIND_MAKE_MEM_NOACCESS && !defined NVALGRIND
+#define SLAB__POISONS             RUNNING_ON_VALGRIND
+#define SLAB__HIDE(memory, size)  ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
+#define SLAB__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define SLAB__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
 #endif
 
 #define SLAB__COLD __attribute__((cold, noinline))
@@ -315,11 +327,6 @@ struct slab_pool {
     uint64_t *out;        /* [owned] the name of a page that is out. While it is not, the last one
                            * inverted: that names another page, so no id equals it */
     uint32_t  hint_words; /* of shared->hints in use */
-
-#ifdef SLAB__HIDE
-    _Atomic(uint32_t) *poison_lock; /* &poison_lock_word: any thread takes it, a const pool's too */
-    alignas(SLAB__LINE) _Atomic(uint32_t) poison_lock_word;
-#endif
 };
 
 /* -- Helpers -- */
@@ -408,40 +415,58 @@ static SLAB__COLD int slab__refuse(slab_pool *pool, int error)
  *
  * A returner must win before it may poison, and the owner may hand the page out again the moment it
  * won. So in builds with poison, and only there, both hold a lock: the returner around winning and
- * poisoning, the owner around the unpoisoning. */
+ * poisoning, the owner around the unpoisoning. One lock a process: a view and its pool may lie at
+ * one address. */
 
-#ifdef SLAB__HIDE
+#ifdef SLAB__POISONS
 #include <sched.h>
-static void slab__poison_enter(const slab_pool *pool)
+__attribute__((weak)) _Atomic(uint32_t) slab__poison_lock; /* one, in however many files */
+
+static void slab__poison_enter(void)
 {
+    if (!SLAB__POISONS) return;
     /* acquire, pairs with the release in slab__poison_leave: the other's poisoning is done. */
-    while (atomic_exchange_explicit(pool->poison_lock, 1, memory_order_acquire)) sched_yield();
+    while (atomic_exchange_explicit(&slab__poison_lock, 1, memory_order_acquire)) sched_yield();
 }
-static void slab__poison_leave(const slab_pool *pool)
+static void slab__poison_leave(void)
 {
-    atomic_store_explicit(pool->poison_lock, 0, memory_order_release);
-}
-/* The first len bytes, and no more, may be touched. */
-static void slab__show(const slab_pool *pool, uint32_t page, size_t len)
-{
-    size_t rest = len & ~(size_t)7; /* AddressSanitizer poisons by eight; the show is exact */
-    SLAB__HIDE(slab__page(pool, page) + rest, pool->page_size - rest);
-    SLAB__SHOW(slab__page(pool, page), len);
+    if (SLAB__POISONS) atomic_store_explicit(&slab__poison_lock, 0, memory_order_release);
 }
 static void slab__hide(const slab_pool *pool, uint32_t page)
 {
     SLAB__HIDE(slab__page(pool, page), pool->page_size);
+}
+/* A new life: len bytes to write. */
+static void slab__show_fresh(const slab_pool *pool, uint32_t page, size_t len)
+{
+    slab__poison_enter();
+    SLAB__FRESH(slab__page(pool, page), len);
+    slab__poison_leave();
+}
+/* Another length; AddressSanitizer goes by eights, so up to seven bytes stay shown. */
+static void slab__show_len(const slab_pool *pool, uint32_t page, size_t len)
+{
+    size_t rest = slab__round_up(len, 8);
+    SLAB__HIDE(slab__page(pool, page) + rest, pool->page_size - rest);
+    SLAB__SHOW(slab__page(pool, page), len);
+}
+/* A live page: a view may have hidden it when it returned an earlier life. The owner's is shown. */
+static void slab__show_live(const slab_pool *pool, uint32_t page, size_t len)
+{
+    if (pool->owned == 0) SLAB__SHOW(slab__page(pool, page), len);
 }
 static void slab__show_all(const slab_pool *pool)
 {
     SLAB__SHOW(pool->pages, (size_t)pool->page_size * pool->page_count);
 }
 #else
-#define slab__poison_enter(pool)    ((void)(pool))
-#define slab__poison_leave(pool)    ((void)(pool))
-#define slab__show(pool, page, len) ((void)(pool))
-#define slab__hide(pool, page)      ((void)(pool))
-#define slab__show_all(pool)        ((void)(pool))
+#define slab__poison_enter()              ((void)0)
+#define slab__poison_leave()              ((void)0)
+#define slab__hide(pool, page)            ((void)(pool))
+#define slab__show_fresh(pool, page, len) ((void)(pool))
+#define slab__show_len(pool, page, len)   ((void)(pool))
+#define slab__show_live(pool, page, len)  ((void)(pool))
+#define slab__show_all(pool)              ((void)(pool))
 #endif
 
 /* -- Free pages: the owner's -- */
@@ -514,9 +539,6 @@ static void slab__bind(slab_pool *pool, slab__shared *shared, uint32_t page_size
     pool->core        = core;
     pool->group_shift = SLAB__GROUP_MIN;
     while ((page_count - 1) >> pool->group_shift >= 32 * SLAB__HINT_WORDS) pool->group_shift++;
-#ifdef SLAB__HIDE
-    pool->poison_lock = &pool->poison_lock_word;
-#endif
 }
 
 /* Writes the whole shared part; the pages keep their content. */
@@ -559,14 +581,14 @@ SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config)
     size_t     out_at       = slab__round_up(sizeof(slab_pool), SLAB__LINE);
     size_t     stack_at     = out_at + page_count * sizeof(uint64_t);
     size_t     private_size = stack_at + page_count * sizeof(uint64_t);
-    slab_pool *made         = SLAB_MAP(private_size);
+    slab_pool *made         = (slab_pool *)SLAB_MAP(private_size);
     if (!made) return -ENOMEM;
     if (ours && !(memory = SLAB_MAP(shared_size))) {
         SLAB_UNMAP(made, private_size);
         return -ENOMEM;
     }
 
-    slab__bind(made, memory, page_size, page_count, config ? config->core : 0);
+    slab__bind(made, (slab__shared *)memory, page_size, page_count, config ? config->core : 0);
     made->owns_memory  = ours;
     made->private_size = private_size;
     made->shared_size  = shared_size;
@@ -607,9 +629,7 @@ SLAB_API void *slab_pool_alloc(slab_pool *pool, size_t len, slab_id *id)
 
     pool->out[page] = name;
     pool->allocs++;
-    slab__poison_enter(pool);
-    slab__show(pool, page, len);
-    slab__poison_leave(pool);
+    slab__show_fresh(pool, page, len);
     /* relaxed: the release below hands it over. */
     atomic_store_explicit(&life->len, (uint32_t)len, memory_order_relaxed);
     /* release, pairs with the acquire in slab_pool_read: who sees the life sees its len. */
@@ -620,6 +640,7 @@ SLAB_API void *slab_pool_alloc(slab_pool *pool, size_t len, slab_id *id)
 
 SLAB_API int slab_pool_put(slab_pool *pool, const void *data, size_t len, slab_id *id)
 {
+    if (id) *id = (slab_id){0, 0, 0};
     if (!pool || !id || (!data && len > 0)) return -EINVAL;
     if (len > pool->page_size) return -EMSGSIZE;
     void *payload = slab_pool_alloc(pool, len, id);
@@ -650,7 +671,7 @@ SLAB_API int slab_pool_set_len(slab_pool *pool, slab_id id, size_t len)
     uint64_t name = slab__name_of(id);
     if (!slab__is_live(pool, name)) return slab__why_not(pool, name);
     if (len > pool->page_size) return -EMSGSIZE;
-    slab__show(pool, slab__page_of(name), len);
+    slab__show_len(pool, slab__page_of(name), len);
     /* relaxed: handed over with the id, by the caller's queue. */
     atomic_store_explicit(&pool->lives[slab__page_of(name)].len, (uint32_t)len,
                           memory_order_relaxed);
@@ -681,7 +702,7 @@ SLAB_API const void *slab_pool_read(const slab_pool *pool, slab_id id, size_t *l
     if (!pool || !slab__is_ours(pool, name) || (slab__gen_of(name) & 1) == 0) return NULL;
     const slab__life *life = &pool->lives[slab__page_of(name)];
 
-    slab__poison_enter(pool);
+    slab__poison_enter();
     /* acquire, pairs with the release in slab_pool_alloc: len is of this life, or a later one's. */
     if (atomic_load_explicit(&life->gen, memory_order_acquire) == slab__gen_of(name)) {
         /* relaxed: ordered by the acquire above. Over the page size: scribbled. */
@@ -689,10 +710,10 @@ SLAB_API const void *slab_pool_read(const slab_pool *pool, slab_id id, size_t *l
         if (bytes <= pool->page_size) {
             *len    = bytes;
             payload = slab__page(pool, slab__page_of(name));
-            slab__show(pool, slab__page_of(name), bytes); /* a view's poison, of earlier lives */
+            slab__show_live(pool, slab__page_of(name), bytes);
         }
     }
-    slab__poison_leave(pool);
+    slab__poison_leave();
     return payload;
 }
 
@@ -705,7 +726,7 @@ static inline int slab__end_life(slab_pool *pool, uint64_t name)
     slab__life *life = &pool->lives[slab__page_of(name)];
     uint32_t    gen  = slab__gen_of(name);
 
-    slab__poison_enter(pool);
+    slab__poison_enter();
     /* seq_cst, pairs with the load in slab__look. As release: our last reads of the page come
        before the owner's next write to it. And it crosses: it comes before our look at the hint and
        at wanted. relaxed on failure: the id is stale, and nothing follows from what is there
@@ -714,7 +735,7 @@ static inline int slab__end_life(slab_pool *pool, uint64_t name)
                                      &life->gen, &gen, slab__gen_of(name) + 1,
                                      memory_order_seq_cst, memory_order_relaxed);
     if (won) slab__hide(pool, slab__page_of(name));
-    slab__poison_leave(pool);
+    slab__poison_leave();
     return won ? 0 : slab__refuse(pool, -ESTALE);
 }
 
@@ -821,7 +842,7 @@ SLAB_API bool slab_pool_want(slab_pool *pool)
 
 SLAB_API int slab_pool_attach(slab_pool **view, void *memory, size_t memory_size)
 {
-    slab__shared    *shared = memory;
+    slab__shared    *shared = (slab__shared *)memory;
     slab_pool_config shape  = {0};
 
     if (!view) return -EINVAL;
@@ -838,7 +859,7 @@ SLAB_API int slab_pool_attach(slab_pool **view, void *memory, size_t memory_size
     size_t shared_size = slab_pool_footprint(&shape);
     if (shared_size == 0 || shared_size > memory_size) return -EINVAL;
 
-    slab_pool *made = SLAB_MAP(sizeof *made);
+    slab_pool *made = (slab_pool *)SLAB_MAP(sizeof *made);
     if (!made) return -ENOMEM;
     slab__bind(made, shared, shape.page_size, shape.page_count, shape.core);
     made->private_size = sizeof *made;

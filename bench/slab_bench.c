@@ -88,8 +88,8 @@ static inline void ashlar_give_back_many(const uint64_t *names, uint32_t count)
 static inline size_t ashlar_drain(void) { return slab_pool_drain(ashlar); }
 
 static const struct subject subject_ashlar = {
-    "ashlar",    ashlar_open,      nothing,               ashlar_alloc, ashlar_read,
-    ashlar_free, ashlar_give_back, ashlar_give_back_many, ashlar_drain,
+    "ashlar",         ashlar_open,           nothing,      ashlar_alloc, ashlar_read, ashlar_free,
+    ashlar_give_back, ashlar_give_back_many, ashlar_drain,
 };
 
 static struct classic_pool *classic;
@@ -117,8 +117,9 @@ static inline void classic_give_back_many(const uint64_t *names, uint32_t count)
 static inline size_t classic_drain_it(void) { return classic_drain(classic); }
 
 static const struct subject subject_classic = {
-    "classic",          classic_open,      nothing,                classic_alloc_named,
-    classic_read, classic_free_named, classic_give_back, classic_give_back_many, classic_drain_it,
+    "classic",           classic_open,           nothing,
+    classic_alloc_named, classic_read,           classic_free_named,
+    classic_give_back,   classic_give_back_many, classic_drain_it,
 };
 
 static inline void *malloc_alloc(uint64_t *name)
@@ -128,8 +129,8 @@ static inline void *malloc_alloc(uint64_t *name)
     return payload;
 }
 static inline const void *malloc_read(uint64_t name) { return (const void *)(uintptr_t)name; }
-static inline void malloc_free(uint64_t name) { free((void *)(uintptr_t)name); }
-static inline void malloc_free_many(const uint64_t *names, uint32_t count)
+static inline void        malloc_free(uint64_t name) { free((void *)(uintptr_t)name); }
+static inline void        malloc_free_many(const uint64_t *names, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) malloc_free(names[i]);
 }
@@ -144,8 +145,8 @@ static struct rte_mempool *mempool;
 
 static void dpdk_open(void)
 {
-    char *argv[] = {"slab_bench", "--no-huge", "-m", "64", "--no-pci", "--no-telemetry",
-                    "--no-shconf", "--log-level=error", "-l", "0", NULL};
+    char *argv[] = {"slab_bench",  "--no-huge",         "-m", "64", "--no-pci", "--no-telemetry",
+                    "--no-shconf", "--log-level=error", "-l", "0",  NULL};
     if (rte_eal_init(10, argv) < 0) exit(1);
     mempool = rte_mempool_create("pages", pages - 1, PAGE, 64, 0, NULL, NULL, NULL, NULL,
                                  SOCKET_ID_ANY, 0);
@@ -209,8 +210,8 @@ static void report_percentiles(uint32_t *samples, size_t count)
     if (count == 0) return;
     qsort(samples, count, sizeof *samples, by_size);
     printf("  %zu samples, ns: 50 %% %u, 99 %% %u, 99.99 %% %u, max %u\n", count,
-           samples[count / 2], samples[count - 1 - count / 100],
-           samples[count - 1 - count / 10000], samples[count - 1]);
+           samples[count / 2], samples[count - 1 - count / 100], samples[count - 1 - count / 10000],
+           samples[count - 1]);
 }
 
 /* ---- Workloads: inlined for each subject, so that no call goes through a pointer ---- */
@@ -349,7 +350,7 @@ WORKLOAD drain(const char *workload, const struct subject *s)
 static void exchange(void)
 {
     static _Alignas(64) _Atomic(uint32_t) word;
-    uint64_t start = now_ns();
+    uint64_t                              start = now_ns();
     for (uint64_t i = 0; i < ops; i++)
         atomic_exchange_explicit(&word, (uint32_t)i, memory_order_seq_cst);
     report("exchange", "floor", now_ns() - start);
@@ -361,7 +362,8 @@ static void *bounce(void *arg)
 {
     pin(1);
     for (uint64_t i = 1; i <= ops; i++) {
-        while (atomic_load_explicit(&ball, memory_order_acquire) != 2 * i - 1) {}
+        while (atomic_load_explicit(&ball, memory_order_acquire) != 2 * i - 1) {
+        }
         atomic_store_explicit(&ball, 2 * i, memory_order_release);
     }
     return arg;
@@ -374,7 +376,8 @@ static void line(void)
     uint64_t start = now_ns();
     for (uint64_t i = 1; i <= ops; i++) {
         atomic_store_explicit(&ball, 2 * i - 1, memory_order_release);
-        while (atomic_load_explicit(&ball, memory_order_acquire) != 2 * i) {}
+        while (atomic_load_explicit(&ball, memory_order_acquire) != 2 * i) {
+        }
     }
     pthread_join(thread, NULL);
     report("line", "floor", now_ns() - start);
@@ -382,12 +385,20 @@ static void line(void)
 
 /* ---- The table of what can be run ---- */
 
-#define FOR_SUBJECT(s)  \
-    static void *s##_one(void *self) { consume(&subject_##s, self, 1); return NULL; }  \
-    static void *s##_batch(void *self) { consume(&subject_##s, self, BATCH); return NULL; }  \
-    static void s##_pair(void) { pair(&subject_##s); }  \
-    static void s##_across(void) { across("across", &subject_##s, s##_one, false); }  \
-    static void s##_across16(void) { across("across16", &subject_##s, s##_batch, false); }  \
+#define FOR_SUBJECT(s)                                                                     \
+    static void *s##_one(void *self)                                                       \
+    {                                                                                      \
+        consume(&subject_##s, self, 1);                                                    \
+        return NULL;                                                                       \
+    }                                                                                      \
+    static void *s##_batch(void *self)                                                     \
+    {                                                                                      \
+        consume(&subject_##s, self, BATCH);                                                \
+        return NULL;                                                                       \
+    }                                                                                      \
+    static void s##_pair(void) { pair(&subject_##s); }                                     \
+    static void s##_across(void) { across("across", &subject_##s, s##_one, false); }       \
+    static void s##_across16(void) { across("across16", &subject_##s, s##_batch, false); } \
     static void s##_crowd(void) { across("crowd", &subject_##s, s##_one, true); }
 
 FOR_SUBJECT(ashlar)
@@ -415,11 +426,13 @@ static const struct run {
 } runs[] = {
     {"exchange", &subject_floor, exchange, 100000000, 1, 256},
     {"line", &subject_floor, line, 4000000, 2, 256},
-#define RUNS(s, pair_ops, across_ops)                                         \
-    {"pair", &subject_##s, s##_pair, pair_ops, 1, 256},                       \
-        {"across", &subject_##s, s##_across, across_ops, 2, 256},             \
-        {"across16", &subject_##s, s##_across16, across_ops, 2, 256},         \
-        {"crowd", &subject_##s, s##_crowd, across_ops / 4, 5, 256}
+#define RUNS(s, pair_ops, across_ops)                                 \
+    {"pair", &subject_##s, s##_pair, pair_ops, 1, 256},               \
+        {"across", &subject_##s, s##_across, across_ops, 2, 256},     \
+        {"across16", &subject_##s, s##_across16, across_ops, 2, 256}, \
+    {                                                                 \
+        "crowd", &subject_##s, s##_crowd, across_ops / 4, 5, 256      \
+    }
     RUNS(ashlar, 200000000, 20000000),
     RUNS(classic, 200000000, 20000000),
     RUNS(malloc, 50000000, 1000000),
@@ -438,7 +451,8 @@ enum { RUN_COUNT = sizeof runs / sizeof *runs };
 static int usage(void)
 {
     fputs("usage: slab_bench WORKLOAD SUBJECT [--threads N] [--ops N]\n"
-          "       slab_bench --list\n", stderr);
+          "       slab_bench --list\n",
+          stderr);
     return 2;
 }
 
@@ -452,15 +466,17 @@ int main(int argc, char **argv)
     const struct run *run = NULL;
     for (int i = 0; i < RUN_COUNT && argc >= 3; i++)
         if (strcmp(runs[i].workload, argv[1]) == 0 && strcmp(runs[i].subject->name, argv[2]) == 0)
-    run = &runs[i]; if (!run) return usage();
+            run = &runs[i];
+    if (!run) return usage();
     ops     = run->ops;
     threads = run->threads;
     pages   = run->pages;
     for (int i = 3; i < argc; i += 2) {
         long long n = i + 1 < argc ? atoll(argv[i + 1]) : 0;
         if (strcmp(argv[i], "--ops") == 0 && n > 0) ops = (uint64_t)n;
-        else if (strcmp(argv[i], "--threads") == 0 && n >= run->threads && n <= THREADS_MAX) threads
-        = (int)n; else return usage();
+        else if (strcmp(argv[i], "--threads") == 0 && n >= run->threads && n <= THREADS_MAX)
+            threads = (int)n;
+        else return usage();
     }
     if (run->threads == 1 && threads != 1) return usage();
     pin(0);

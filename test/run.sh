@@ -155,8 +155,8 @@ END
     try 'static inline, run' "$dir/inlined"
     try 'static inline, nothing left outside' sh -c "! nm '$dir/inlined' | grep ' T slab_'"
     try 'after _GNU_SOURCE' $CC $flags -D_GNU_SOURCE "$dir/whole.c" -o "$dir/whole"
-    try 'memory macros of the user' $CC $flags '-DSLAB_MAP(size)=calloc(1,size)' \
-        '-DSLAB_UNMAP(memory,size)=free(memory)' -include stdlib.h -c "$dir/whole.c" -o "$dir/macros.o"
+    try 'memory macros of the user' $CC $flags '-DSLAB_MAP(size)=memset(aligned_alloc(4096,size),0,size)' \
+        '-DSLAB_UNMAP(memory,size)=free(memory)' -include stdlib.h -include string.h -c "$dir/whole.c" -o "$dir/macros.o"
     # Private names carry slab__ or SLAB__; the rest begin with slab_ or SLAB_.
     try 'no other names outside' sh -c "! nm -g --defined-only '$dir/body.o' | grep -v ' slab_pool_'"
 }
@@ -182,7 +182,7 @@ END
     cp "$dir/body.c" "$dir/body.cc"
     try 'implementation as C' $CC -std=c11 -O2 -I. -c "$dir/body.c" -o "$dir/body.o"
     for cxx in g++ clang++; do
-        need "${cxx%++}++" $cxx || continue
+        if [ $cxx = g++ ]; then need g++ g++ || continue; else need clang clang++ || continue; fi
         try "$cxx: declarations as C++11" $cxx -std=c++11 $warnings -I. "$dir/main.cc" "$dir/body.o" -o "$dir/main"
         try "$cxx: run" "$dir/main"
         try "$cxx: the implementation says that it is C" sh -c \

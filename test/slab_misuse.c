@@ -18,9 +18,11 @@ static slab_pool_config config_of(uint32_t page_size, uint32_t page_count)
 
 static void bad_shapes(void)
 {
-    static const uint32_t shapes[][2] = {{1, 1}, {63, 1}, {65, 1}, {100, 4}, {4097, 2}, {UINT32_MAX,
-                                         1}, {64, 65537}, {64, UINT32_MAX}, {UINT32_MAX - 63,
-    UINT32_MAX}}; for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    static const uint32_t shapes[][2] = {
+        {1, 1},          {32, 1},     {96, 1},          {2, 1},
+        {63, 1},         {65, 1},     {100, 4},         {4097, 2},
+        {UINT32_MAX, 1}, {64, 65537}, {64, UINT32_MAX}, {UINT32_MAX - 63, UINT32_MAX}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         slab_pool_config config = config_of(shapes[i][0], shapes[i][1]);
         slab_pool       *pool   = (slab_pool *)1;
         CHECK_EQ(slab_pool_footprint(&config), 0);
@@ -85,7 +87,9 @@ static void null_pointers(void)
     CHECK_EQ(id.gen, 0);
     CHECK(slab_pool_alloc(pool, 1, NULL) == NULL);
     CHECK_EQ(slab_pool_put(NULL, "x", 1, &id), -EINVAL);
+    id.gen = 1;
     CHECK_EQ(slab_pool_put(pool, NULL, 1, &id), -EINVAL);
+    CHECK_EQ(id.gen, 0);
     CHECK_EQ(slab_pool_put(pool, "x", 1, NULL), -EINVAL);
     CHECK_EQ(slab_pool_put(pool, "x", 1, &id), 0);
     CHECK_EQ(slab_pool_set_len(NULL, id, 1), -EINVAL);
@@ -119,6 +123,7 @@ static void lengths_above_a_page(void)
 
     CHECK_EQ(slab_pool_create(&pool, &config), 0);
     CHECK_EQ(slab_pool_put(pool, data, SIZE + 1, &id), -EMSGSIZE);
+    CHECK_EQ(id.gen, 0);
     CHECK_EQ(slab_pool_put(pool, data, huge, &id), -EMSGSIZE);
     CHECK(slab_pool_alloc(pool, SIZE + 1, &id) == NULL);
     CHECK(slab_pool_alloc(pool, huge, &id) == NULL);
@@ -135,12 +140,20 @@ static slab_id forge(uint64_t *random, slab_id real)
     slab_id  id;
 
     switch (r % 6) {
-    case 0: return (slab_id){CORE, real.page, real.gen + (uint32_t)(r >> 40) + 1};
-    case 1: return (slab_id){CORE, real.page, real.gen - 1 - (uint32_t)(r >> 40)};
-    case 2: return (slab_id){CORE, (uint16_t)(COUNT + (r >> 52)), real.gen};
-    case 3: return (slab_id){(uint16_t)(CORE + 1 + (r >> 50)), real.page, real.gen};
-    case 4: return (slab_id){CORE, (uint16_t)(r >> 48), 0};
-    default: r = check_random(random); memcpy(&id, &r, sizeof id); return id;
+    case 0:
+        return (slab_id){CORE, real.page, real.gen + (uint32_t)(r >> 40) + 1};
+    case 1:
+        return (slab_id){CORE, real.page, real.gen - 1 - (uint32_t)(r >> 40)};
+    case 2:
+        return (slab_id){CORE, (uint16_t)(COUNT + (r >> 52)), real.gen};
+    case 3:
+        return (slab_id){(uint16_t)(CORE + 1 + (r >> 50)), real.page, real.gen};
+    case 4:
+        return (slab_id){CORE, (uint16_t)(r >> 48), 0};
+    default:
+        r = check_random(random);
+        memcpy(&id, &r, sizeof id);
+        return id;
     }
 }
 
@@ -196,6 +209,43 @@ static void a_million_forged_ids(void)
     free(config.memory);
 }
 
+/* A pool's own header, with one thing wrong in it. */
+static void a_header_that_lies_does_not_attach(void)
+{
+    slab_pool_config config = config_of(SIZE, COUNT);
+    size_t           room   = (size_t)20 << 20; /* enough for the shapes that 0 stands for */
+    size_t           size   = slab_pool_footprint(&config);
+    slab_pool       *pool, *view;
+
+    config.memory      = aligned_alloc(4096, room);
+    config.memory_size = size;
+    CHECK_EQ(slab_pool_create(&pool, &config), 0);
+    struct {
+        _Atomic(uint32_t) *field;
+        uint32_t           lie;
+    } lies[] = {
+        {&pool->shared->magic, 0},           {&pool->shared->magic, SLAB__MAGIC + 1},
+        {&pool->shared->page_size, 0},       {&pool->shared->page_size, 96},
+        {&pool->shared->page_size, 1 << 30}, {&pool->shared->page_count, 0},
+        {&pool->shared->page_count, 65537},  {&pool->shared->page_count, UINT32_MAX},
+    };
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        uint32_t truth = atomic_exchange(lies[i].field, lies[i].lie);
+        CHECK_EQ(slab_pool_attach(&view, config.memory, room), -EINVAL);
+        atomic_store(lies[i].field, truth);
+    }
+    CHECK_EQ(slab_pool_attach(&view, config.memory, size - 1), -EINVAL);
+    CHECK_EQ(slab_pool_attach(&view, config.memory, size), 0);
+    slab_pool_detach(view);
+
+    unsigned char *elsewhere = aligned_alloc(4096, room);
+    memcpy(elsewhere + 64, config.memory, sizeof *pool->shared);
+    CHECK_EQ(slab_pool_attach(&view, elsewhere + 64, room - 64), -EINVAL);
+    free(elsewhere);
+    CHECK_EQ(slab_pool_destroy(pool), 0);
+    free(config.memory);
+}
+
 static void noise_does_not_attach(void)
 {
     slab_pool_config config = config_of(SIZE, COUNT);
@@ -237,8 +287,9 @@ static void noise_in_a_live_pool(void)
     for (int round = 0; round < 20000; round++) {
         for (int i = 0; i < 8; i++) {
             size_t at = (size_t)(check_random(&random) % control);
-            atomic_store(&words[at], i % 2 ? (uint32_t)check_random(&random) : (uint32_t)(random >>
-        60)); }
+            atomic_store(&words[at],
+                         i % 2 ? (uint32_t)check_random(&random) : (uint32_t)(random >> 60));
+        }
         unsigned char *payload = slab_pool_alloc(pool, SIZE, &id);
         if (payload) {
             CHECK(payload >= slab__page(pool, 0) && payload <= slab__page(pool, COUNT - 1));
@@ -280,6 +331,7 @@ int main(void)
     RUN(null_pointers);
     RUN(lengths_above_a_page);
     RUN(a_million_forged_ids);
+    RUN(a_header_that_lies_does_not_attach);
     RUN(noise_does_not_attach);
     RUN(noise_in_a_live_pool);
     return REPORT();

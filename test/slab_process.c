@@ -37,8 +37,7 @@ static void setup(void)
     if (fd < 0 || ftruncate(fd, (off_t)config.memory_size) != 0) exit(1);
     config.memory = mmap(NULL, config.memory_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     second        = mmap(NULL, config.memory_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    cells         = mmap(NULL, sizeof *cells, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                         -1, 0);
+    cells = mmap(NULL, sizeof *cells, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     close(fd);
     CHECK(config.memory != second);
     CHECK_EQ(slab_pool_create(&pool, &config), 0);
@@ -67,7 +66,7 @@ static void return_for_ever(void)
         size_t  len;
         memcpy(&id, &name, sizeof id);
         const unsigned char *payload = slab_pool_read(view, id, &len);
-        bool good = payload && len == SIZE;
+        bool                 good    = payload && len == SIZE;
         for (size_t i = 0; good && i < SIZE; i++)
             good = payload[i] == (unsigned char)(id.gen + id.page);
         if (!good) atomic_fetch_add(&cells->bad, 1);
@@ -85,8 +84,9 @@ static void scribble_for_ever(void)
     size_t             count  = slab__pages_offset(COUNT) / sizeof *words;
     for (;;) {
         uint64_t r = check_random(&random);
-        atomic_store(&words[r % count], r & (1u << 20) ? (uint32_t)(r >> 32) : (uint32_t)(r >> 32) %
-    64); }
+        atomic_store(&words[r % count],
+                     r & (1u << 20) ? (uint32_t)(r >> 32) : (uint32_t)(r >> 32) % 64);
+    }
 }
 
 static pid_t spawn(void (*body)(void))
@@ -195,9 +195,10 @@ static void a_child_stopped_anywhere_delays_nobody(void)
         for (int page = 0; page < COUNT; page++)
             if (out[page].gen) slab_pool_return(pool, out[page]);
         slab_id ids[COUNT];
-        for (int page = 0; page < COUNT; page++) CHECK(slab_pool_alloc(pool, SIZE, &ids[page]) !=
-        NULL); for (int page = 0; page < COUNT; page++) CHECK_EQ(slab_pool_return(pool, ids[page]),
-        0); for (int i = 0; i < CELLS; i++) atomic_store(&cells->cell[i], 0);
+        for (int page = 0; page < COUNT; page++)
+            CHECK(slab_pool_alloc(pool, SIZE, &ids[page]) != NULL);
+        for (int page = 0; page < COUNT; page++) CHECK_EQ(slab_pool_return(pool, ids[page]), 0);
+        for (int i = 0; i < CELLS; i++) atomic_store(&cells->cell[i], 0);
         end(child);
         atomic_store(&cells->done, 0);
         sent  = 0;

@@ -92,8 +92,9 @@ static void footprint_holds_the_pool_and_no_less(void)
             CHECK(size > pages && size < pages + 12 * counts[j] + 2 * 4096);
 
             slab_pool *pool;
-            config.memory      = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-            MAP_ANONYMOUS, -1, 0); config.memory_size = size - 1;
+            config.memory =
+                mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            config.memory_size = size - 1;
             CHECK_EQ(slab_pool_create(&pool, &config), -EINVAL);
             config.memory_size = size;
             CHECK_EQ(slab_pool_create(&pool, &config), 0);
@@ -191,10 +192,48 @@ static void free_ends_a_life_at_once(void)
     CHECK_EQ(slab_pool_destroy(pool), 0);
 }
 
+static void an_even_generation_is_no_id(void)
+{
+    slab_pool *pool = make(0, 64, 2);
+    slab_id    id, even;
+    size_t     len = 7;
+
+    slab_pool_put(pool, "x", 1, &id);
+    even =
+        (slab_id){id.core, id.page, id.gen + 1}; /* what the shared generation is after a return */
+    CHECK_EQ(slab_pool_return(pool, even), -ESTALE);
+    CHECK_EQ(slab_pool_return(pool, id), 0);
+    CHECK_EQ(slab_pool_return(pool, even), -ESTALE);
+    CHECK_EQ(slab_pool_free(pool, even), -ESTALE);
+    CHECK(slab_pool_read(pool, even, &len) == NULL);
+    CHECK_EQ(len, 0);
+    CHECK_EQ(slab_pool_drain(pool), 1);
+    CHECK_EQ(slab_pool_return(pool, even), -ESTALE);
+    CHECK_EQ(slab_pool_destroy(pool), 0);
+}
+
+/* 480 lives of 8 bytes end where the first page begins: what is written there is not a life. */
+static void a_page_is_not_a_life(void)
+{
+    slab_pool *pool = make(0, 64, 480);
+    slab_id    id;
+    size_t     len;
+
+    for (int i = 0; i < 480; i++) {
+        uint32_t *payload = slab_pool_alloc(pool, 64, &id);
+        payload[0]        = 1;
+        payload[1]        = 1;
+    }
+    CHECK((unsigned char *)&pool->lives[480] == slab__page(pool, 0));
+    CHECK(slab_pool_read(pool, (slab_id){0, 480, 1}, &len) == NULL);
+    CHECK_EQ(slab_pool_return(pool, (slab_id){0, 480, 1}), -EINVAL);
+    CHECK_EQ(slab_pool_destroy(pool), 480);
+}
+
 static void every_page_once_then_none(void)
 {
-    static const uint32_t counts[] = {1,   2,   3,   7,    8,    9,    31,    63,    64,
-                                      65,  255, 256, 257,  4095, 4096, 4097,  65535, 65536};
+    static const uint32_t counts[] = {1,  2,   3,   7,   8,    9,    31,   63,    64,
+                                      65, 255, 256, 257, 4095, 4096, 4097, 65535, 65536};
 
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
         uint32_t       count = counts[c];
@@ -235,7 +274,7 @@ static void every_page_once_then_none(void)
 static void drain_finds_each_return(void)
 {
     enum { COUNT = 5000 };
-    slab_pool *pool = make(0, 64, COUNT);
+    slab_pool     *pool = make(0, 64, COUNT);
     static slab_id ids[COUNT];
 
     for (int i = 0; i < COUNT; i++) slab_pool_put(pool, "x", 1, &ids[i]);
@@ -246,6 +285,7 @@ static void drain_finds_each_return(void)
         CHECK_EQ(slab_pool_drain(pool), 1);
         CHECK_EQ(available(pool), i + 1);
     }
+    for (int i = 0; i < SLAB__HINT_WORDS; i++) CHECK_EQ(atomic_load(&pool->shared->hints[i]), 0);
     CHECK_EQ(slab_pool_destroy(pool), 0);
 }
 
@@ -288,10 +328,10 @@ static void return_many_tells_how_many_were_live(void)
     CHECK_EQ(wake, false);
     for (int i = 0; i < COUNT; i++) slab_pool_put(pool, "x", 1, &ids[i]);
     slab_pool_return(pool, ids[5]);
-    ids[COUNT]         = ids[17];                     /* twice in one call */
-    ids[COUNT + 1]     = (slab_id){0, 1, ids[1].gen}; /* foreign */
-    ids[COUNT + 2]     = (slab_id){1, COUNT, 3};      /* no such page */
-    ids[COUNT + 3]     = (slab_id){0};
+    ids[COUNT]     = ids[17];                     /* twice in one call */
+    ids[COUNT + 1] = (slab_id){0, 1, ids[1].gen}; /* foreign */
+    ids[COUNT + 2] = (slab_id){1, COUNT, 3};      /* no such page */
+    ids[COUNT + 3] = (slab_id){0};
     CHECK_EQ(slab_pool_return_many(pool, ids, 16, &wake), 15);
     CHECK_EQ(slab_pool_return_many(pool, ids, COUNT + 4, &wake), COUNT - 16);
     CHECK_EQ(wake, false);
@@ -306,8 +346,10 @@ static void want_is_answered_once(void)
     slab_id    ids[4];
     bool       wake;
 
-    CHECK_EQ(slab_pool_want(pool), false); /* pages are free */
-    for (int i = 0; i < 4; i++) slab_pool_put(pool, "x", 1, &ids[i]);
+    for (int i = 0; i < 4; i++) {
+        CHECK_EQ(slab_pool_want(pool), false); /* a page is free */
+        slab_pool_put(pool, "x", 1, &ids[i]);
+    }
     CHECK_EQ(slab_pool_want(pool), true);
     CHECK_EQ(slab_pool_return(pool, (slab_id){9, 0, 1}), -EINVAL); /* takes no wake-up with it */
     CHECK_EQ(slab_pool_return(pool, ids[0]), 1);
@@ -344,12 +386,14 @@ static void the_callers_memory_may_hold_anything(void)
             memory[i] = (unsigned char)check_random(&random);
         CHECK_EQ(slab_pool_create(&pool, &config), 0);
         CHECK_EQ(available(pool), 77);
+        CHECK_EQ(refused(pool), 0);
         CHECK_EQ(slab_pool_drain(pool), 0);
+        for (int i = 0; i < 77; i++) CHECK_EQ(atomic_load(&pool->lives[i].gen), 0);
         for (int i = 0; i < 77; i++) CHECK_EQ(slab_pool_put(pool, "abc", 4, &ids[i]), 0);
         CHECK_EQ(slab_pool_return(pool, ids[round]), 0);
         CHECK_EQ(slab_pool_destroy(pool), 76);
-        memset(memory, round, config.memory_size); /* left usable: all of it can be written */
         CHECK_EQ(slab_pool_attach(&view, memory, config.memory_size), -EINVAL);
+        memset(memory, round, config.memory_size); /* left usable: all of it can be written */
     }
     free(config.memory);
 }
@@ -375,6 +419,8 @@ static void a_view_reads_and_returns_and_owns_nothing(void)
     CHECK_EQ(slab_pool_free(view, id), -EINVAL);
     CHECK_EQ(slab_pool_set_len(view, id, 1), -EINVAL);
     CHECK_EQ(slab_pool_want(view), false);
+    CHECK_EQ(available(view), 0);
+    CHECK_EQ(refused(view), 1);
     CHECK_EQ(slab_pool_return(view, id), 0);
     CHECK_EQ(slab_pool_drain(view), 0);
     CHECK_EQ(slab_pool_destroy(view), 0); /* not its business: nothing happens */
@@ -459,7 +505,7 @@ static void as_an_oracle_says(void)
     slab_pool *pool = make(4, SIZE, COUNT);
     slab_id    live[COUNT], old = {0, 0, 0};
     uint64_t   random = 7, lives = 0;
-    uint32_t   out    = 0;
+    uint32_t   out = 0;
 
     for (int step = 0; step < 1000000; step++) {
         uint64_t r    = check_random(&random);
@@ -467,7 +513,9 @@ static void as_an_oracle_says(void)
         size_t   len;
         slab_id  id;
         switch (r % 8) {
-        case 0: case 1: case 2: {
+        case 0:
+        case 1:
+        case 2: {
             unsigned char *payload = slab_pool_alloc(pool, SIZE, &id);
             CHECK_EQ(payload != NULL, out < COUNT);
             if (!payload) break;
@@ -477,7 +525,9 @@ static void as_an_oracle_says(void)
             lives++;
             break;
         }
-        case 3: case 4: case 5:
+        case 3:
+        case 4:
+        case 5:
             if (out == 0) break;
             id                           = live[pick];
             const unsigned char *payload = slab_pool_read(pool, id, &len);
@@ -487,7 +537,9 @@ static void as_an_oracle_says(void)
             live[pick] = live[--out];
             old        = id;
             break;
-        case 6: slab_pool_drain(pool); break;
+        case 6:
+            slab_pool_drain(pool);
+            break;
         default:
             CHECK(slab_pool_read(pool, old, &len) == NULL);
             CHECK(slab_pool_return(pool, old) < 0 && slab_pool_free(pool, old) < 0);
@@ -508,6 +560,8 @@ int main(void)
     RUN(alloc_copies_nothing);
     RUN(set_len_corrects_a_live_page);
     RUN(free_ends_a_life_at_once);
+    RUN(an_even_generation_is_no_id);
+    RUN(a_page_is_not_a_life);
     RUN(every_page_once_then_none);
     RUN(drain_finds_each_return);
     RUN(a_dead_returners_page_is_found);

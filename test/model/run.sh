@@ -116,7 +116,7 @@ mutants_of() {
         function tear() {
             print FNR, "atomic_" access, "torn_" access, 1, name ": " access, "in two steps"
         }
-        /^#ifdef .*HIDE/           { hidden = 1 }
+        /^#ifdef .*POISONS/           { hidden = 1 }
         /^#(else|endif)/           { hidden = 0 }
         hidden                     { next }
         /^[A-Za-z].*\(/            { name = $0; sub(/\(.*/, "", name); sub(/.*[ *]/, "", name) }
