@@ -15,8 +15,9 @@ fi
 
 # Processor, cores, kernel, compiler.
 machine=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
-machine="${machine:-$(uname -m)} $(nproc) cores Linux $(uname -r | sed 's/-.*//') $($CC -dumpfullversion -dumpversion |
-    sed "s/^/$($CC --version | head -n 1 | sed 's/ .*//') /")"
+case $($CC -dM -E - </dev/null) in *__clang__*) compiler=clang ;; *) compiler=gcc ;; esac
+machine="${machine:-$(uname -m)}, $(nproc) cores, Linux $(uname -r | sed 's/-.*//')"
+machine="$machine, $compiler $($CC -dumpfullversion -dumpversion)"
 results=bench/results/$(echo "$machine" | sed 's/([^)]*)//g; s/[^A-Za-z0-9.]\+/-/g')
 mkdir -p "$results"
 
@@ -30,6 +31,9 @@ if pkg-config --exists libdpdk 2>/dev/null; then
     programs="$programs build/slab_bench_dpdk"
 else echo 'bench: SKIP rte_mempool: package libdpdk-dev is not installed'; fi
 
+libraries=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p)
+library_of() { sed -n "/lib$1\.so/{s/.* => //p;q}" <<<"$libraries"; }
+
 # What to run: the workload, the subject's name in the table, the command.
 commands() {
     local workload subject library name
@@ -37,7 +41,7 @@ commands() {
         echo "$workload $subject build/slab_bench $workload $subject"
         [ "$subject" = malloc ] || continue
         for name in mimalloc jemalloc tcmalloc_minimal; do
-            library=$(ldconfig -p 2>/dev/null | sed -n "s/.*lib$name\.so.* => //p" | head -n 1)
+            library=$(library_of "$name")
             [ -n "$library" ] || continue
             echo "$workload ${name%_minimal} env LD_PRELOAD=$library build/slab_bench $workload malloc"
         done
@@ -47,7 +51,7 @@ commands() {
     done
 }
 for name in mimalloc jemalloc tcmalloc_minimal; do
-    ldconfig -p 2>/dev/null | grep -q "lib$name\.so" || echo "bench: SKIP $name: its package (lib$name) is not installed"
+    [ -n "$(library_of "$name")" ] || echo "bench: SKIP ${name%_minimal}: its package is not installed"
 done
 
 figures=$results/slab.txt
@@ -59,7 +63,7 @@ for round in $(seq "$rounds"); do
         read -r workload subject command <<<"$line"
         arguments+=(--command-name "$workload $subject" "$command")
     done
-    hyperfine --shell=none --style none --runs 1 --show-output --export-json "$results/slab-$round.json" "${arguments[@]}" \
+    hyperfine --shell=none --runs 1 --show-output --export-json "$results/slab-$round.json" "${arguments[@]}" \
         2>/dev/null >build/bench.out
     # The programs print in the order in which they were run; malloc's name is the library's.
     grep ' ns/op$' build/bench.out | cut -d ' ' -f 3 >build/bench.ns
