@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# make bench: every workload over all its subjects, ROUNDS rounds (default 7), each round running each of them once, so
-# that a machine whose speed drifts does so for all alike. hyperfine runs the commands; its JSON and every figure the
-# programs printed are kept in bench/results/MACHINE/; then one table: the median, the spread between the middle half of
-# the rounds, and the ratio to Ashlar.
+# make bench: every workload over all its subjects, ROUNDS rounds (default 7), each round running each
+# of them once, so that a machine whose speed drifts does so for all alike. hyperfine runs the
+# commands; its JSON and every figure the programs printed are kept in bench/results/MACHINE/; then
+# one table: the median, the middle half of the rounds, and the ratio to Ashlar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-7}
@@ -26,8 +26,8 @@ mkdir -p build
 programs=build/slab_bench
 if pkg-config --exists libdpdk 2>/dev/null; then
     # shellcheck disable=SC2046,SC2086
-    $CC -std=gnu11 $CFLAGS -w -DWITH_DPDK $(pkg-config --cflags libdpdk) -pthread bench/slab_bench.c -o build/slab_bench_dpdk \
-        $(pkg-config --libs libdpdk)
+    $CC -std=gnu11 $CFLAGS -w -DWITH_DPDK $(pkg-config --cflags libdpdk) -pthread \
+        bench/slab_bench.c -o build/slab_bench_dpdk $(pkg-config --libs libdpdk)
     programs="$programs build/slab_bench_dpdk"
 else echo 'bench: SKIP rte_mempool: package libdpdk-dev is not installed'; fi
 
@@ -63,8 +63,8 @@ for round in $(seq "$rounds"); do
         read -r workload subject command <<<"$line"
         arguments+=(--command-name "$workload $subject" "$command")
     done
-    hyperfine --shell=none --runs 1 --show-output --export-json "$results/slab-$round.json" "${arguments[@]}" \
-        2>/dev/null >build/bench.out
+    hyperfine --shell=none --runs 1 --show-output --export-json "$results/slab-$round.json" \
+        "${arguments[@]}" 2>/dev/null >build/bench.out
     # The programs print in the order in which they were run; malloc's name is the library's.
     grep ' ns/op$' build/bench.out | cut -d ' ' -f 3 >build/bench.ns
     for i in "${!list[@]}"; do
@@ -92,7 +92,8 @@ grep -v '^#' "$figures" | sort -k 1,1 -k 2,2 -k 3,3n | awk '
         for (i = 1; i <= count; i++) {
             split(order[i], k, " ")
             base = median[k[1] " ashlar"]
-            printf "%-12s %-12s %12.2f %9.2f %9.2f %10s\n", k[1], k[2], median[order[i]], low[order[i]], high[order[i]], \
+            printf "%-12s %-12s %12.2f %9.2f %9.2f %10s\n", k[1], k[2], median[order[i]], \
+                low[order[i]], high[order[i]], \
                 base ? sprintf("%.2f", median[order[i]] / base) : ""
         }
     }' | tee "$results/slab-table.txt"

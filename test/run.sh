@@ -1,7 +1,7 @@
 #!/bin/sh
-# make check: every rung of the ladder, two at a time. Each rung compiles the test programs in its own way, runs
-# them and leaves TAP in build/check/RUNG.tap. A rung whose tool is missing says SKIP and names the package;
-# with STRICT=1 it fails instead. The last line is "N passed, N failed".
+# make check: every rung of the ladder, two at a time. Each rung compiles the test programs in its
+# own way, runs them and leaves TAP in build/check/RUNG.tap. A rung whose tool is missing says SKIP
+# and names the package; with STRICT=1 it fails instead. The last line is "N passed, N failed".
 #
 #   test/run.sh             all rungs
 #   test/run.sh RUNG ...    these
@@ -101,7 +101,8 @@ rung_asan_clang() {
 }
 rung_tsan_gcc() { need gcc gcc && compiles gcc gcc -fsanitize=thread && sanitized gcc -fsanitize=thread; }
 rung_tsan_clang() {
-    need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=thread && sanitized clang -fsanitize=thread
+    need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=thread &&
+        sanitized clang -fsanitize=thread
 }
 rung_valgrind() {
     need valgrind valgrind || return
@@ -119,7 +120,8 @@ rung_m32() { # the kernel's headers lie where only the native compiler looks
 rung_musl() { need musl-tools musl-gcc && suite '' '' musl-gcc -static -std=c11 -O2 $warnings; }
 
 cross() { # triplet, name of qemu's machine
-    need "gcc-$1" "$1-gcc" && need qemu-user "qemu-$2" && suite '' "qemu-$2" "$1-gcc" -static -std=c11 -O2 $warnings
+    need "gcc-$1" "$1-gcc" && need qemu-user "qemu-$2" &&
+        suite '' "qemu-$2" "$1-gcc" -static -std=c11 -O2 $warnings
 }
 rung_aarch64() { cross aarch64-linux-gnu aarch64; }
 rung_riscv64() { cross riscv64-linux-gnu riscv64; }
@@ -145,7 +147,8 @@ END
     printf '#define SLAB_IMPLEMENTATION\n#include "main.c"\n' >"$dir/whole.c"
     printf '%s\n#define SLAB_IMPLEMENTATION\n#include "slab.h"\nint other(void);\nint other(void)\n%s\n' \
         '#define SLAB_API static inline' '{ return slab_pool_destroy(NULL) != 0; }' >"$dir/inline1.c"
-    printf '%s\n#define SLAB_IMPLEMENTATION\n#include "main.c"\n' '#define SLAB_API static inline' >"$dir/inline2.c"
+    printf '%s\n#define SLAB_IMPLEMENTATION\n#include "main.c"\n' '#define SLAB_API static inline' \
+        >"$dir/inline2.c"
     try 'declarations alone' $CC $flags -c "$dir/alone.c" -o "$dir/alone.o"
     try 'implementation alone' $CC $flags -O2 -c "$dir/body.c" -o "$dir/body.o"
     try 'twice in one file' $CC $flags -O2 -c "$dir/twice.c" -o "$dir/twice.o"
@@ -156,7 +159,8 @@ END
     try 'static inline, nothing left outside' sh -c "! nm '$dir/inlined' | grep ' T slab_'"
     try 'after _GNU_SOURCE' $CC $flags -D_GNU_SOURCE "$dir/whole.c" -o "$dir/whole"
     try 'memory macros of the user' $CC $flags '-DSLAB_MAP(size)=memset(aligned_alloc(4096,size),0,size)' \
-        '-DSLAB_UNMAP(memory,size)=free(memory)' -include stdlib.h -include string.h -c "$dir/whole.c" -o "$dir/macros.o"
+        '-DSLAB_UNMAP(memory,size)=free(memory)' -include stdlib.h -include string.h \
+        -c "$dir/whole.c" -o "$dir/macros.o"
     # Private names carry slab__ or SLAB__; the rest begin with slab_ or SLAB_.
     try 'no other names outside' sh -c "! nm -g --defined-only '$dir/body.o' | grep -v ' slab_pool_'"
 }
@@ -183,10 +187,12 @@ END
     try 'implementation as C' $CC -std=c11 -O2 -I. -c "$dir/body.c" -o "$dir/body.o"
     for cxx in g++ clang++; do
         if [ $cxx = g++ ]; then need g++ g++ || continue; else need clang clang++ || continue; fi
-        try "$cxx: declarations as C++11" $cxx -std=c++11 $warnings -I. "$dir/main.cc" "$dir/body.o" -o "$dir/main"
+        try "$cxx: declarations as C++11" $cxx -std=c++11 $warnings -I. "$dir/main.cc" \
+            "$dir/body.o" -o "$dir/main"
         try "$cxx: run" "$dir/main"
         try "$cxx: the implementation says that it is C" sh -c \
-            "! $cxx -std=c++11 -I. -c '$dir/body.cc' -o '$dir/body.cc.o' 2>'$dir/said' && grep -q 'C file' '$dir/said'"
+            "! $cxx -std=c++11 -I. -c '$dir/body.cc' -o '$dir/body.cc.o' 2>'$dir/said' &&
+            grep -q 'C file' '$dir/said'"
     done
 }
 
@@ -199,8 +205,8 @@ rung_synopsis() {
 }
 
 rung_demo() { run_tap treecache test/treecache_test.sh "$dir"; }
-# Every execution where the checker is installed; it is not among Debian's packages, so its absence is no SKIP here:
-# `make model` is the place to ask for it.
+# Every execution where the checker is installed; it is not among Debian's packages, so its absence
+# is no SKIP here: `make model` is the place to ask for it.
 rung_model() {
     if command -v genmc >/dev/null 2>&1; then run_tap model test/model/run.sh
     else run_tap model test/model/run.sh smoke; fi
@@ -210,19 +216,19 @@ rung_install() {
     try 'make install' make -s install PREFIX=/opt/ashlar "DESTDIR=$PWD/$dir/root"
     cp test/slab_test.c test/check.h "$dir"
     sed -i 's|"../slab.h"|<slab.h>|' "$dir/slab_test.c"
-    try 'a program finds the header' $CC -std=c11 -I"$dir/root/opt/ashlar/include" "$dir/slab_test.c" -o "$dir/slab_test"
-    try 'pkg-config file names the prefix' grep -qx 'prefix=/opt/ashlar' "$dir/root/opt/ashlar/lib/pkgconfig/ashlar.pc"
+    root=$dir/root/opt/ashlar
+    try 'a program finds the header' $CC -std=c11 -I"$root/include" "$dir/slab_test.c" \
+        -o "$dir/slab_test"
+    try 'pkg-config file names the prefix' \
+        grep -qx 'prefix=/opt/ashlar' "$root/lib/pkgconfig/ashlar.pc"
 }
 
 # Each workload of the benchmark with each subject, a few operations long: it runs, and says how long it took.
 rung_bench() {
     try 'it compiles' $CC -std=c11 $CFLAGS -pthread bench/slab_bench.c -o "$dir/slab_bench"
     "$dir/slab_bench" --list | while read -r workload subject; do
-        "$dir/slab_bench" "$workload" "$subject" --ops 2000 >"$log" 2>&1
-        case $? in
-        0) if grep -q 'ns/op' "$log"; then pass "$workload $subject"; else fail "$workload $subject" "$log"; fi ;;
-        *) fail "$workload $subject" "$log" ;;
-        esac
+        try "$workload $subject" sh -c \
+            "'$dir/slab_bench' $workload $subject --ops 2000 | grep 'ns/op'"
     done
     try 'an unknown workload is refused' sh -c "! '$dir/slab_bench' nonsense ashlar"
 }
@@ -240,13 +246,15 @@ run_rung() {
     mkdir -p "$dir"
     : >"$raw"
     rung_"$(echo "$rung" | tr - _)"
-    awk '/^(not )?ok - / { sub(/ok - /, "ok " ++n " - ") } { print } END { print "1.." n + 0 }' "$raw" >"$out/$rung.tap"
+    awk '/^(not )?ok - / { sub(/ok - /, "ok " ++n " - ") } { print } END { print "1.." n + 0 }' \
+        "$raw" >"$out/$rung.tap"
     awk -v rung="$rung" '
         /^not ok/ { bad++ } /^ok.*# SKIP/ { skipped++; why = $0; sub(/.*# SKIP /, "", why) } /^ok/ { good++ }
         END {
             if (bad) printf "FAIL  %-11s %d of %d\n", rung, bad, bad + good
             else if (skipped && skipped == good) printf "SKIP  %-11s %s\n", rung, why
-            else printf "ok    %-11s %d%s\n", rung, good - skipped, skipped ? ", " skipped " skipped: " why : ""
+            else printf "ok    %-11s %d%s\n", rung, good - skipped, \
+                skipped ? ", " skipped " skipped: " why : ""
         }' "$out/$rung.tap"
     grep -B 40 '^not ok' "$out/$rung.tap" | grep -v '^ok' || :
 }
@@ -264,4 +272,8 @@ for rung; do echo "$rung"; done | xargs -n 1 -P 2 "$0" --rung
 if command -v prove >/dev/null 2>&1; then prove -Q "$out"/*.tap; fi
 cat "$out"/*.tap | awk '
     /^not ok/ { failed++; next } /^ok.*# SKIP/ { skipped++; next } /^ok/ { passed++ }
-    END { if (skipped) print skipped " skipped"; printf "%d passed, %d failed\n", passed, failed; exit failed > 0 || passed == 0 }'
+    END {
+        if (skipped) print skipped " skipped"
+        printf "%d passed, %d failed\n", passed, failed
+        exit failed > 0 || passed == 0
+    }'

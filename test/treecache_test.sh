@@ -1,7 +1,7 @@
 #!/bin/sh
 # Goal: treecache verifies what it should, says what it skips, and notices a wrong byte.
-# Method: small trees with everything in them that a file system can hold; the last line and the status are compared.
-# The wrong byte comes from a pread that is not the system's.
+# Method: small trees with everything in them that a file system can hold; the last line and the
+# status are compared. The wrong byte comes from a pread that is not the system's.
 #
 #   test/treecache_test.sh WORKDIR
 # shellcheck disable=SC2086  # CFLAGS is a list of words
@@ -75,7 +75,10 @@ else
 fi
 case $status in
 0) grep -q 'unreadable: Permission denied' err; check 'an unreadable file is named' $? ;;
-skip) count=$((count + 1)); echo "ok $count - an unreadable file is named # SKIP package util-linux (setpriv)" ;;
+skip)
+    count=$((count + 1))
+    echo "ok $count - an unreadable file is named # SKIP package util-linux (setpriv) is not installed"
+    ;;
 *) grep -q 'Permission denied' err; check 'an unreadable file, or the way to it, is named' $? ;;
 esac
 rm -f tree/unreadable
