@@ -48,7 +48,7 @@ int main(void) { puts(""); return 0; }' >"$dir/probe.c"
 run_tap() { # name, command...: takes over the tests of a program that prints TAP
     name=$1
     shift
-    timeout 900 "$@" >"$log" 2>&1 </dev/null
+    timeout 300 "$@" >"$log" 2>&1 </dev/null
     status=$?
     sed -n -e "s/^\(not \)\{0,1\}ok [0-9]* - /\1ok - $name: /p" -e '/^#/p' "$log" >>"$raw"
     if ! grep -q '^1\.\.[0-9]' "$log" || { [ $status -ne 0 ] && ! grep -q '^not ok' "$log"; }; then

@@ -203,7 +203,7 @@ static slab_pool *same;
 static void *return_for_ever(void *cell)
 {
     slow = 20;
-    for (uint64_t name; (name = atomic_load((_Atomic(uint64_t) *)cell)) != 1;) {
+    for (uint64_t name; (name = atomic_load((_Atomic(uint64_t) *)cell)) != UINT64_MAX;) {
         slab_id id;
         memcpy(&id, &name, sizeof id);
         slab_pool_return(same, id);
@@ -232,7 +232,7 @@ static void no_late_poison_hits_a_new_life(void)
         memcpy(&name, &id, sizeof name);
         atomic_store(&cell, name);
     }
-    atomic_store(&cell, 1);
+    atomic_store(&cell, UINT64_MAX); /* no id of this pool */
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
     slab_pool_detach(same);
     teardown();

@@ -285,7 +285,7 @@ static _Atomic(int)      answer;
 
 static void *answer_for_ever(void *unused)
 {
-    for (uint64_t name, last = 0; (name = atomic_load(&offered)) != 1;) {
+    for (uint64_t name, last = 0; (name = atomic_load(&offered)) != UINT64_MAX;) {
         if (name == last) continue;
         last = name;
         atomic_store(&answer, slab_pool_return(pool, id_of(name)));
@@ -318,7 +318,7 @@ static void no_return_falls_between(void)
         if (!ask) CHECK_EQ(found + slab_pool_drain(pool), 1);
         asleep += armed;
     }
-    atomic_store(&offered, 1);
+    atomic_store(&offered, UINT64_MAX); /* no id of this pool */
     pthread_join(thread, NULL);
     printf("# %llu turns, armed in %llu\n", (unsigned long long)turns, (unsigned long long)asleep);
     CHECK_EQ(slab_pool_destroy(pool), 0);
