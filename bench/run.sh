@@ -10,7 +10,8 @@ rounds=${ROUNDS:-7}
 
 if ! command -v hyperfine >/dev/null; then
     echo 'bench: SKIP package hyperfine is not installed'
-    exit "${STRICT:+1}"
+    [ -z "${STRICT:-}" ]
+    exit
 fi
 
 # Processor, cores, kernel, compiler.
