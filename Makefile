@@ -23,7 +23,7 @@ quiet    = @
 # The caller's choices reach the scripts unchanged.
 export CC CFLAGS STRICT
 
-all: build/treecache
+all: build/treecache build/fit_tiers
 
 demo: build/treecache
 	$(quiet)build/treecache $(DIR)
@@ -60,6 +60,9 @@ build:
 
 build/treecache: examples/treecache.c $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
+
+build/fit_tiers: examples/fit_tiers.c $(headers) | build
+	$(quiet)$(cc) $< -o $@
 
 build/slab_bench: bench/slab_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@

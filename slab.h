@@ -23,6 +23,8 @@
  *   SLAB_MAP(size)   zeroed memory, aligned to 4096, or NULL    \  in the file that has
  *   SLAB_UNMAP(memory, size)   gives it back                     > SLAB_IMPLEMENTATION
  *   SLAB_ASSERT(x)   assert; for our own invariants only        /
+ *   SLAB_HUGE(memory, size)      asks for large pages  \  of slab_store: madvise, or nothing if the
+ *   SLAB_DISCARD(memory, size)   makes pages read zero /  SLAB_MAP is yours
  * Linux, C11 with gcc or clang; the declarations are C++11 too. Links with nothing.
  * Licence: at the end of the file.
  */
@@ -165,6 +167,130 @@ SLAB_API void slab_pool_detach(slab_pool *view);
  * the rest as of a pool with no page available. stats NULL: nothing happens. pool NULL: all 0. */
 SLAB_API void slab_pool_stats(const slab_pool *pool, struct slab_pool_info *stats);
 
+/* ---- slab_store -----------------------------------------------------------------------------
+ *
+ * Values of any size behind 32-bit refs, for one thread at a time.
+ *
+ *     slab_store *store;
+ *     slab_ref    ref;                              // 4 bytes: what an index entry keeps, with len
+ *
+ *     slab_store_create(&store, NULL);              // tiers of 64, 128 .. 4,096 bytes; no limit
+ *     slab_store_put(store, "a value", 8, &ref);
+ *     puts(slab_store_get(store, ref, 8));
+ *     slab_store_free(store, ref, 8);
+ *     slab_store_destroy(store);
+ *
+ *   - A value lies in a slot of the smallest tier that holds it, from the first byte to the last,
+ *     aligned to 8, and to 64 if the slot size is a multiple of 64. The slot is zero beyond it.
+ *   - Growth copies no value and moves none: it maps an extent of 2 MiB, or of less if max_bytes is
+ *     below 128 MiB. A pointer from get is good until that value is freed, or moved by compact. A
+ *     freed slot of the tier is used again before fresh memory is.
+ *   - A ref that is stale, forged or not of that len gets NULL or -ESTALE, as long as it does not
+ *     name a value that lives: a ref has no generation, so one that is kept after free may name the
+ *     slot's next value of that tier.
+ *   - A tier takes its slots by the chunk, 32 KiB at first and then a sixteenth of what it has. A
+ *     chunk that empties serves any tier, and any large object, before the system is asked.
+ *   - Values above the largest tier are large objects, in whole pages of 4,096 bytes.
+ *   - Metadata: 1 bit for each slot, 32 to 96 bytes for each chunk, 8 to 28 KiB for the store, 16
+ *     bytes for each large object. All of it is counted, and none is in the slots.
+ *
+ * Choose the tiers by what you store: seven doublings waste a quarter of their bytes, sixteen
+ * fitted tiers 6 % of sizes spread evenly. See slab_fit_tiers. */
+
+typedef struct slab_store slab_store;
+
+/* Bit 31: a large object, its id below. Else the tier above the slot: 3 + 28 bits for up to 7
+ * tiers, 4 + 27 for up to 15, 5 + 26 for up to 31, 6 + 25 for up to 63. When all slots of a tier
+ * are named, further values of it are large objects. */
+typedef uint32_t slab_ref;
+#define SLAB_NO_REF UINT32_C(0xffffffff) /* names nothing, ever */
+
+typedef struct slab_store_config {
+    const uint32_t *tier_sizes; /* slot sizes: ascending multiples of 8, at most 65536;
+                                 * NULL = 64, 128, 256 .. 4096, and tier_count is ignored */
+    uint32_t        tier_count; /* 1..63 */
+    size_t          max_bytes;  /* of memory held, metadata included; 0 = no limit */
+} slab_store_config;
+
+struct slab_tier_info {
+    uint32_t slot_size;
+    uint32_t total_slots;
+    uint32_t occupied_slots;
+    size_t   capacity_bytes;      /* total_slots whole */
+    size_t   occupied_bytes;      /* occupied_slots whole */
+    double   fragmentation_ratio; /* capacity / occupied; 0 when empty */
+    size_t   payload_bytes;       /* what callers stored, by the len they gave to put and free */
+    size_t   metadata_bytes;      /* live bits and records; of the store's metadata */
+};
+
+struct slab_store_info {
+    uint32_t tier_count;
+    uint32_t large_count;
+    size_t   capacity_bytes; /* slots and large objects, used or not */
+    size_t   used_bytes;     /* occupied slots whole, large objects as long as they are */
+    size_t   payload_bytes;  /* what callers stored */
+    size_t   metadata_bytes;
+    double   fragmentation_ratio; /* capacity / used; 0 when empty */
+    size_t   empty_bytes;         /* held, and in no tier and no large object */
+    size_t   held_bytes;          /* all that is mapped, resident or not: what max_bytes limits */
+};
+
+/* config NULL = all defaults. 0; -EINVAL: store NULL, tier_count not 1..63, tier_sizes not as
+ * above, or max_bytes too small for the metadata and one chunk; -ENOMEM. *store is NULL then. */
+SLAB_API int slab_store_create(slab_store **store, const slab_store_config *config);
+
+/* Gives everything back, live values too. NULL: nothing happens. */
+SLAB_API void slab_store_destroy(slab_store *store);
+
+/* Stores a copy of len bytes; 0 is a length like any other. data may be NULL if len is 0. 0;
+ * -EMSGSIZE (len over UINT32_MAX), -ENOSPC (max_bytes), -ENOMEM, -EINVAL (a NULL pointer). On
+ * failure *ref is SLAB_NO_REF, and nothing else has changed. */
+SLAB_API int slab_store_put(slab_store *store, const void *data, size_t len, slab_ref *ref);
+
+/* The same without the copy: len bytes to fill, of any content. NULL as put fails. */
+SLAB_API void *slab_store_alloc(slab_store *store, size_t len, slab_ref *ref);
+
+/* The value; NULL unless ref names a live one and len belongs to its tier (large: is its length). A
+ * few loads, no write: threads may get at once while none does anything else. The pointer may be
+ * written through, up to len. */
+SLAB_API const void *slab_store_get(const slab_store *store, slab_ref ref, size_t len);
+
+/* len as it was put: the stats go by it. 0; -ESTALE as get gives NULL; -EINVAL (store NULL). */
+SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len);
+
+/* Gives memory that is in no chunk and no large object back to the system: whole extents, and of
+ * others the content of their free pages (with a SLAB_MAP of yours only if there is a SLAB_DISCARD,
+ * too). How many bytes. A chunk that holds one value stays: see compact. */
+SLAB_API size_t slab_store_trim(slab_store *store);
+
+/* Empties sparse chunks, the sparsest of a tier first, while the tier has as many free slots as the
+ * chunk has slots: moves at most max_moves values. How many; 0 = nothing to gain. Each move is told
+ * after it was made: the value is under `to`, at `value`, and `from` is free. moved may call the
+ * store, though not destroy it; NULL moved: nothing is moved. Large objects stay. What a call
+ * leaves half done the next one continues, so a little at a time is as good as all at once: two
+ * moves after each free keep up with any load. With nothing to do it costs some nanoseconds. */
+typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *value);
+SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
+                                   void *context);
+
+/* Exact, at any time, in constant time. stats NULL: nothing happens. store NULL: all 0. */
+SLAB_API void slab_store_stats(const slab_store *store, struct slab_store_info *stats);
+
+/* 0; -EINVAL: no such tier, or a NULL pointer; *stats is all 0 then. */
+SLAB_API int slab_store_tier_stats(const slab_store *store, uint32_t tier,
+                                   struct slab_tier_info *stats);
+
+SLAB_API bool slab_ref_is_large(slab_ref ref);
+
+/* The tier sizes, at most tier_count of them (63 at most), that waste least for a histogram of
+ * value sizes: strictly ascending, 1..65536, each with its count; the sum of counts times 65536
+ * must fit 64 bits. Writes them to tier_sizes, ascending; the last holds the largest size, so leave
+ * out sizes that you would rather have as large objects: a few large ones can claim many tiers. How
+ * many; 0 = bad input, or no memory to compute in. Exact: dynamic programming, by divide and
+ * conquer (Galil and Park, 1992), in O(tier_count n log n); 8,192 sizes and 63 tiers: 16 ms. */
+SLAB_API uint32_t slab_fit_tiers(const uint32_t *sizes, const uint64_t *counts, size_t n,
+                                 uint32_t *tier_sizes, uint32_t tier_count);
+
 #ifdef __cplusplus
 }
 #endif
@@ -206,6 +332,16 @@ static void *slab__map(size_t size)
 }
 #define SLAB_MAP(size)           slab__map(size)
 #define SLAB_UNMAP(memory, size) ((void)munmap(memory, size))
+int madvise(void *memory, size_t size, int advice); /* glibc hides it under -std=c11, too */
+#if !defined SLAB_HUGE && defined MADV_HUGEPAGE
+#define SLAB_HUGE(memory, size) ((void)madvise(memory, size, MADV_HUGEPAGE))
+#endif
+#ifndef SLAB_DISCARD
+#define SLAB_DISCARD(memory, size) ((void)madvise(memory, size, MADV_DONTNEED))
+#endif
+#endif
+#ifndef SLAB_HUGE
+#define SLAB_HUGE(memory, size) ((void)0)
 #endif
 
 /* Free pages are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
@@ -230,6 +366,10 @@ static void *slab__map(size_t size)
 #define SLAB__HIDE(memory, size)  ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
 #define SLAB__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
 #define SLAB__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
+#else
+#define SLAB__HIDE(memory, size)  ((void)0)
+#define SLAB__SHOW(memory, size)  ((void)0)
+#define SLAB__FRESH(memory, size) ((void)0)
 #endif
 
 #define SLAB__COLD __attribute__((cold, noinline))
@@ -920,6 +1060,1298 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool)
     if (pool->owns_memory) SLAB_UNMAP(pool->shared, pool->shared_size);
     SLAB_UNMAP(pool, pool->private_size);
     return lost;
+}
+
+/* ======== slab_store: how it works ==========================================================
+ *
+ *   put 100 bytes: the tier of 128                      get(ref, 100): the tier of 128
+ *        |                                                   |
+ *   tier: the current word's holes 0..01000             ref = tier | chunk number | index
+ *        |    the lowest one: slot 3                         |
+ *        v                                                   v
+ *   live bits of chunk 0   1111 0111 ..   <--- is it 1? ---  number -> record: memory, live bits
+ *        |                                                   |
+ *        v                                                   v
+ *   chunk 0    | slot 0 | 1 | 2 | 3: the value, then zeros | 4 | ...
+ *        |
+ *        |  free(ref, 100): the bit is 0 again, and the word is open: it has a hole
+ *        |
+ *   the last value of a chunk gone: its pages -> any tier, a large object, or trim
+ *
+ * The system gives extents of up to 2 MiB. Chunks and large objects are runs of pages cut from
+ * them; what is freed of one serves the other. A chunk holds slots of one tier, and nothing else:
+ * what is known about them lies apart, in records and bits that a cache holds for millions of
+ * slots, and a free slot's memory is not touched. A tier's first chunks are small, later ones a
+ * sixteenth of what it has: so what is left unused stays in proportion.
+ *
+ * A slot is free when its live bit is 0. Puts take the lowest hole of the tier: the current word's,
+ * else the lowest open word's of the lowest open chunk. So low chunks fill up, high ones run empty.
+ * Only without any hole does a tier carve fresh slots, and then take a new chunk. The word that is
+ * being carved is left at the first free, so that a freed slot always comes before a fresh one.
+ *
+ * A chunk number that is given up keeps its live bits, all 0: stale refs to it find nothing. The
+ * next chunk takes the lowest number there is.
+ *
+ * The records of large objects are slots as well, of one more tier behind the caller's: that gives
+ * them ids that are reused, live bits, and growth without copying. */
+
+enum {
+    SLAB__PAGE        = 4096,
+    SLAB__PAGES_MAX   = 512,         /* of an extent; 2 MiB, a large page on most machines */
+    SLAB__PAGES_MIN   = 16,          /* so that a slot of any tier fits */
+    SLAB__CHUNK_LEAST = 8,           /* pages of a tier's first chunks, at least */
+    SLAB__CHUNK_MOST  = 64,          /* and at most */
+    SLAB__CHUNK_SHARE = 16,          /* of a tier, at most one part of so many is a new chunk */
+    SLAB__HUGE_FROM   = 16,          /* extents from this number on ask for large pages: what the
+                                      * last one leaves unused is then a small part of all */
+    SLAB__SLOT_MAX    = 64 * 1024,
+    SLAB__TIERS_MAX   = 63,
+    SLAB__NUMBERS_MIN = 8,           /* chunk numbers, and extents, there is room for at first */
+};
+
+#define SLAB__NONE UINT32_MAX /* no chunk number */
+
+/* One chunk number of a tier. */
+typedef struct slab__chunk {
+    unsigned char *memory; /* NULL: the number is free */
+    uint64_t      *live;   /* [words] a bit for each slot; then one for each word: it is open */
+    uint32_t       slots;
+    uint32_t       used;   /* of them */
+    uint32_t       extent;
+    uint16_t       pages;
+    uint16_t       words;  /* of live bits there is room for */
+} slab__chunk;
+
+typedef struct slab__tier {
+    /* What get needs. ref = ref_bits + (chunk number << shift) + index */
+    slab_ref     ref_bits;
+    uint32_t     shift;
+    uint32_t     index_mask;
+    uint32_t     numbers;   /* chunk numbers that have had a chunk */
+    slab__chunk *chunks;    /* [capacity] */
+    uint32_t     slot_size;
+
+    /* The current word. holes: those of its slots that put may take; the word is not open. */
+    alignas(SLAB__LINE) uint64_t holes;
+    uint64_t      *word;   /* NULL: there is none, and no hole */
+    unsigned char *memory; /* of its first slot */
+    slab__chunk   *chunk;
+    size_t         payload;
+    uint32_t       occupied;
+    slab_ref       ref;    /* of its first slot */
+    bool           fresh;  /* the tier has not used the holes yet */
+    bool           zeroed; /* nobody has */
+
+    /* Which chunks are open: those with an open word, but for the victim. */
+    alignas(SLAB__LINE) uint64_t *open; /* [capacity / 64] */
+    uint32_t open_from;                 /* the words of open below have no bit */
+    uint32_t carving;                   /* the chunk that has fresh slots, or SLAB__NONE */
+    uint32_t carved;                    /* its slots from here on are fresh */
+    bool     clean;                     /* and zero */
+    uint32_t victim;                    /* the chunk that compact empties, or SLAB__NONE */
+    uint32_t victim_word;               /* its live slots are in this word or behind */
+    uint32_t in_vain;                   /* with so many free slots, or fewer, there is no victim */
+    uint32_t slots;                     /* of all chunks */
+    size_t   pages;                     /* of all chunks */
+    uint32_t chunk_pages;               /* of a chunk, at least */
+    uint32_t free_number;               /* no number below is free */
+    uint32_t capacity;                  /* numbers there is room for; a multiple of 8 */
+    uint32_t number_limit;
+    size_t   metadata;
+} slab__tier;
+
+/* A mapping that chunks and large objects are cut from. */
+typedef struct slab__extent {
+    unsigned char *memory; /* NULL: it was given back; its number is free */
+    uint32_t       pages;
+    uint32_t       free;   /* pages in no chunk and no large object */
+    alignas(8) uint64_t taken[SLAB__PAGES_MAX / 64]; /* a bit for each page that is not free */
+    uint64_t dirty[SLAB__PAGES_MAX / 64];            /* and for each that is not zero */
+} slab__extent;
+
+/* A mapping for metadata; taken from its front, never given back before the end. */
+typedef struct slab__block {
+    struct slab__block *next;
+    size_t              size;
+} slab__block;
+
+/* A large object: what lies in a slot of the last tier. */
+typedef struct slab__large {
+    unsigned char *memory;
+    alignas(8) uint32_t len;
+    uint32_t extent; /* unless it is larger than an extent: then it has its own mapping */
+} slab__large;
+
+struct slab_store {
+    uint32_t       tier_count; /* the caller's; the next one holds the records of large objects */
+    uint32_t       slot_bits;
+    uint32_t       slot_max; /* the largest tier's */
+    const uint8_t *tier_of;  /* [slot_max / 8 + 1] by length, rounded up to eights */
+
+    size_t max_bytes;
+    size_t held;     /* all mappings: this one, blocks, extents, the largest objects */
+    size_t own_size; /* of the mapping that begins with this */
+
+    slab__extent **extents;         /* [extent_capacity] */
+    uint16_t      *longest;         /* [extent_capacity] no run of free pages is longer */
+    uint32_t       extent_count;    /* numbers in use, or free again */
+    uint32_t       extent_capacity; /* a multiple of 8 */
+    uint32_t       extent_from;     /* no extent below has a free page */
+    uint32_t       extent_pages;    /* of a new one */
+    uint32_t       extents_empty, extents_gone;
+    size_t         free_pages;
+
+    slab__block   *blocks;
+    unsigned char *block_rest; /* of the newest block */
+    size_t         block_left;
+    size_t         metadata;   /* this mapping, blocks, and the chunks of the last tier */
+
+    size_t   large_capacity, large_payload;
+    uint64_t stirred;    /* tiers, as bits, that may have become sparse */
+    uint32_t compacting; /* the tier that compact turns to next */
+
+    alignas(SLAB__LINE) slab__tier tiers[];
+};
+
+_Static_assert(sizeof(slab__large) % 8 == 0, "a record is a slot");
+_Static_assert(SLAB__PAGES_MIN * SLAB__PAGE >= SLAB__SLOT_MAX, "a chunk holds a slot of any tier");
+_Static_assert(SLAB__TIERS_MAX < 64, "stirred has a bit for each");
+
+/* -- Bits -- */
+
+static uint32_t slab__words(uint32_t bits) { return (bits + 63) / 64; }
+
+/* The bits [from, end) of a word. */
+static uint64_t slab__range(uint32_t from, uint32_t end)
+{
+    uint64_t below_end = end < 64 ? (UINT64_C(1) << end) - 1 : UINT64_MAX;
+    return below_end & ~((UINT64_C(1) << from) - 1);
+}
+
+/* The first bit of [from, end) that has the value, or end. */
+static uint32_t slab__find_bit(const uint64_t *words, uint32_t from, uint32_t end, bool value)
+{
+    while (from < end) {
+        uint64_t word = (value ? words[from / 64] : ~words[from / 64]) >> from % 64;
+        if (word == 0) {
+            from = (from / 64 + 1) * 64;
+            continue;
+        }
+        from += (uint32_t)__builtin_ctzll(word);
+        break;
+    }
+    return from < end ? from : end;
+}
+
+static void slab__set_bits(uint64_t *words, uint32_t from, uint32_t end, bool value)
+{
+    for (uint32_t at = from / 64; at * 64 < end; at++) {
+        uint64_t bits = slab__range(at == from / 64 ? from % 64 : 0, end - at * 64);
+        if (value) words[at] |= bits;
+        else words[at] &= ~bits;
+    }
+}
+
+/* -- Memory: what a store holds, it holds through these -- */
+
+static void slab__release_idle(slab_store *store);
+
+/* Gives an extent that is all free back to the system. */
+static void slab__give_extent(slab_store *store, uint32_t number)
+{
+    slab__extent *extent = store->extents[number];
+    size_t        size   = (size_t)extent->pages * SLAB__PAGE;
+
+    SLAB__SHOW(extent->memory, size);
+    SLAB_UNMAP(extent->memory, size);
+    store->held -= size;
+    store->free_pages -= extent->pages;
+    store->extents_empty--;
+    store->extents_gone++;
+    store->longest[number] = 0;
+    memset(extent, 0, sizeof *extent);
+}
+
+/* Gives one such extent back. False: there is none. */
+static bool slab__shrink(slab_store *store)
+{
+    if (store->extents_empty == 0) slab__release_idle(store);
+    for (uint32_t number = store->extent_count; store->extents_empty != 0 && number-- > 0;) {
+        const slab__extent *extent = store->extents[number];
+        if (!extent->memory || extent->free != extent->pages) continue;
+        slab__give_extent(store, number);
+        return true;
+    }
+    return false;
+}
+
+/* Zeroed memory from the system; if need be, free extents make room for it. NULL: *error. */
+static void *slab__hold(slab_store *store, size_t size, int *error)
+{
+    void *memory = NULL;
+
+    do {
+        *error = -ENOSPC;
+        if (store->max_bytes != 0 && size > store->max_bytes - store->held) continue;
+        *error = -ENOMEM;
+        memory = SLAB_MAP(size);
+    } while (!memory && slab__shrink(store));
+    if (!memory) return NULL;
+    store->held += size;
+    *error = 0;
+    return memory;
+}
+
+/* Sees to it that slab__take_metadata(size) will not fail. 0, -ENOSPC, -ENOMEM. */
+static int slab__provide(slab_store *store, size_t size)
+{
+    int    error;
+    size_t whole = (size_t)store->extent_pages * SLAB__PAGE / 64;
+
+    if (size <= store->block_left) return 0;
+    if (whole < size * 4) whole = size * 4; /* what does not fit the next time is little */
+    whole              = slab__round_up(whole + sizeof(slab__block), SLAB__PAGE);
+    slab__block *block = (slab__block *)slab__hold(store, whole, &error);
+    if (!block) return error;
+    block->size       = whole;
+    block->next       = store->blocks;
+    store->blocks     = block;
+    store->block_rest = (unsigned char *)(block + 1);
+    store->block_left = whole - sizeof *block;
+    store->metadata += whole;
+    return 0;
+}
+
+/* Zeroed, aligned to 8. */
+static void *slab__take_metadata(slab_store *store, size_t size)
+{
+    void *memory = store->block_rest;
+
+    SLAB_ASSERT(size <= store->block_left && size % 8 == 0);
+    store->block_rest += size;
+    store->block_left -= size;
+    return memory;
+}
+
+/* -- Runs of pages -- */
+
+typedef struct slab__run {
+    unsigned char *memory;
+    uint32_t       extent;
+    uint32_t       pages;
+    bool           clean; /* zero */
+} slab__run;
+
+/* Finds a run of free pages, of run->pages, in the lowest extent that has one. */
+static bool slab__find_run(slab_store *store, slab__run *run, uint32_t *first)
+{
+    while (store->extent_from < store->extent_count && store->longest[store->extent_from] == 0)
+        store->extent_from++;
+    for (uint32_t number = store->extent_from; number < store->extent_count; number++) {
+        if (store->longest[number] < run->pages) continue;
+        const slab__extent *extent  = store->extents[number];
+        uint32_t            longest = 0;
+        for (uint32_t end = 0, from; end < extent->pages;) {
+            from = slab__find_bit(extent->taken, end, extent->pages, false);
+            end  = slab__find_bit(extent->taken, from, extent->pages, true);
+            if (end - from > longest) longest = end - from;
+            if (longest < run->pages) continue;
+            run->extent = number;
+            *first      = from;
+            return true;
+        }
+        store->longest[number] = (uint16_t)longest;
+    }
+    return false;
+}
+
+/* Takes one of most, most / 2, ... or least pages from the extents there are. False: none. */
+static bool slab__take_run(slab_store *store, uint32_t most, uint32_t least, slab__run *run)
+{
+    uint32_t first;
+
+    run->pages = most;
+    while (!slab__find_run(store, run, &first))
+        if ((run->pages /= 2) < least) return false;
+    slab__extent *extent = store->extents[run->extent];
+    uint32_t      end    = first + run->pages;
+    run->memory          = extent->memory + (size_t)first * SLAB__PAGE;
+    run->clean           = slab__find_bit(extent->dirty, first, end, true) == end;
+    slab__set_bits(extent->taken, first, end, true);
+    slab__set_bits(extent->dirty, first, end, true);
+    if (extent->free == extent->pages) store->extents_empty--;
+    extent->free -= run->pages;
+    store->free_pages -= run->pages;
+    if (extent->free < store->longest[run->extent])
+        store->longest[run->extent] = (uint16_t)extent->free;
+    return true;
+}
+
+static void slab__give_run(slab_store *store, uint32_t number, const unsigned char *memory,
+                           uint32_t pages)
+{
+    slab__extent *extent = store->extents[number];
+    uint32_t      first  = (uint32_t)((size_t)(memory - extent->memory) / SLAB__PAGE);
+
+    SLAB__HIDE(memory, (size_t)pages * SLAB__PAGE);
+    slab__set_bits(extent->taken, first, first + pages, false);
+    extent->free += pages;
+    store->free_pages += pages;
+    if (extent->free == extent->pages) store->extents_empty++;
+    store->longest[number] = (uint16_t)extent->free;
+    if (number < store->extent_from) store->extent_from = number;
+}
+
+/* Metadata for one more extent. */
+static size_t slab__extent_directory(uint32_t capacity)
+{
+    return capacity * (sizeof(slab__extent *) + sizeof(uint16_t));
+}
+static size_t slab__extent_size(const slab_store *store)
+{
+    if (store->extents_gone != 0) return 0;
+    if (store->extent_count < store->extent_capacity) return sizeof(slab__extent);
+    return sizeof(slab__extent) + slab__extent_directory(store->extent_capacity * 2);
+}
+
+/* The number of an extent that has no memory, after slab__provide. */
+static uint32_t slab__extent_number(slab_store *store)
+{
+    uint32_t number = 0;
+
+    while (store->extents_gone != 0 && store->extents[number]->memory) number++;
+    if (store->extents_gone != 0) return number;
+    if (store->extent_count == store->extent_capacity) {
+        uint32_t       capacity  = store->extent_capacity * 2;
+        size_t         size      = slab__extent_directory(capacity);
+        slab__extent **extents   = (slab__extent **)slab__take_metadata(store, size);
+        uint16_t      *longest   = (uint16_t *)(void *)(extents + capacity);
+        for (uint32_t i = 0; i < store->extent_count; i++) {
+            extents[i] = store->extents[i];
+            longest[i] = store->longest[i];
+        }
+        store->extents         = extents;
+        store->longest         = longest;
+        store->extent_capacity = capacity;
+    }
+    number                 = store->extent_count++;
+    store->extents[number] = (slab__extent *)slab__take_metadata(store, sizeof(slab__extent));
+    store->extents_gone++;
+    return number;
+}
+
+static size_t slab__pages_left(const slab_store *store)
+{
+    return (store->max_bytes ? store->max_bytes - store->held : SIZE_MAX) / SLAB__PAGE;
+}
+
+/* One more extent; near max_bytes what is left, but least pages. 0, -ENOSPC, -ENOMEM. */
+static int slab__add_extent(slab_store *store, uint32_t least)
+{
+    size_t pages = store->extent_pages, left;
+    int    error = slab__provide(store, slab__extent_size(store));
+
+    if (error) return error;
+    while ((left = slab__pages_left(store)) < least)
+        if (!slab__shrink(store)) return -ENOSPC;
+    if (pages > left) pages = left;
+    unsigned char *memory = (unsigned char *)slab__hold(store, pages * SLAB__PAGE, &error);
+    if (!memory) return error;
+    uint32_t number = slab__extent_number(store);
+    if (number >= SLAB__HUGE_FROM && pages == SLAB__PAGES_MAX)
+        SLAB_HUGE(memory, pages * SLAB__PAGE);
+    SLAB__HIDE(memory, pages * SLAB__PAGE);
+    slab__extent *extent   = store->extents[number];
+    extent->memory         = memory;
+    extent->pages          = (uint32_t)pages;
+    extent->free           = (uint32_t)pages;
+    store->longest[number] = (uint16_t)pages;
+    store->free_pages += pages;
+    store->extents_empty++;
+    store->extents_gone--;
+    if (number < store->extent_from) store->extent_from = number;
+    return 0;
+}
+
+/* The same as slab__take_run, by all means: chunks that tiers keep without need are asked for
+ * before the system is. 0, -ENOSPC, -ENOMEM. */
+static int slab__need_run(slab_store *store, uint32_t most, uint32_t least, slab__run *run)
+{
+    if (slab__take_run(store, most, least, run)) return 0;
+    slab__release_idle(store);
+    if (slab__take_run(store, most, least, run)) return 0;
+    int error = slab__add_extent(store, least);
+    if (!error) slab__take_run(store, most, least, run);
+    return error;
+}
+
+/* -- Words, open and current -- */
+
+static uint64_t *slab__open_words(const slab__chunk *chunk)
+{
+    return chunk->live + chunk->words;
+}
+
+static void slab__open_chunk(slab__tier *tier, uint32_t number)
+{
+    tier->open[number / 64] |= UINT64_C(1) << number % 64;
+    if (number / 64 < tier->open_from) tier->open_from = number / 64;
+}
+
+static void slab__close_chunk(slab__tier *tier, uint32_t number)
+{
+    tier->open[number / 64] &= ~(UINT64_C(1) << number % 64);
+}
+
+static void slab__open_word(slab__tier *tier, uint32_t number, uint32_t word)
+{
+    slab__open_words(&tier->chunks[number])[word / 64] |= UINT64_C(1) << word % 64;
+    if (number != tier->victim) slab__open_chunk(tier, number);
+}
+
+/* The chunk's first open word, or how many words there are. */
+static uint32_t slab__first_open(const slab__chunk *chunk)
+{
+    return slab__find_bit(slab__open_words(chunk), 0, slab__words(chunk->slots), true);
+}
+
+/* The lowest open chunk, or SLAB__NONE. */
+static uint32_t slab__lowest_open(slab__tier *tier)
+{
+    uint32_t end = slab__words(tier->numbers);
+
+    while (tier->open_from < end && tier->open[tier->open_from] == 0) tier->open_from++;
+    if (tier->open_from == end) return SLAB__NONE;
+    return tier->open_from * 64 + (uint32_t)__builtin_ctzll(tier->open[tier->open_from]);
+}
+
+static void slab__enter(slab__tier *tier, uint32_t number, uint32_t word, uint64_t holes,
+                        bool fresh)
+{
+    slab__chunk *chunk = &tier->chunks[number];
+
+    tier->chunk  = chunk;
+    tier->word   = &chunk->live[word];
+    tier->memory = chunk->memory + (size_t)word * 64 * tier->slot_size;
+    tier->ref    = tier->ref_bits | (number << tier->shift) | word * 64;
+    tier->holes  = holes;
+    tier->fresh  = fresh;
+    tier->zeroed = fresh && tier->clean;
+}
+
+/* The lowest open word of an open chunk becomes the current one. */
+static void slab__enter_open(slab__tier *tier, uint32_t number)
+{
+    slab__chunk *chunk = &tier->chunks[number];
+    uint32_t     word  = slab__first_open(chunk);
+    uint32_t     end   = number == tier->carving ? tier->carved : chunk->slots;
+
+    slab__open_words(chunk)[word / 64] &= ~(UINT64_C(1) << word % 64);
+    if (slab__first_open(chunk) == slab__words(chunk->slots)) slab__close_chunk(tier, number);
+    slab__enter(tier, number, word, ~chunk->live[word] & slab__range(0, end - word * 64), false);
+}
+
+/* The next fresh slots, up to the end of their word, become the current holes. */
+static void slab__enter_fresh(slab__tier *tier)
+{
+    uint32_t word = tier->carved / 64, end = tier->chunks[tier->carving].slots;
+
+    slab__enter(tier, tier->carving, word, slab__range(tier->carved % 64, end - word * 64), true);
+}
+
+/* No word is current any more. */
+static void slab__leave(slab__tier *tier)
+{
+    if (!tier->word) return;
+    uint32_t number = (uint32_t)(tier->chunk - tier->chunks);
+    uint32_t word   = (uint32_t)(tier->word - tier->chunk->live);
+    uint64_t holes  = tier->holes;
+
+    if (tier->fresh) {
+        tier->carved = word * 64 + (holes ? (uint32_t)__builtin_ctzll(holes) : 64);
+        if (tier->carved >= tier->chunk->slots) tier->carving = SLAB__NONE;
+    } else if (holes) slab__open_word(tier, number, word);
+    tier->chunk = NULL;
+    tier->word  = NULL;
+    tier->holes = 0;
+    tier->fresh = false;
+}
+
+/* -- Chunks: from the system or another tier, and back -- */
+
+/* The most pages that the tier's next chunk shall have: chunk_pages, doubled. */
+static uint32_t slab__next_pages(const slab_store *store, const slab__tier *tier)
+{
+    uint32_t pages = tier->chunk_pages;
+
+    while (pages * 2 <= store->extent_pages && (size_t)pages * 2 * SLAB__CHUNK_SHARE <= tier->pages)
+        pages *= 2;
+    return pages;
+}
+
+static uint32_t slab__slots_in(const slab__tier *tier, uint32_t pages)
+{
+    return pages * SLAB__PAGE / tier->slot_size;
+}
+
+/* What the tier's next chunk needs of metadata: a record, if there is none left, and bits. */
+static size_t slab__records_size(uint32_t capacity)
+{
+    return capacity * sizeof(slab__chunk) + slab__words(capacity) * sizeof(uint64_t);
+}
+static size_t slab__bits_size(uint32_t slots)
+{
+    return (slab__words(slots) + slab__words(slab__words(slots))) * sizeof(uint64_t);
+}
+static size_t slab__number_size(const slab_store *store, const slab__tier *tier)
+{
+    bool more = tier->free_number == tier->capacity;
+    return slab__bits_size(slab__slots_in(tier, slab__next_pages(store, tier))) +
+           (more ? slab__records_size(tier->capacity * 2 + SLAB__NUMBERS_MIN) : 0);
+}
+
+/* Room for more chunk numbers, after slab__provide. The records move: leave first. */
+static void slab__add_numbers(slab_store *store, slab__tier *tier)
+{
+    uint32_t     capacity = tier->capacity * 2 + SLAB__NUMBERS_MIN;
+    size_t       size     = slab__records_size(capacity);
+    slab__chunk *chunks   = (slab__chunk *)slab__take_metadata(store, size);
+    uint64_t    *open     = (uint64_t *)(void *)(chunks + capacity);
+
+    if (tier->capacity != 0) {
+        memcpy(chunks, tier->chunks, tier->numbers * sizeof *chunks);
+        memcpy(open, tier->open, slab__words(tier->capacity) * sizeof *open);
+    }
+    tier->chunks   = chunks;
+    tier->open     = open;
+    tier->capacity = capacity;
+    tier->metadata += size;
+}
+
+/* Whether it is the tier of large objects' records: its chunks count as metadata. */
+static bool slab__is_records(const slab_store *store, const slab__tier *tier)
+{
+    return tier == &store->tiers[store->tier_count];
+}
+
+/* The run becomes the tier's chunk of that number, all fresh. */
+static void slab__add_chunk(slab_store *store, slab__tier *tier, uint32_t number,
+                            const slab__run *run)
+{
+    if (number == tier->capacity) slab__add_numbers(store, tier);
+    slab__chunk *chunk = &tier->chunks[number];
+    chunk->memory      = run->memory;
+    chunk->extent      = run->extent;
+    chunk->slots       = slab__slots_in(tier, run->pages);
+    chunk->pages       = (uint16_t)run->pages;
+    if (chunk->words < slab__words(chunk->slots)) {
+        size_t size  = slab__bits_size(chunk->slots);
+        chunk->live  = (uint64_t *)slab__take_metadata(store, size);
+        chunk->words = (uint16_t)slab__words(chunk->slots);
+        tier->metadata += size;
+    }
+    memset(slab__open_words(chunk), 0, slab__words(chunk->words) * sizeof(uint64_t));
+    tier->slots += chunk->slots;
+    tier->pages += run->pages;
+    tier->in_vain = 0;
+    tier->carving = number;
+    tier->carved  = 0;
+    tier->clean   = run->clean;
+    if (number == tier->numbers) tier->numbers++;
+    do tier->free_number++;
+    while (tier->free_number < tier->numbers && tier->chunks[tier->free_number].memory);
+    if (slab__is_records(store, tier)) store->metadata += (size_t)run->pages * SLAB__PAGE;
+}
+
+/* The chunk holds no value: its pages are anybody's. */
+static void slab__release(slab_store *store, slab__tier *tier, uint32_t number)
+{
+    slab__chunk *chunk = &tier->chunks[number];
+
+    SLAB_ASSERT(chunk->used == 0 && chunk != tier->chunk);
+    slab__close_chunk(tier, number);
+    if (number == tier->carving) tier->carving = SLAB__NONE;
+    if (number == tier->victim) tier->victim = SLAB__NONE;
+    if (number < tier->free_number) tier->free_number = number;
+    if (slab__is_records(store, tier)) store->metadata -= (size_t)chunk->pages * SLAB__PAGE;
+    tier->slots -= chunk->slots;
+    tier->pages -= chunk->pages;
+    tier->in_vain = 0;
+    slab__give_run(store, chunk->extent, chunk->memory, chunk->pages);
+    chunk->memory = NULL;
+}
+
+/* A tier's current chunk stays with it when it empties. Whoever is short of memory asks for it. */
+static void slab__release_idle(slab_store *store)
+{
+    for (uint32_t i = 0; i <= store->tier_count; i++) {
+        slab__tier *tier = &store->tiers[i];
+        if (!tier->chunk || tier->chunk->used != 0) continue;
+        uint32_t number = (uint32_t)(tier->chunk - tier->chunks);
+        slab__leave(tier);
+        slab__release(store, tier, number);
+    }
+}
+
+/* Gives the tier one more chunk. It has no current word. 0, -ENOSPC, -ENOMEM; -EOVERFLOW: all its
+ * chunk numbers are in use. */
+static SLAB__COLD int slab__grow(slab_store *store, slab__tier *tier)
+{
+    uint32_t  number = tier->free_number, most = slab__next_pages(store, tier);
+    slab__run run;
+
+    if (number == tier->number_limit) return -EOVERFLOW;
+    size_t size  = slab__number_size(store, tier) + slab__extent_size(store);
+    int    error = slab__provide(store, size);
+    if (!error) error = slab__need_run(store, most, tier->chunk_pages, &run);
+    if (!error) slab__add_chunk(store, tier, number, &run);
+    return error;
+}
+
+/* -- Slots -- */
+
+/* Compact has no victim any more; what is free in it may be used. */
+static void slab__spare(slab__tier *tier)
+{
+    const slab__chunk *chunk = &tier->chunks[tier->victim];
+
+    if (slab__first_open(chunk) < slab__words(chunk->slots)) slab__open_chunk(tier, tier->victim);
+    tier->victim = SLAB__NONE;
+}
+
+/* The current word has no hole: finds another. 0, or as slab__grow. */
+static SLAB__COLD int slab__refill(slab_store *store, slab__tier *tier)
+{
+    slab__leave(tier);
+    uint32_t number = slab__lowest_open(tier);
+    if (number == SLAB__NONE && tier->carving == SLAB__NONE && tier->victim != SLAB__NONE) {
+        slab__spare(tier);
+        number = slab__lowest_open(tier);
+    }
+    if (number == SLAB__NONE && tier->carving == SLAB__NONE) {
+        int error = slab__grow(store, tier);
+        if (error) return error;
+    } else if (number == SLAB__NONE) {
+        /* Growth is near: what it needs of metadata is mapped now, so that it maps only a chunk. */
+        slab__provide(store, slab__number_size(store, tier) + slab__extent_size(store));
+    }
+    if (number != SLAB__NONE) slab__enter_open(tier, number);
+    else slab__enter_fresh(tier);
+    return 0;
+}
+
+/* Takes the lowest hole; there is one. */
+static inline void *slab__take_slot(slab__tier *tier, slab_ref *ref)
+{
+    uint32_t       index = (uint32_t)__builtin_ctzll(tier->holes);
+    unsigned char *slot  = tier->memory + (size_t)index * tier->slot_size;
+
+    *tier->word |= tier->holes & -tier->holes;
+    tier->holes &= tier->holes - 1;
+    tier->chunk->used++;
+    tier->occupied++;
+    *ref = tier->ref + index;
+    return slot;
+}
+
+/* The record of the chunk that holds a live slot, or NULL. */
+static inline slab__chunk *slab__find(const slab__tier *tier, slab_ref ref)
+{
+    uint32_t slot = ref - tier->ref_bits, index = slot & tier->index_mask;
+
+    if (slot >> tier->shift >= tier->numbers) return NULL; /* out of range, or another tier's */
+    slab__chunk *chunk = &tier->chunks[slot >> tier->shift];
+    if (index >= chunk->slots) return NULL;
+    return chunk->live[index / 64] >> index % 64 & 1 ? chunk : NULL;
+}
+
+static inline unsigned char *slab__slot(const slab__tier *tier, const slab__chunk *chunk,
+                                        slab_ref ref)
+{
+    uint32_t index = ref & tier->index_mask;
+    return chunk->memory + (size_t)index * tier->slot_size;
+}
+
+/* A slot was freed that is no hole of the current word. */
+static void slab__reopen(slab_store *store, slab__tier *tier, uint32_t number, uint32_t word)
+{
+    slab__chunk *chunk = &tier->chunks[number];
+
+    store->stirred |= UINT64_C(1) << (tier - store->tiers);
+    bool carved_here = tier->fresh && chunk == tier->chunk;
+    if (tier->fresh) slab__leave(tier);
+    if (chunk->used == 0 && chunk != tier->chunk && !carved_here) {
+        slab__release(store, tier, number);
+        return;
+    }
+    slab__open_word(tier, number, word);
+    if (carved_here) slab__enter_open(tier, number); /* it stays current, even if it is empty */
+}
+
+/* The live slot is free. */
+static inline void slab__give_slot(slab_store *store, slab__tier *tier, slab__chunk *chunk,
+                                   slab_ref ref)
+{
+    uint32_t  index = ref & tier->index_mask;
+    uint64_t *word  = &chunk->live[index / 64];
+    uint64_t  bit   = UINT64_C(1) << index % 64;
+
+    SLAB__HIDE(slab__slot(tier, chunk, ref), tier->slot_size);
+    *word &= ~bit;
+    chunk->used--;
+    tier->occupied--;
+    if (word == tier->word && !tier->fresh) tier->holes |= bit;
+    else slab__reopen(store, tier, (ref - tier->ref_bits) >> tier->shift, index / 64);
+}
+
+/* -- Large objects -- */
+
+enum { SLAB__LARGE_AT = 31 }; /* the bit of a ref */
+
+static slab__tier *slab__records(const slab_store *store)
+{
+    return (slab__tier *)(uintptr_t)&store->tiers[store->tier_count];
+}
+
+static SLAB__COLD void *slab__no_value(slab_ref *ref)
+{
+    *ref = SLAB_NO_REF;
+    return NULL;
+}
+
+static size_t slab__large_size(size_t len) { return slab__round_up(len ? len : 1, SLAB__PAGE); }
+
+/* Memory for a large object, zero beyond record->len: a run of pages, or if it is larger than an
+ * extent, a mapping. 0, -ENOSPC, -ENOMEM. */
+static int slab__large_memory(slab_store *store, slab__large *record, size_t size)
+{
+    slab__run run;
+    int       error;
+
+    if (size > (size_t)store->extent_pages * SLAB__PAGE) {
+        record->memory = (unsigned char *)slab__hold(store, size, &error);
+        if (record->memory && store->extent_pages == SLAB__PAGES_MAX)
+            SLAB_HUGE(record->memory, size);
+        return error;
+    }
+    uint32_t pages = (uint32_t)(size / SLAB__PAGE);
+    if ((error = slab__need_run(store, pages, pages, &run))) return error;
+    record->memory = run.memory;
+    record->extent = run.extent;
+    SLAB__SHOW(run.memory + record->len, size - record->len);
+    if (!run.clean) memset(run.memory + record->len, 0, size - record->len);
+    return 0;
+}
+
+static SLAB__COLD void *slab__alloc_large(slab_store *store, size_t len, slab_ref *ref, int *error)
+{
+    slab__tier *records = slab__records(store);
+
+    *error = len > UINT32_MAX ? -EMSGSIZE : len > SIZE_MAX - SLAB__PAGE ? -ENOMEM : 0;
+    if (!*error && records->holes == 0) *error = slab__refill(store, records);
+    if (*error == -EOVERFLOW) *error = -ENOSPC; /* 2^31 of them */
+    if (*error) return slab__no_value(ref);
+    size_t       size   = slab__large_size(len);
+    slab__large *record = (slab__large *)slab__take_slot(records, ref);
+    SLAB__SHOW(record, sizeof *record);
+    record->len = (uint32_t)len;
+    *error      = slab__large_memory(store, record, size);
+    if (*error) {
+        slab__give_slot(store, records, slab__find(records, *ref), *ref);
+        return slab__no_value(ref);
+    }
+    SLAB__FRESH(record->memory, len);
+    store->large_capacity += size;
+    store->large_payload += len;
+    return record->memory;
+}
+
+/* The record of a live large object of that length, or NULL. */
+static slab__large *slab__find_large(const slab_store *store, slab_ref ref, size_t len)
+{
+    const slab__tier  *records = slab__records(store);
+    const slab__chunk *chunk   = slab__find(records, ref);
+
+    if (!chunk) return NULL;
+    slab__large *record = (slab__large *)(void *)slab__slot(records, chunk, ref);
+    return record->len == len ? record : NULL;
+}
+
+static SLAB__COLD const void *slab__get_large(const slab_store *store, slab_ref ref, size_t len)
+{
+    const slab__large *record = slab__find_large(store, ref, len);
+    return record ? record->memory : NULL;
+}
+
+static SLAB__COLD int slab__free_large(slab_store *store, slab_ref ref, size_t len)
+{
+    slab__tier  *records = slab__records(store);
+    slab__large *record  = slab__find_large(store, ref, len);
+
+    if (!record) return -ESTALE;
+    size_t size = slab__large_size(len);
+    if (size <= (size_t)store->extent_pages * SLAB__PAGE) {
+        slab__give_run(store, record->extent, record->memory, (uint32_t)(size / SLAB__PAGE));
+    } else {
+        SLAB_UNMAP(record->memory, size);
+        store->held -= size;
+    }
+    store->large_capacity -= size;
+    store->large_payload -= len;
+    slab__give_slot(store, records, slab__find(records, ref), ref);
+    return 0;
+}
+
+/* -- Create -- */
+
+/* Whether the tiers are ascending multiples of 8, from 8 to SLAB__SLOT_MAX. */
+static bool slab__are_tiers(const uint32_t *sizes, uint32_t count)
+{
+    if (count < 1 || count > SLAB__TIERS_MAX) return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (sizes[i] % 8 != 0 || sizes[i] <= (i ? sizes[i - 1] : 0)) return false;
+    return sizes[count - 1] <= SLAB__SLOT_MAX;
+}
+
+/* As large as a large page, though with max_bytes at most a sixty-fourth of it. */
+static uint32_t slab__fit_extent(size_t max_bytes)
+{
+    uint32_t pages = SLAB__PAGES_MAX;
+
+    if (max_bytes == 0) return pages;
+    while (pages > SLAB__PAGES_MIN && pages > max_bytes / 64 / SLAB__PAGE) pages /= 2;
+    return pages;
+}
+
+/* Pages of the tier's first chunks: 16 slots if that is not too much, and then the first number
+ * that leaves less than a thirty-second behind the slots, or what comes nearest. */
+static uint32_t slab__fit_chunk(uint32_t slot_size, uint32_t extent_pages)
+{
+    uint32_t pages = slot_size * 16 / SLAB__PAGE;
+
+    if (pages < SLAB__CHUNK_LEAST) pages = SLAB__CHUNK_LEAST;
+    if (pages > SLAB__PAGES_MIN) pages = SLAB__PAGES_MIN;
+    for (uint32_t best = pages, least = slot_size; pages <= extent_pages; pages++) {
+        uint32_t bytes = pages * SLAB__PAGE, rest = bytes % slot_size;
+        if (rest * 32 < bytes) break;
+        if (rest * best < least * pages) {
+            best  = pages;
+            least = rest;
+        }
+        if (pages == extent_pages || pages == SLAB__CHUNK_MOST) return best;
+    }
+    return pages;
+}
+
+static void slab__shape_tier(slab_store *store, slab__tier *tier, uint32_t size, uint32_t ref_bits,
+                             uint32_t slot_bits)
+{
+    uint32_t pages = slab__fit_chunk(size, store->extent_pages);
+
+    tier->slot_size   = size;
+    tier->ref_bits    = ref_bits;
+    tier->chunk_pages = pages;
+    while (pages * 2 <= store->extent_pages) pages *= 2;
+    while (UINT32_C(1) << tier->shift < slab__slots_in(tier, pages)) tier->shift++;
+    tier->index_mask   = (UINT32_C(1) << tier->shift) - 1;
+    tier->number_limit = UINT32_C(1) << (slot_bits - tier->shift);
+    tier->carving = tier->victim = SLAB__NONE;
+}
+
+static void slab__shape_tiers(slab_store *store, const uint32_t *sizes, uint32_t count,
+                              uint8_t *tier_of)
+{
+    slab__tier *records = &store->tiers[count];
+    uint32_t    eights  = 0;
+
+    store->tier_count = count;
+    store->slot_max   = sizes[count - 1];
+    store->tier_of    = tier_of;
+    store->slot_bits  = count <= 7 ? 28 : count <= 15 ? 27 : count <= 31 ? 26 : 25;
+    for (uint32_t i = 0; i < count; i++) {
+        slab__shape_tier(store, &store->tiers[i], sizes[i], i << store->slot_bits,
+                         store->slot_bits);
+        while (eights <= sizes[i] / 8) tier_of[eights++] = (uint8_t)i;
+    }
+    slab__shape_tier(store, records, sizeof(slab__large), UINT32_C(1) << SLAB__LARGE_AT,
+                     SLAB__LARGE_AT);
+    records->number_limit--; /* SLAB_NO_REF would be in the last */
+}
+
+/* Bytes of the largest of the tiers' first chunks. */
+static size_t slab__least_chunk(const uint32_t *sizes, uint32_t count, uint32_t extent_pages)
+{
+    uint32_t pages = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (slab__fit_chunk(sizes[i], extent_pages) > pages)
+            pages = slab__fit_chunk(sizes[i], extent_pages);
+    return (size_t)pages * SLAB__PAGE;
+}
+
+SLAB_API int slab_store_create(slab_store **store, const slab_store_config *config)
+{
+    static const uint32_t doublings[] = {64, 128, 256, 512, 1024, 2048, 4096};
+    const uint32_t *sizes     = config && config->tier_sizes ? config->tier_sizes : doublings;
+    uint32_t        count     = sizes == doublings ? 7 : config->tier_count;
+    size_t          max_bytes = config ? config->max_bytes : 0;
+
+    if (!store) return -EINVAL;
+    *store = NULL;
+    if (!slab__are_tiers(sizes, count)) return -EINVAL;
+    uint32_t extent_pages = slab__fit_extent(max_bytes);
+    size_t   tier_of_at   = sizeof(slab_store) + (count + 1) * sizeof(slab__tier);
+    size_t   rest_at      = slab__round_up(tier_of_at + sizes[count - 1] / 8 + 1, 8);
+    /* Besides, what the first extents and chunks need. */
+    size_t size = slab__round_up(rest_at + 2048, SLAB__PAGE);
+    size_t need = size + slab__least_chunk(sizes, count, extent_pages);
+    if (max_bytes != 0 && max_bytes < need) return -EINVAL;
+
+    slab_store *made = (slab_store *)SLAB_MAP(size);
+    if (!made) return -ENOMEM;
+    made->max_bytes = max_bytes;
+    made->held = made->own_size = made->metadata = size;
+    made->block_rest      = (unsigned char *)made + rest_at;
+    made->block_left      = size - rest_at;
+    made->extent_pages    = extent_pages;
+    made->extent_capacity = SLAB__NUMBERS_MIN;
+    made->extents         = (slab__extent **)slab__take_metadata(
+        made, slab__extent_directory(SLAB__NUMBERS_MIN));
+    made->longest = (uint16_t *)(void *)(made->extents + SLAB__NUMBERS_MIN);
+    slab__shape_tiers(made, sizes, count, (uint8_t *)made + tier_of_at);
+    *store = made;
+    return 0;
+}
+
+SLAB_API void slab_store_destroy(slab_store *store)
+{
+    if (!store) return;
+    slab__tier *records = slab__records(store);
+    for (slab_ref ref = records->ref_bits; records->occupied > 0; ref++) {
+        slab__chunk *chunk = slab__find(records, ref);
+        if (!chunk) continue;
+        const slab__large *record = (slab__large *)(void *)slab__slot(records, chunk, ref);
+        slab__free_large(store, ref, record->len);
+    }
+    for (uint32_t number = 0; number < store->extent_count; number++)
+        if (store->extents[number]->memory) slab__give_extent(store, number);
+    for (slab__block *block = store->blocks, *next; block; block = next) {
+        next = block->next;
+        SLAB_UNMAP(block, block->size);
+    }
+    SLAB_UNMAP(store, store->own_size);
+}
+
+/* -- Put, get, free -- */
+
+/* A slot for len bytes, zero beyond them. NULL: *error, and *ref is SLAB_NO_REF. */
+static inline void *slab__alloc(slab_store *store, size_t len, slab_ref *ref, int *error)
+{
+    if (len > store->slot_max) return slab__alloc_large(store, len, ref, error);
+    slab__tier *tier = &store->tiers[store->tier_of[(len + 7) / 8]];
+    if (tier->holes == 0 && (*error = slab__refill(store, tier)) != 0)
+        return *error == -EOVERFLOW ? slab__alloc_large(store, len, ref, error)
+                                    : slab__no_value(ref);
+    unsigned char *value = (unsigned char *)slab__take_slot(tier, ref);
+
+    tier->payload += len;
+    SLAB__FRESH(value, len);
+    SLAB__SHOW(value + len, tier->slot_size - len);
+    if (!tier->zeroed) memset(value + len, 0, tier->slot_size - len);
+    return value;
+}
+
+SLAB_API int slab_store_put(slab_store *store, const void *data, size_t len, slab_ref *ref)
+{
+    int error = 0;
+
+    if (!store || !ref || (!data && len > 0)) {
+        if (ref) *ref = SLAB_NO_REF;
+        return -EINVAL;
+    }
+    void *value = slab__alloc(store, len, ref, &error);
+    if (!value) return error;
+    if (len > 0) memcpy(value, data, len);
+    return 0;
+}
+
+SLAB_API void *slab_store_alloc(slab_store *store, size_t len, slab_ref *ref)
+{
+    int error = 0;
+
+    if (!store || !ref) return ref ? slab__no_value(ref) : NULL;
+    return slab__alloc(store, len, ref, &error);
+}
+
+SLAB_API const void *slab_store_get(const slab_store *store, slab_ref ref, size_t len)
+{
+    if (!store) return NULL;
+    if (len > store->slot_max) return slab__get_large(store, ref, len);
+    const slab__tier  *tier  = &store->tiers[store->tier_of[(len + 7) / 8]];
+    const slab__chunk *chunk = slab__find(tier, ref);
+    return chunk ? slab__slot(tier, chunk, ref) : slab__get_large(store, ref, len);
+}
+
+SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len)
+{
+    if (!store) return -EINVAL;
+    if (len > store->slot_max) return slab__free_large(store, ref, len);
+    slab__tier  *tier  = &store->tiers[store->tier_of[(len + 7) / 8]];
+    slab__chunk *chunk = slab__find(tier, ref);
+    if (!chunk) return slab__free_large(store, ref, len);
+    tier->payload -= len;
+    slab__give_slot(store, tier, chunk, ref);
+    return 0;
+}
+
+SLAB_API bool slab_ref_is_large(slab_ref ref) { return ref >> SLAB__LARGE_AT != 0; }
+
+/* -- Trim and compact -- */
+
+/* Lets the system have the content of an extent's free pages; how many bytes. */
+static size_t slab__discard(slab__extent *extent)
+{
+    size_t given = 0;
+
+#ifdef SLAB_DISCARD
+    for (uint32_t end = 0, from; end < extent->pages;) {
+        from = slab__find_bit(extent->dirty, end, extent->pages, true);
+        from = slab__find_bit(extent->taken, from, extent->pages, false);
+        end  = slab__find_bit(extent->taken, from, extent->pages, true);
+        if (slab__find_bit(extent->dirty, from, end, true) == end) continue;
+        SLAB_DISCARD(extent->memory + (size_t)from * SLAB__PAGE, (size_t)(end - from) * SLAB__PAGE);
+        slab__set_bits(extent->dirty, from, end, false);
+        given += (size_t)(end - from) * SLAB__PAGE;
+    }
+#else
+    (void)extent;
+#endif
+    return given;
+}
+
+SLAB_API size_t slab_store_trim(slab_store *store)
+{
+    size_t given = 0;
+
+    if (!store) return 0;
+    slab__release_idle(store);
+    for (uint32_t number = 0; number < store->extent_count; number++) {
+        slab__extent *extent = store->extents[number];
+        if (!extent->memory || extent->free == 0) continue;
+        if (extent->free < extent->pages) {
+            given += slab__discard(extent);
+            continue;
+        }
+        given += (size_t)extent->pages * SLAB__PAGE;
+        slab__give_extent(store, number);
+    }
+    return given;
+}
+
+/* The chunk that takes the fewest moves to empty, by sixteenths of its slots; of those the highest,
+ * so that extents run empty from the end. It must not have more slots than are free in the tier:
+ * then those outside hold all its values. SLAB__NONE: there is none. */
+static uint32_t slab__sparsest(slab__tier *tier)
+{
+    uint32_t free = tier->slots - tier->occupied, best = SLAB__NONE, least = UINT32_MAX;
+
+    if (free <= tier->in_vain || tier->occupied == 0) return SLAB__NONE;
+    for (uint32_t number = tier->numbers; number-- > 0;) {
+        const slab__chunk *chunk = &tier->chunks[number];
+        if (!chunk->memory || chunk->slots > free) continue;
+        uint32_t share = (uint32_t)((uint64_t)chunk->used * 16 / chunk->slots);
+        if (share >= least) continue;
+        least = share;
+        best  = number;
+    }
+    if (best == SLAB__NONE) tier->in_vain = free;
+    return best;
+}
+
+/* Sees to it that the tier has a victim that can be emptied. False: there is none. */
+static bool slab__choose_victim(slab_store *store, slab__tier *tier)
+{
+    while (tier->victim == SLAB__NONE) {
+        uint32_t number = slab__sparsest(tier);
+        if (number == SLAB__NONE) return false;
+        slab__chunk *chunk = &tier->chunks[number];
+        if (chunk == tier->chunk) slab__leave(tier);
+        if (chunk->used == 0) {
+            slab__release(store, tier, number);
+            continue;
+        }
+        if (number == tier->carving) { /* what is fresh in it may be used, if it is spared */
+            tier->carving = SLAB__NONE;
+            for (uint32_t word = tier->carved / 64; word < slab__words(chunk->slots); word++)
+                slab__open_word(tier, number, word);
+        }
+        slab__close_chunk(tier, number);
+        tier->victim      = number;
+        tier->victim_word = 0;
+    }
+    if (tier->chunks[tier->victim].slots <= tier->slots - tier->occupied) return true;
+    slab__spare(tier);
+    return false;
+}
+
+/* Moves the victim's first value to the lowest hole elsewhere. */
+static void slab__move(slab_store *store, slab__tier *tier, slab_moved_fn *moved, void *context)
+{
+    slab__chunk *chunk = &tier->chunks[tier->victim];
+    slab_ref     from, to;
+
+    while (chunk->live[tier->victim_word] == 0) tier->victim_word++;
+    from = tier->ref_bits + (tier->victim << tier->shift) + tier->victim_word * 64 +
+           (uint32_t)__builtin_ctzll(chunk->live[tier->victim_word]);
+    int error = tier->holes ? 0 : slab__refill(store, tier);
+    SLAB_ASSERT(error == 0); /* the tier is sparse */
+    (void)error;
+    void *value = slab__take_slot(tier, &to);
+    SLAB__SHOW(value, tier->slot_size);
+    memcpy(value, slab__slot(tier, chunk, from), tier->slot_size);
+    slab__give_slot(store, tier, chunk, from);
+    moved(context, from, to, value);
+}
+
+SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
+                                   void *context)
+{
+    size_t moves = 0;
+
+    if (!store || !moved) return 0;
+    store->stirred &= (UINT64_C(1) << store->tier_count) - 1; /* records stay: ids are refs */
+    while (moves < max_moves && store->stirred != 0) {
+        /* In turn, so that a tier that always has work leaves some to the others. */
+        uint64_t    above = store->stirred >> store->compacting << store->compacting;
+        uint32_t    index = (uint32_t)__builtin_ctzll(above ? above : store->stirred);
+        slab__tier *tier  = &store->tiers[index];
+        for (; moves < max_moves && slab__choose_victim(store, tier); moves++)
+            slab__move(store, tier, moved, context);
+        if (moves < max_moves) store->stirred &= ~(UINT64_C(1) << index);
+        store->compacting = index + 1;
+    }
+    return moves;
+}
+
+/* -- Stats -- */
+
+static double slab__ratio(size_t capacity, size_t used)
+{
+    return used ? (double)capacity / (double)used : 0.0;
+}
+
+SLAB_API int slab_store_tier_stats(const slab_store *store, uint32_t tier,
+                                   struct slab_tier_info *stats)
+{
+    if (stats) memset(stats, 0, sizeof *stats);
+    if (!store || !stats || tier >= store->tier_count) return -EINVAL;
+    const slab__tier *it = &store->tiers[tier];
+
+    stats->slot_size           = it->slot_size;
+    stats->total_slots         = it->slots;
+    stats->occupied_slots      = it->occupied;
+    stats->capacity_bytes      = (size_t)stats->total_slots * it->slot_size;
+    stats->occupied_bytes      = (size_t)it->occupied * it->slot_size;
+    stats->fragmentation_ratio = slab__ratio(stats->capacity_bytes, stats->occupied_bytes);
+    stats->payload_bytes       = it->payload;
+    stats->metadata_bytes      = it->metadata;
+    return 0;
+}
+
+SLAB_API void slab_store_stats(const slab_store *store, struct slab_store_info *stats)
+{
+    struct slab_tier_info tier;
+
+    if (!stats) return;
+    memset(stats, 0, sizeof *stats);
+    if (!store) return;
+    stats->tier_count     = store->tier_count;
+    stats->large_count    = slab__records(store)->occupied;
+    stats->capacity_bytes = store->large_capacity;
+    stats->used_bytes = stats->payload_bytes = store->large_payload;
+    stats->metadata_bytes                    = store->metadata;
+    stats->empty_bytes                       = store->free_pages * SLAB__PAGE;
+    stats->held_bytes                        = store->held;
+    for (uint32_t i = 0; slab_store_tier_stats(store, i, &tier) == 0; i++) {
+        stats->capacity_bytes += tier.capacity_bytes;
+        stats->used_bytes += tier.occupied_bytes;
+        stats->payload_bytes += tier.payload_bytes;
+    }
+    stats->fragmentation_ratio = slab__ratio(stats->capacity_bytes, stats->used_bytes);
+}
+
+/* -- Fitting tiers to a histogram -- */
+
+enum { SLAB__SIZES_MAX = SLAB__SLOT_MAX / 8 };
+
+/* Sizes are rounded up to eights and numbered from 1; 0 stands before all of them. */
+struct slab__fit {
+    uint32_t  size[SLAB__SIZES_MAX + 1];
+    uint64_t  count[SLAB__SIZES_MAX + 1];    /* values up to that size */
+    uint64_t  bytes[2][SLAB__SIZES_MAX + 1]; /* the least that slots for the values up to that size
+                                              * take, with an even and an odd number of tiers */
+    uint16_t  cut[SLAB__TIERS_MAX + 1][SLAB__SIZES_MAX + 1]; /* [tiers][size] where the last tier
+                                                              * but one ends then */
+};
+
+/* The best with `tiers` tiers for the sizes low..high, given that the cut lies in from..to: of two
+ * sizes, the larger one has its cut no lower. */
+static void slab__fit_sizes(struct slab__fit *fit, uint32_t tiers, uint32_t low, uint32_t high,
+                            uint32_t from, uint32_t to)
+{
+    if (low > high) return;
+    uint32_t        size   = low + (high - low) / 2;
+    const uint64_t *before = fit->bytes[(tiers - 1) % 2];
+    uint64_t        least  = UINT64_MAX;
+
+    for (uint32_t cut = from; cut <= to && cut < size; cut++) {
+        uint64_t bytes = before[cut] + fit->size[size] * (fit->count[size] - fit->count[cut]);
+        if (bytes >= least) continue;
+        least                 = bytes;
+        fit->cut[tiers][size] = (uint16_t)cut;
+    }
+    fit->bytes[tiers % 2][size] = least;
+    slab__fit_sizes(fit, tiers, low, size - 1, from, fit->cut[tiers][size]);
+    slab__fit_sizes(fit, tiers, size + 1, high, fit->cut[tiers][size], to);
+}
+
+/* Whether the sizes are strictly ascending, 1..SLAB__SLOT_MAX, and their bytes fit 64 bits. */
+static bool slab__is_histogram(const uint32_t *sizes, const uint64_t *counts, size_t n)
+{
+    uint64_t room = UINT64_MAX / SLAB__SLOT_MAX;
+
+    for (size_t i = 0; i < n; room -= counts[i++])
+        if (sizes[i] <= (i ? sizes[i - 1] : 0) || sizes[i] > SLAB__SLOT_MAX || counts[i] > room)
+            return false;
+    return n > 0;
+}
+
+SLAB_API uint32_t slab_fit_tiers(const uint32_t *sizes, const uint64_t *counts, size_t n,
+                                 uint32_t *tier_sizes, uint32_t tier_count)
+{
+    uint32_t last = 0;
+
+    if (!sizes || !counts || !tier_sizes || tier_count == 0) return 0;
+    if (!slab__is_histogram(sizes, counts, n)) return 0;
+    struct slab__fit *fit = (struct slab__fit *)SLAB_MAP(sizeof *fit);
+    if (!fit) return 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t size = (sizes[i] + 7) / 8 * 8;
+        if (i < n - 1 && counts[i] == 0) continue;
+        if (size != fit->size[last]) {
+            fit->size[++last] = size;
+            fit->count[last]  = fit->count[last - 1];
+        }
+        fit->count[last] += counts[i];
+    }
+    if (tier_count > SLAB__TIERS_MAX) tier_count = SLAB__TIERS_MAX;
+    if (tier_count > last) tier_count = last;
+    for (uint32_t tiers = 1; tiers <= tier_count; tiers++)
+        slab__fit_sizes(fit, tiers, tiers, last, tiers - 1, tiers == 1 ? 0 : last - 1);
+    for (uint32_t tiers = tier_count; tiers > 0; last = fit->cut[tiers--][last])
+        tier_sizes[tiers - 1] = fit->size[last];
+    SLAB_UNMAP(fit, sizeof *fit);
+    return tier_count;
 }
 
 #endif /* SLAB_IMPLEMENTATION */

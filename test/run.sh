@@ -11,11 +11,12 @@ out=build/check
 : "${CC:=cc}" "${CFLAGS:=-O2 -g}" "${STRICT:=}"
 export CC CFLAGS STRICT
 
-base='cc header synopsis demo model install bench'
+base='cc header synopsis demo fit-tiers model install bench'
 more='gcc clang cxx asan-gcc asan-clang tsan-gcc tsan-clang valgrind m32 musl aarch64 riscv64 s390x lint'
 
 warnings='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
-programs='slab_test slab_misuse slab_process slab_stress'
+programs='slab_test slab_misuse slab_process slab_stress slab_store_test slab_fit_test'
+all=$programs
 
 # ---- TAP: a rung collects lines without numbers; finish numbers them ----
 
@@ -74,13 +75,13 @@ rung_cc() { suite '' '' $CC -std=c11 $CFLAGS; }
 matrix() { # every level and standard with the short programs, then all of them
     for level in 0 1 2 3; do
         for std in c11 c17 c2x; do
-            programs='slab_test slab_misuse'
+            programs='slab_test slab_misuse slab_store_test'
             suite "-O$level $std " '' "$1" -std=$std -O$level $warnings
         done
     done
-    programs='slab_test slab_misuse'
+    programs='slab_test slab_misuse slab_store_test'
     suite 'NDEBUG ' '' "$1" -std=c11 -O2 -DNDEBUG -Wno-unused $warnings
-    programs='slab_test slab_misuse slab_process slab_stress'
+    programs=$all
     suite '-O3 inline ' '' "$1" -std=c11 -O3 '-DSLAB_API=static inline' $warnings
 }
 rung_gcc() { need gcc gcc && matrix gcc; }
@@ -162,7 +163,7 @@ END
         '-DSLAB_UNMAP(memory,size)=free(memory)' -include stdlib.h -include string.h \
         -c "$dir/whole.c" -o "$dir/macros.o"
     # Private names carry slab__ or SLAB__; the rest begin with slab_ or SLAB_.
-    try 'no other names outside' sh -c "! nm -g --defined-only '$dir/body.o' | grep -v ' slab_pool_'"
+    try 'no other names outside' sh -c "! nm -g --defined-only '$dir/body.o' | grep -v ' slab_'"
 }
 
 # The declarations as C++11, linked with the implementation as C.
@@ -205,6 +206,7 @@ rung_synopsis() {
 }
 
 rung_demo() { run_tap treecache test/treecache_test.sh "$dir"; }
+rung_fit_tiers() { run_tap fit_tiers test/fit_tiers_test.sh "$dir"; }
 # Every execution where the checker is installed; it is not among Debian's packages, so its absence
 # is no SKIP here: `make model` is the place to ask for it.
 rung_model() {
