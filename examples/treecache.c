@@ -1,19 +1,31 @@
-/* treecache [DIR] - an in-memory cache of a directory tree, served through a slab_pool.
+/* treecache [--budget BYTES] [DIR] - serves a directory tree from a cache with a budget of memory.
  *
- * Goal: show that pages cross between threads without a copy, a lock or a lost byte, on real files.
+ * Goal: show that a slab_store keeps what is asked for most within its budget, and that pages of a
+ * slab_pool cross between threads without a lock or a lost byte; on real files.
  *
- * Method: the data plane, one thread, walks DIR, reads every regular file into its own memory and
- * owns the pool. Two control planes ask for each file once, in random order. A request is a 64-bit
- * slot with the file's number; the answer is one slab_id, a 64-bit slot too, for each page of its
- * content. The control plane compares the pages with what pread finds in the file and returns them.
+ * Method: the data plane, one thread, walks DIR for names and sizes, and fits the tiers of the
+ * store to them. Two control planes ask for each of their files once, and for popular ones again
+ * and again, in random order. A request is a 64-bit slot with its place in the plan; the answer is
+ * one slab_id, a 64-bit slot too, for each piece of the file: as much as fits a page. The control
+ * plane compares the pages with what pread finds in the file and returns them.
  *
- *      control plane  ---- requests: file numbers ---->  data plane: cache, pool
- *      (two of them)  <--- replies: ids of pages ------  (one)
- *                     ---- slab_pool_return_many ----->
+ *     control plane ---- requests -----------------> data plane: is the piece in the store?
+ *     (two of them)                                        | yes               | no
+ *                                                          v                   v
+ *                   <--- replies: ids of ---- pages <-- slab_store <--pread-- files
+ *                   ---- slab_pool_return_many ->          |
+ *                                                   full: compact, or
+ *                                                 the coldest piece goes
+ *
+ * When the store is full, compact makes sure that no tier keeps a chunk another could use; then the
+ * coldest piece goes, of whatever tier, until there is room. A value begins with the address of its
+ * piece's record: so it is known whose ref changes when compact moves it. What finds no room in an
+ * empty store, and files larger than the budget, are read straight into the page. Names and records
+ * are in malloc'ed memory, outside the budget and counted apart.
  *
  * Nobody can wait in a circle: the one thing that runs out is pages, those are in the hands of
  * control planes, and these return all they hold before they sleep. The last line counts what was
- * found; the exit status is 1 if anything is wrong.
+ * found; the exit status is 1 if anything is wrong, 2 if the arguments are.
  */
 #define _GNU_SOURCE       1
 #define _FILE_OFFSET_BITS 64
@@ -41,22 +53,38 @@
 #include <unistd.h>
 
 enum {
-    PAGE_BYTES     = 64 * 1024,
-    PAGE_COUNT     = 256, /* even one would do */
-    RING_SLOTS     = 256, /* a power of two, and no fewer than pages: replies never find it full */
-    BURST          = 16,  /* pages for one control plane before the other has its turn */
+    PAGE_BYTES     = 8 * 1024, /* the largest slot, too: see TIERS_MAX */
+    PAGE_COUNT     = 256,      /* even one would do */
+    ASKED_MAX      = 256,      /* requests of a control plane that are not answered to the end */
+    RING_SLOTS     = 512,      /* a power of two */
+    BURST          = 16,       /* pages for one control plane before the other has its turn */
     CONTROL_PLANES = 2,
+    ASKED_AGAIN    = 2, /* requests by popularity for each file there is */
     LINE           = 64,
     NOTES_PRINTED  = 10, /* of each kind; the rest are counted */
     NOTE_PATH_MAX  = 200,
-    SETTLED_NS     = 20 * 1000 * 1000, /* see settle */
+    SETTLED_NS     = 20 * 1000 * 1000, /* see walk */
+
+    /* A full store wastes the end of each file's last slot, and in each tier what does not make a
+     * free chunk. Small pieces make little of both: on /usr/include with a quarter of its bytes,
+     * pages of 8 KiB and 15 tiers fill more than nine tenths of the memory with content, pages of
+     * 64 KiB less than eight. More tiers fit better, but leave more chunks in part: 31 are no gain,
+     * and with a small budget even 15 are too many. */
+    TIERS_MAX     = 15,
+    TIER_SHARE    = 512 * 1024, /* of the budget, for each tier */
+    COMPACT_MOVES = 64,         /* values, before it is tried whether there is room */
+
+    /* The default budget is a quarter of what the files hold, so that some must go. */
+    BUDGET_PART = 4,
+    BUDGET_MIN  = 1024 * 1024,
+    BUDGET_MAX  = 1024 * 1024 * 1024,
+    FILE_MAX    = 1024 * 1024 * 1024, /* larger files are skipped: /proc/kcore claims 128 TiB */
 };
 
-#define CACHE_BUDGET (UINT64_C(1) << 30) /* bytes of content, names and records */
-#define FILE_FLAGS   (O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY)
+#define FILE_FLAGS (O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY)
 
 static_assert((RING_SLOTS & (RING_SLOTS - 1)) == 0, "positions wrap to slots with a mask");
-static_assert(RING_SLOTS >= PAGE_COUNT, "a reply always has a slot");
+static_assert(RING_SLOTS >= PAGE_COUNT + ASKED_MAX, "a reply always has a slot, be it a refusal");
 static_assert(sizeof(slab_id) == sizeof(uint64_t), "an id is a slot");
 
 /* -- Bell: one thread sleeps, any thread wakes it -- */
@@ -128,7 +156,7 @@ static bool ring_pop(struct ring *ring, uint64_t *slot)
 
 /* -- The cache -- */
 
-enum outcome { UNSEEN, VERIFIED, SYMLINK, SKIPPED, CHANGED, WRONG, OUTCOMES };
+enum outcome { UNSEEN, VERIFIED, SYMLINK, SKIPPED, CHANGED, WRONG, OUTCOMES }; /* worse and worse */
 
 /* What the file system says of a file. New content shows in it, unless it came through mmap or by a
  * single write of more than SETTLED_NS. */
@@ -139,16 +167,34 @@ struct identity {
     struct timespec modified, status_changed;
 };
 
+/* PIECE_BYTES of a file, or what is left of it; an empty file has one piece, of 0 bytes. The data
+ * plane's. In the store if it is linked: between the next colder and the next warmer one. */
+struct piece {
+    struct piece *colder, *warmer;
+    slab_ref      ref;
+    uint32_t      len;
+};
+
+/* A piece in the store. */
+struct value {
+    struct piece *piece;
+    unsigned char content[];
+};
+
+enum { PIECE_BYTES = PAGE_BYTES - sizeof(struct value) };
+
 /* One name in the tree. */
 struct file {
     /* Constant while the control planes run. */
     struct file    *next;
-    unsigned char  *value; /* NULL for a directory */
     struct identity identity;
 
+    /* The data plane's. */
+    struct piece *pieces; /* NULL: not asked for yet, or larger than the budget */
+
     /* The one control plane that asks for the file writes them; read when that has ended. */
-    enum outcome outcome;
-    int          error; /* errno, or 0 */
+    enum outcome outcome; /* the worst of its answers */
+    int          error;   /* errno, or 0 */
 
     char path[]; /* below the root; of any length */
 };
@@ -161,8 +207,17 @@ struct cache {
     struct file *pending; /* directories yet to be read: one is open at a time */
     size_t       file_count;
     uint64_t     bytes;
-    uint64_t     charged; /* of CACHE_BUDGET: content, and all records and paths there ever were */
+    uint64_t     index_bytes; /* of names and records: malloc'ed, outside the budget */
     uint64_t     outcomes[OUTCOMES];
+
+    size_t       budget;   /* 0 until the default is known */
+    slab_store  *store;    /* NULL: the budget is too small for one */
+    struct piece ends;     /* colder than the coldest is the warmest: a circle, with this between */
+    size_t       held_max; /* bytes of the store */
+    uint32_t     tiers[TIERS_MAX];
+    uint32_t     tier_count;
+    uint64_t     hits, misses, evictions, moves;
+    uint64_t     not_kept; /* misses that went straight to the page */
 };
 
 /* One line on stderr about one file, or, after NOTES_PRINTED of them, one more in the count. */
@@ -170,7 +225,7 @@ static void note(struct cache *cache, enum outcome outcome, const char *path, co
 {
     static const char *const words[OUTCOMES] = {
         [SKIPPED] = "skipped", [CHANGED] = "changed", [WRONG] = "wrong"};
-    size_t                   len = strlen(path);
+    size_t len = strlen(path);
 
     if (cache->outcomes[outcome]++ >= NOTES_PRINTED || outcome == SYMLINK) return;
     fprintf(stderr, "%streecache: %s: ", cache->terminal ? "\r\033[K" : "", words[outcome]);
@@ -184,13 +239,13 @@ static void note(struct cache *cache, enum outcome outcome, const char *path, co
 /* total 0: not known yet. */
 static void progress(struct cache *cache, size_t done, size_t total)
 {
-    static const char bar[] = "##################################################";
+    static const char bar[]   = "##################################################";
     int               percent = total ? (int)(done * 100 / total) : -1;
 
     if (!cache->terminal || (total && percent == cache->percent)) return;
     cache->percent = percent;
     if (total) fprintf(stderr, "\rserving [%-50.*s] %3d%%", percent / 2, bar, percent);
-    else if (done % 64 == 0) fprintf(stderr, "\rreading %zu files", done);
+    else if (done % 64 == 0) fprintf(stderr, "\rfound %zu files", done);
     if (total && done == total) fputs("\r\033[K", stderr);
 }
 
@@ -231,11 +286,11 @@ static int open_below(int root, const char *path, int flags)
     do {
         cut = strlen(rest) < PATH_MAX ? NULL : memrchr(rest, '/', PATH_MAX);
         if (cut) *cut = '\0';
-        int next = openat(at, rest, cut ? O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC : flags);
+        int next  = openat(at, rest, cut ? O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC : flags);
         int error = errno;
         if (at != root) close(at);
         errno = error;
-        at = next;
+        at    = next;
         if (cut) rest = cut + 1;
     } while (cut && at >= 0);
     int error = errno;
@@ -244,15 +299,13 @@ static int open_below(int root, const char *path, int flags)
     return at;
 }
 
-/* Reads count bytes, or to the end: with pread, or if offset is -1 with read from where the file
- * stands. How many; -1: errno. */
-static ssize_t read_fully(int fd, unsigned char *buffer, size_t count, off_t offset)
+/* Reads count bytes, or to the end: how many; -1: errno. */
+static ssize_t read_fully(int fd, unsigned char *buffer, size_t count, size_t offset)
 {
     size_t done = 0;
 
     while (done < count) {
-        ssize_t got = offset < 0 ? read(fd, buffer + done, count - done)
-                                 : pread(fd, buffer + done, count - done, offset + (off_t)done);
+        ssize_t got = pread(fd, buffer + done, count - done, (off_t)(offset + done));
         if (got == 0) break;
         if (got < 0 && errno != EINTR) return -1;
         if (got > 0) done += (size_t)got;
@@ -260,50 +313,26 @@ static ssize_t read_fully(int fd, unsigned char *buffer, size_t count, off_t off
     return (ssize_t)done;
 }
 
-/* A file's times come from a clock that ticks every 1 to 10 ms: two writes in a tick look like one.
- * A file written this very moment is given time, so that the next write will show. */
-static void settle(struct timespec status_changed)
+/* The length of the piece at an offset of a file. */
+static size_t piece_len(const struct file *file, size_t offset)
 {
-    struct timespec now;
+    size_t left = (size_t)file->identity.size - offset;
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    double age = difftime(now.tv_sec, status_changed.tv_sec) * 1e9;
-    age += (double)(now.tv_nsec - status_changed.tv_nsec);
-    if (age > -1e9 && age < SETTLED_NS) nanosleep(&(struct timespec){0, SETTLED_NS}, NULL);
+    return left < PIECE_BYTES ? left : PIECE_BYTES;
 }
 
-/* -- Data plane: loading -- */
-
-/* Fills in value and identity. NULL: done; else why not, and the outcome is SKIPPED or CHANGED. */
-static const char *load_file(struct cache *cache, int at, const char *name, struct file *file)
+static size_t piece_count(const struct file *file)
 {
-    struct stat st;
-    int         fd = openat(at, name, FILE_FLAGS);
-    const char *why = NULL;
+    size_t size = (size_t)file->identity.size;
 
-    file->outcome = fd < 0 && gone(errno) ? CHANGED : SKIPPED;
-    if (fd < 0) return strerror(errno);
-    if (fstat(fd, &st) != 0) why = strerror(errno);
-    else if (!S_ISREG(st.st_mode)) why = "not a regular file";
-    else if ((uint64_t)st.st_size > CACHE_BUDGET - cache->charged) why = "over the budget";
-    else if (!(file->value = malloc((size_t)st.st_size + 1))) why = "no memory";
-    else {
-        file->identity = identity_of(&st);
-        settle(st.st_ctim);
-        /* One byte more than there should be: the file may have grown. */
-        ssize_t got = read_fully(fd, file->value, (size_t)st.st_size + 1, -1);
-        if (got < 0) why = strerror(errno);
-        else if (got != st.st_size || !unchanged(fd, &file->identity)) why = "while it was read";
-        if (got >= 0) file->outcome = why ? CHANGED : UNSEEN;
-    }
-    close(fd);
-    return why;
+    return size == 0 ? 1 : (size + PIECE_BYTES - 1) / PIECE_BYTES;
 }
 
-/* Into the cache, or onto the pending directories. NULL: done; else why not, and file->outcome. */
+/* -- Data plane: the walk -- */
+
+/* Among the files, or onto the pending directories. NULL: done; else why not, and file->outcome. */
 static const char *add_file(struct cache *cache, int at, const char *name, struct file *file)
 {
-    size_t      cost = sizeof *file + strlen(file->path) + 1;
     struct stat st;
 
     file->outcome = SKIPPED;
@@ -313,25 +342,23 @@ static const char *add_file(struct cache *cache, int at, const char *name, struc
     }
     if (S_ISLNK(st.st_mode)) file->outcome = SYMLINK;
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return "not a regular file";
-    if (cost > CACHE_BUDGET - cache->charged) return "over the budget";
-    cache->charged += cost;
+    if (S_ISREG(st.st_mode) && st.st_size > FILE_MAX) return "larger than 1 GiB";
+    file->outcome  = UNSEEN;
     file->identity = identity_of(&st);
-    const char *why = S_ISREG(st.st_mode) ? load_file(cache, at, name, file) : NULL;
-    if (why) return why;
 
     struct file **list = S_ISREG(st.st_mode) ? &cache->files : &cache->pending;
-    file->next = *list;
-    *list = file;
+    file->next         = *list;
+    *list              = file;
     if (list == &cache->pending) return NULL;
-    cache->bytes += (uint64_t)file->identity.size;
-    cache->charged += (uint64_t)file->identity.size;
+    cache->bytes += (uint64_t)st.st_size;
+    cache->index_bytes += sizeof *file + strlen(file->path) + 1;
     progress(cache, ++cache->file_count, 0);
     return NULL;
 }
 
 static void add_name(struct cache *cache, int at, const char *parent, const char *name)
 {
-    bool         top = strcmp(parent, ".") == 0;
+    bool         top  = strcmp(parent, ".") == 0;
     struct file *file = calloc(1, sizeof *file + strlen(parent) + strlen(name) + 2);
 
     if (!file) {
@@ -342,7 +369,6 @@ static void add_name(struct cache *cache, int at, const char *parent, const char
     const char *why = add_file(cache, at, name, file);
     if (!why) return;
     note(cache, file->outcome, file->path, why);
-    free(file->value);
     free(file);
 }
 
@@ -351,7 +377,7 @@ static void read_directory(struct cache *cache, const struct file *directory)
     static const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     struct dirent   *entry;
     struct stat      st;
-    int              fd = open_below(cache->root, directory->path, flags);
+    int              fd     = open_below(cache->root, directory->path, flags);
     DIR             *stream = fd < 0 ? NULL : fdopendir(fd);
 
     if (!stream || fstat(fd, &st) != 0) {
@@ -370,33 +396,156 @@ static void read_directory(struct cache *cache, const struct file *directory)
 }
 
 /* False: there is no such directory; errno. */
-static bool load_tree(struct cache *cache, const char *path)
+static bool walk(struct cache *cache, const char *path)
 {
     cache->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (cache->root < 0) return false;
     add_name(cache, cache->root, ".", ".");
     while (cache->pending) {
         struct file *directory = cache->pending;
-        cache->pending = directory->next;
+        cache->pending         = directory->next;
         read_directory(cache, directory);
         free(directory);
     }
+    /* A file's times come from a clock that ticks every 1 to 10 ms: two writes in a tick look like
+       one. From here on, a write shows in the times of any file that was found. */
+    nanosleep(&(struct timespec){0, SETTLED_NS}, NULL);
     return true;
 }
 
-static void free_tree(struct cache *cache)
+/* -- Data plane: the store -- */
+
+/* The tiers that waste least for the pieces of the files: how many. 0: no memory. */
+static uint32_t fit_tiers(struct cache *cache)
+{
+    static uint32_t sizes[PAGE_BYTES];
+    static uint64_t counts[PAGE_BYTES];
+    size_t          tier_count = cache->budget / TIER_SHARE;
+
+    if (tier_count > TIERS_MAX) tier_count = TIERS_MAX;
+    if (tier_count < 1) tier_count = 1;
+    for (uint32_t i = 0; i < PAGE_BYTES; i++) sizes[i] = i + 1;
+    for (const struct file *file = cache->files; file; file = file->next) {
+        if ((size_t)file->identity.size > cache->budget) continue;
+        size_t whole = piece_count(file) - 1;
+        counts[PAGE_BYTES - 1] += whole;
+        counts[sizeof(struct value) + piece_len(file, whole * PIECE_BYTES) - 1]++;
+    }
+    return slab_fit_tiers(sizes, counts, PAGE_BYTES, cache->tiers, (uint32_t)tier_count);
+}
+
+/* 0; errno. */
+static int make_store(struct cache *cache)
+{
+    slab_store_config config = {.tier_sizes = cache->tiers, .max_bytes = cache->budget};
+
+    cache->ends.colder = cache->ends.warmer = &cache->ends;
+    config.tier_count = cache->tier_count = fit_tiers(cache);
+    int error = config.tier_count > 0 ? -slab_store_create(&cache->store, &config) : ENOMEM;
+    if (error != EINVAL) return error;
+    fputs("treecache: the budget is too small for a store: nothing is cached\n", stderr);
+    return 0;
+}
+
+/* The record of the piece at an offset. NULL: the file is larger than the budget, or no memory. */
+static struct piece *find_piece(struct cache *cache, struct file *file, size_t offset)
+{
+    if ((size_t)file->identity.size > cache->budget) return NULL;
+    if (!file->pieces) {
+        file->pieces = calloc(piece_count(file), sizeof *file->pieces);
+        if (!file->pieces) return NULL;
+        cache->index_bytes += piece_count(file) * sizeof *file->pieces;
+    }
+    return &file->pieces[offset / PIECE_BYTES];
+}
+
+static struct value *value_of(const struct cache *cache, const struct piece *piece)
+{
+    struct value *value =
+        (struct value *)(uintptr_t)slab_store_get(cache->store, piece->ref, piece->len);
+
+    assert(value && value->piece == piece);
+    return value;
+}
+
+static void link_warmest(struct cache *cache, struct piece *piece)
+{
+    piece->warmer         = &cache->ends;
+    piece->colder         = cache->ends.colder;
+    piece->colder->warmer = piece->warmer->colder = piece;
+}
+
+static void unlink_piece(struct piece *piece)
+{
+    piece->colder->warmer = piece->warmer;
+    piece->warmer->colder = piece->colder;
+    piece->colder = piece->warmer = NULL;
+}
+
+static void drop(struct cache *cache, struct piece *piece)
+{
+    int error = slab_store_free(cache->store, piece->ref, piece->len);
+
+    assert(error == 0);
+    (void)error;
+    unlink_piece(piece);
+}
+
+static void value_moved(void *context, slab_ref from, slab_ref to, void *value)
+{
+    struct piece *piece = ((struct value *)value)->piece;
+    struct cache *cache = context;
+
+    assert(piece->ref == from);
+    (void)from;
+    piece->ref = to;
+    cache->moves++;
+}
+
+/* Room for the content of a piece that is not in the store; it is the warmest now. NULL: there
+ * would be none in an empty store, or there is no store. */
+static struct value *make_value(struct cache *cache, struct piece *piece, size_t len)
+{
+    struct slab_store_info info;
+    struct value          *value;
+
+    piece->len = (uint32_t)(sizeof *value + len);
+    while (!(value = slab_store_alloc(cache->store, piece->len, &piece->ref))) {
+        /* What is evicted leaves slots of its own tier. Compact makes chunks for any tier of them.
+         */
+        if (slab_store_compact(cache->store, COMPACT_MOVES, value_moved, cache) > 0) continue;
+        if (cache->ends.warmer == &cache->ends) return NULL;
+        drop(cache, cache->ends.warmer);
+        cache->evictions++;
+    }
+    value->piece = piece;
+    link_warmest(cache, piece);
+    slab_store_stats(cache->store, &info);
+    if (info.held_bytes > cache->held_max) cache->held_max = info.held_bytes;
+    return value;
+}
+
+static void free_cache(struct cache *cache)
 {
     for (struct file *file = cache->files, *next; file; file = next) {
         next = file->next;
-        free(file->value);
+        free(file->pieces);
         free(file);
     }
+    slab_store_destroy(cache->store);
     if (cache->root >= 0) close(cache->root);
 }
 
 /* -- Control planes -- */
 
 struct server;
+
+/* The data plane's: what it is sending to a control plane. */
+struct answer {
+    struct file *file;   /* NULL: nothing */
+    size_t       offset; /* of the next piece */
+    int          fd;     /* -1: every piece so far was in the store */
+};
 
 struct control_plane {
     /* Constant while it runs. */
@@ -411,56 +560,81 @@ struct control_plane {
     /* Its own. The file whose pages come in now is plan[checked]. */
     alignas(LINE) size_t asked, checked;
     size_t        offset; /* of the next page in that file */
-    int           fd;     /* of that file, once offset > 0 */
+    int           fd;     /* of that file, once offset > 0; or -1 */
+    enum outcome  outcome;
+    int           error; /* errno, or 0 */
     bool          differs;
-    unsigned char bytes[PAGE_BYTES]; /* read a second way */
+    unsigned char bytes[PIECE_BYTES]; /* read a second way */
 
-    /* The data plane's: the answer under way. */
-    alignas(LINE) const struct file *answering; /* NULL: none */
-    size_t answered;                            /* bytes of it */
+    /* The data plane's. */
+    alignas(LINE) struct answer answer;
 };
 
 struct server {
     struct cache        *cache;
     slab_pool           *pool;
-    struct file        **plan; /* every file once, shuffled */
-    struct bell          bell; /* the data plane sleeps */
+    struct file        **plan; /* requests: each control plane has a part of its own */
+    size_t               ends[CONTROL_PLANES]; /* of the parts */
+    size_t               answered;             /* requests */
+    struct bell          bell;                 /* the data plane sleeps */
     struct control_plane control_planes[CONTROL_PLANES];
     uint64_t             wall_ns, data_plane_ns;
     uint32_t             in_flight; /* pages, at most */
 };
 
-/* The length of the page at an offset of a file. An empty file has one page, of 0 bytes. */
-static size_t page_len(const struct file *file, size_t offset)
-{
-    size_t left = (size_t)file->identity.size - offset;
+/* A reply in place of a page: the rest of the file will not come, for this reason. It looks like an
+ * id, but is never live: its gen is even. */
+static slab_id refusal(int error) { return (slab_id){.page = (uint16_t)error}; }
 
-    return left < PAGE_BYTES ? left : PAGE_BYTES;
+/* 0: it is an id. */
+static int refused(slab_id id) { return id.gen == 0 ? id.page : 0; }
+
+static void begin_check(struct control_plane *control, const struct file *file)
+{
+    control->outcome = VERIFIED;
+    control->error   = 0;
+    control->differs = false;
+    control->fd      = open_below(control->server->cache->root, file->path, FILE_FLAGS);
+    if (control->fd < 0) {
+        control->outcome = gone(errno) || errno == EACCES ? CHANGED : WRONG;
+        control->error   = errno;
+    } else if (!unchanged(control->fd, &file->identity)) {
+        control->outcome = CHANGED;
+    }
 }
 
-static void open_again(struct control_plane *control, struct file *file)
+/* The answer to plan[checked] is complete. */
+static void end_check(struct control_plane *control)
 {
-    control->differs = false;
-    control->fd = open_below(control->server->cache->root, file->path, FILE_FLAGS);
-    if (control->fd < 0) {
-        file->outcome = gone(errno) || errno == EACCES ? CHANGED : WRONG;
-        file->error = errno;
-    } else if (!unchanged(control->fd, &file->identity)) {
-        file->outcome = CHANGED;
+    struct file *file = control->server->plan[control->checked++];
+
+    if (control->outcome > file->outcome) {
+        file->outcome = control->outcome;
+        file->error   = control->error;
     }
+    if (control->fd >= 0) close(control->fd);
+    control->fd     = -1;
+    control->offset = 0;
+}
+
+static void take_refusal(struct control_plane *control, int error)
+{
+    control->outcome = gone(error) ? CHANGED : SKIPPED;
+    control->error   = error == ESTALE ? 0 : error;
+    end_check(control);
 }
 
 /* The pages of one file come in order, and those of two files never mixed. */
 static void check_page(struct control_plane *control, slab_id id)
 {
-    struct file *file = control->server->plan[control->checked];
-    size_t       expected = page_len(file, control->offset), len = 0;
-    const void  *payload = slab_pool_read(control->server->pool, id, &len);
+    const struct file *file     = control->server->plan[control->checked];
+    size_t             expected = piece_len(file, control->offset), len = 0;
+    const void        *payload = slab_pool_read(control->server->pool, id, &len);
 
-    if (control->offset == 0) open_again(control, file);
-    if (file->outcome == UNSEEN) {
-        ssize_t got = read_fully(control->fd, control->bytes, expected, (off_t)control->offset);
-        if (got < 0) file->error = errno;
+    if (control->offset == 0) begin_check(control, file);
+    if (control->outcome == VERIFIED) {
+        ssize_t got = read_fully(control->fd, control->bytes, expected, control->offset);
+        if (got < 0) control->error = errno;
         if (!payload || len != expected || got != (ssize_t)expected ||
             memcmp(payload, control->bytes, len) != 0)
             control->differs = true;
@@ -469,40 +643,40 @@ static void check_page(struct control_plane *control, slab_id id)
     if (control->offset < (size_t)file->identity.size) return;
 
     /* Only a file that is what it was can tell right from wrong. */
-    if (file->outcome == UNSEEN && !unchanged(control->fd, &file->identity))
-        file->outcome = CHANGED;
-    if (file->outcome == UNSEEN) file->outcome = control->differs ? WRONG : VERIFIED;
-    if (control->fd >= 0) close(control->fd);
-    control->offset = 0;
-    control->checked++;
+    if (control->outcome == VERIFIED && !unchanged(control->fd, &file->identity))
+        control->outcome = CHANGED;
+    if (control->outcome == VERIFIED && control->differs) control->outcome = WRONG;
+    end_check(control);
 }
 
-/* Checks and returns the pages that came. False: none. */
+/* Checks and returns the pages that came. False: no reply has come. */
 static bool take_replies(struct control_plane *control)
 {
-    slab_id  ids[BURST];
+    slab_id  ids[BURST], id;
     uint64_t slot;
-    size_t   count = 0;
+    size_t   taken = 0, count = 0;
     bool     wake;
 
-    while (count < BURST && ring_pop(&control->replies, &slot)) {
-        memcpy(&ids[count], &slot, sizeof slot);
-        check_page(control, ids[count++]);
+    for (; taken < BURST && ring_pop(&control->replies, &slot); taken++) {
+        memcpy(&id, &slot, sizeof slot);
+        if (refused(id)) take_refusal(control, refused(id));
+        else check_page(control, ids[count++] = id);
     }
     slab_pool_return_many(control->server->pool, ids, count, &wake);
     if (wake) bell_ring(&control->server->bell);
-    return count > 0;
+    return taken > 0;
 }
 
-/* Sleeps only when it holds no page and has asked for all there is room to ask for: then it is the
- * data plane's turn. */
+/* Sleeps only when it holds no page and has asked for all that it may: then it is the data plane's
+ * turn. */
 static void *control_plane_main(void *argument)
 {
     struct control_plane *control = argument;
 
     while (control->checked < control->end) {
         size_t asked = control->asked;
-        while (control->asked < control->end && ring_push(&control->requests, control->asked))
+        while (control->asked < control->end && control->asked - control->checked < ASKED_MAX &&
+               ring_push(&control->requests, control->asked))
             control->asked++;
         if (control->asked > asked) bell_ring(&control->server->bell);
         if (!take_replies(control)) bell_wait(&control->bell);
@@ -512,54 +686,108 @@ static void *control_plane_main(void *argument)
 
 /* -- Data plane: serving -- */
 
-/* Hands over the next few pages of what one control plane asked for: how many. *out: ran out of
- * pages. *files counts those that are answered to the end. */
-static size_t serve(struct server *server, struct control_plane *control, bool *out, size_t *files)
+/* From the file. 0; errno; ESTALE: it is not what the walk found. */
+static int read_piece(const struct cache *cache, struct answer *answer, unsigned char *buffer,
+                      size_t len)
 {
-    size_t   pages = 0;
-    uint64_t slot;
-    slab_id  id;
+    const struct identity *identity = &answer->file->identity;
+    unsigned char          beyond;
 
-    for (; pages < BURST; pages++) {
-        if (!control->answering) {
-            if (!ring_pop(&control->requests, &slot)) break;
-            control->answering = server->plan[slot];
-            control->answered = 0;
-        }
-        const struct file *file = control->answering;
-        size_t             len = page_len(file, control->answered);
-        if (slab_pool_put(server->pool, file->value + control->answered, len, &id) != 0) {
-            *out = true;
-            break;
-        }
-        memcpy(&slot, &id, sizeof slot);
-        bool pushed = ring_push(&control->replies, slot);
-        assert(pushed); /* RING_SLOTS >= PAGE_COUNT */
-        (void)pushed;
-        control->answered += len;
-        if (control->answered < (size_t)file->identity.size) continue;
-        control->answering = NULL;
-        ++*files;
+    if (answer->fd < 0) {
+        answer->fd = open_below(cache->root, answer->file->path, FILE_FLAGS);
+        if (answer->fd < 0) return errno;
+        if (!unchanged(answer->fd, identity)) return ESTALE;
     }
-    if (pages > 0) bell_ring(&control->bell);
-    return pages;
+    ssize_t got = read_fully(answer->fd, buffer, len, answer->offset);
+    if (got < 0) return errno;
+    if (got != (ssize_t)len || !unchanged(answer->fd, identity)) return ESTALE;
+    /* The files of /proc say that they are empty, and are not. */
+    if (len == 0 && read_fully(answer->fd, &beyond, 1, 0) != 0) return ESTALE;
+    return 0;
+}
+
+/* Fills the page for the next piece of an answer. 0; errno. */
+static int fill_page(struct cache *cache, struct answer *answer, unsigned char *page, size_t len)
+{
+    struct piece *piece = find_piece(cache, answer->file, answer->offset);
+    struct value *value = NULL;
+
+    if (piece && piece->warmer) {
+        cache->hits++;
+        unlink_piece(piece);
+        link_warmest(cache, piece);
+        memcpy(page, value_of(cache, piece)->content, len);
+        return 0;
+    }
+    cache->misses++;
+    if (piece) value = make_value(cache, piece, len);
+    if (!value) cache->not_kept++;
+    int error = read_piece(cache, answer, value ? value->content : page, len);
+    if (value && error) drop(cache, piece);
+    else if (value) memcpy(page, value->content, len);
+    return error;
+}
+
+/* Replies with the next page of the answer, or with a refusal. False: the pages are out. */
+static bool reply(struct server *server, struct control_plane *control)
+{
+    struct answer *answer = &control->answer;
+    size_t         len    = piece_len(answer->file, answer->offset);
+    slab_id        id;
+    uint64_t       slot;
+
+    unsigned char *page = slab_pool_alloc(server->pool, len, &id);
+    if (!page) return false;
+    int error = fill_page(server->cache, answer, page, len);
+    if (error) {
+        slab_pool_free(server->pool, id);
+        id = refusal(error);
+    }
+    memcpy(&slot, &id, sizeof slot);
+    bool pushed = ring_push(&control->replies, slot);
+    assert(pushed); /* RING_SLOTS >= PAGE_COUNT + ASKED_MAX */
+    (void)pushed;
+    answer->offset += len;
+    if (!error && answer->offset < (size_t)answer->file->identity.size) return true;
+    if (answer->fd >= 0) close(answer->fd);
+    answer->file = NULL;
+    server->answered++;
+    return true;
+}
+
+/* The next few replies to one control plane: how many. *out: ran out of pages. */
+static size_t serve(struct server *server, struct control_plane *control, bool *out)
+{
+    size_t   replies = 0;
+    uint64_t slot;
+
+    for (; replies < BURST; replies++) {
+        if (!control->answer.file) {
+            if (!ring_pop(&control->requests, &slot)) break;
+            control->answer = (struct answer){.file = server->plan[slot], .fd = -1};
+        }
+        if (reply(server, control)) continue;
+        *out = true;
+        break;
+    }
+    if (replies > 0) bell_ring(&control->bell);
+    return replies;
 }
 
 static void data_plane_main(struct server *server, size_t wanted)
 {
     struct slab_pool_info info;
-    size_t                files = 0;
 
-    while (files < wanted) {
-        size_t pages = 0;
-        bool   out = false;
+    while (server->answered < wanted) {
+        size_t replies = 0;
+        bool   out     = false;
         for (size_t i = 0; i < CONTROL_PLANES; i++)
-            pages += serve(server, &server->control_planes[i], &out, &files);
+            replies += serve(server, &server->control_planes[i], &out);
         slab_pool_stats(server->pool, &info);
         uint32_t in_flight = info.page_count - info.available;
         if (in_flight > server->in_flight) server->in_flight = in_flight;
-        progress(server->cache, files, wanted);
-        if (pages > 0 || files == wanted) continue;
+        progress(server->cache, server->answered, wanted);
+        if (replies > 0 || server->answered == wanted) continue;
         /* Nobody asks, or the pages are out. A request always rings; a return only when the pool
            was told that we want it, and not if pages came back before that. */
         if (!out || slab_pool_want(server->pool)) bell_wait(&server->bell);
@@ -574,22 +802,59 @@ static uint64_t clock_ns(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* The files in an order that is random, but the same in every run. NULL: no memory. */
-static struct file **shuffled(const struct cache *cache)
-{
-    struct file **plan = calloc(cache->file_count + 1, sizeof *plan);
-    uint64_t      random = 88172645463325252; /* xorshift64 */
-    size_t        count = 0;
+/* -- The plan -- */
 
-    for (struct file *file = cache->files; plan && file; file = file->next) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        size_t other = (size_t)(random % ++count);
-        plan[count - 1] = plan[other];
-        plan[other] = file;
+/* The same numbers in every run. */
+static size_t random_below(size_t end)
+{
+    static uint64_t state = 88172645463325252; /* xorshift64 */
+
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (size_t)(state % end);
+}
+
+static void shuffle(struct file **files, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t       other = random_below(i + 1);
+        struct file *file  = files[i];
+        files[i]           = files[other];
+        files[other]       = file;
     }
-    return plan;
+}
+
+/* A rank, 0 the most popular. Zipf's law, rank r about 1/(r+1) as often as 0, by steps: the ranks
+ * 0, 1..2, 3..6, 7..14 are chosen as often as each other. */
+static size_t popular(size_t count)
+{
+    size_t octaves = 1;
+
+    while (count >> octaves > 0) octaves++;
+    size_t octave = (size_t)1 << random_below(octaves);
+    return (octave - 1 + random_below(octave)) % count;
+}
+
+/* Deals the files to the control planes. Each asks for its own once, and for the popular ones of
+ * them again and again, in random order. False: no memory. */
+static bool make_plan(struct server *server)
+{
+    size_t       count = server->cache->file_count, planned = 0;
+    struct file *file = server->cache->files;
+
+    server->plan = calloc(count + 1, (1 + ASKED_AGAIN) * sizeof *server->plan);
+    for (size_t i = 0; server->plan && i < CONTROL_PLANES; i++) {
+        struct file **part  = server->plan + planned;
+        size_t        owned = count * (i + 1) / CONTROL_PLANES - count * i / CONTROL_PLANES;
+        for (size_t n = 0; n < owned; n++, file = file->next) part[n] = file;
+        shuffle(part, owned);
+        for (size_t n = owned; n < owned * (1 + ASKED_AGAIN); n++) part[n] = part[popular(owned)];
+        shuffle(part, owned * (1 + ASKED_AGAIN));
+        planned += owned * (1 + ASKED_AGAIN);
+        server->ends[i] = planned;
+    }
+    return server->plan != NULL;
 }
 
 /* Starts the control planes, serves them, waits for their end. 0; errno: some files stay UNSEEN. */
@@ -601,9 +866,10 @@ static int serve_all(struct server *server)
     uint64_t wall = clock_ns(CLOCK_MONOTONIC), busy = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     for (; started < CONTROL_PLANES; started++) {
         struct control_plane *control = &server->control_planes[started];
-        control->server = server;
+        control->server               = server;
+        control->fd                   = -1;
         control->asked = control->checked = wanted;
-        control->end = server->cache->file_count * (started + 1) / CONTROL_PLANES;
+        control->end                      = server->ends[started];
         error = pthread_create(&control->thread, NULL, control_plane_main, control);
         if (error) break;
         wanted = control->end;
@@ -622,14 +888,14 @@ static void judge(struct cache *cache)
     static const char *const words[OUTCOMES] = {[SYMLINK] = "symbolic links not followed",
                                                 [SKIPPED] = "skipped",
                                                 [CHANGED] = "changed",
-                                                [WRONG] = "wrong"};
+                                                [WRONG]   = "wrong"};
 
     for (const struct file *file = cache->files; file; file = file->next) {
         const char *error = file->error ? strerror(file->error) : NULL;
         if (file->outcome == VERIFIED) cache->outcomes[VERIFIED]++;
         else if (file->outcome == UNSEEN) note(cache, WRONG, file->path, "never answered");
         else if (error) note(cache, file->outcome, file->path, error);
-        else if (file->outcome == CHANGED) note(cache, CHANGED, file->path, "after it was read");
+        else if (file->outcome == CHANGED) note(cache, CHANGED, file->path, "after it was found");
         else note(cache, WRONG, file->path, "its pages are not its bytes");
     }
     for (enum outcome outcome = SYMLINK; outcome < OUTCOMES; outcome++) {
@@ -646,6 +912,33 @@ static void print_row(const char *name, uint64_t value, const char *remark)
     printf("%-26s%14" PRIu64 "%s%s\n", name, value, *remark ? "  " : "", remark);
 }
 
+static void print_ratio(const char *name, uint64_t part, uint64_t whole, const char *remark)
+{
+    printf("%-26s%14.3f  %s\n", name, whole ? (double)part / (double)whole : 0, remark);
+}
+
+static void print_cache(const struct cache *cache)
+{
+    struct slab_store_info info;
+    char                   tiers[64] = "";
+
+    slab_store_stats(cache->store, &info);
+    if (cache->store)
+        snprintf(tiers, sizeof tiers, "fitted, slots of %" PRIu32 " to %" PRIu32 " bytes",
+                 cache->tiers[0], cache->tiers[cache->tier_count - 1]);
+    print_row("budget", cache->budget, "");
+    print_row("  bytes held at most", cache->held_max, "by the store, metadata included");
+    print_ratio("  payload per byte held", info.payload_bytes, info.held_bytes, "in the end");
+    print_row("  tiers", info.tier_count, tiers);
+    print_row("names and records", cache->index_bytes, "bytes, malloc'ed outside the budget");
+    print_row("hits", cache->hits, "pages that were in the store");
+    print_row("misses", cache->misses, "pages read from their file");
+    print_row("  not kept", cache->not_kept, "of files larger than the budget, or no room at all");
+    print_ratio("hit ratio", cache->hits, cache->hits + cache->misses, "of all pages");
+    print_row("evictions", cache->evictions, "the coldest piece each time");
+    print_row("moves by compact", cache->moves, "so that tiers share what is free");
+}
+
 static void print_table(const struct server *server, const struct slab_pool_info *info)
 {
     const struct cache *cache = server->cache;
@@ -655,28 +948,30 @@ static void print_table(const struct server *server, const struct slab_pool_info
     snprintf(shape, sizeof shape, "of %d, %d bytes each", PAGE_COUNT, PAGE_BYTES);
     print_row("files", cache->file_count, "");
     print_row("bytes", cache->bytes, "");
+    print_row("requests", server->answered, "each file once, popular ones again and again");
     print_row("pages handed over", pages, "");
     print_row("ns per page", pages ? server->wall_ns / pages : 0,
               "from first request to last check, by the clock");
     print_row("  of the data plane", pages ? server->data_plane_ns / pages : 0,
-              "processor time: copy in, hand over, take back");
+              "processor time: find or read, copy in, hand over, take back");
     print_row("pages in flight at most", server->in_flight, shape);
     print_row("refused ids", info->refused, "returns turned away; 0 expected");
+    print_cache(cache);
     print_row("changed files", cache->outcomes[CHANGED], "meanwhile, by others; not verified");
-    print_row("skipped names", cache->outcomes[SKIPPED], "not in the cache");
+    print_row("skipped names", cache->outcomes[SKIPPED], "not served");
 }
 
-/* Serves what is in the cache. False: something besides the content of files was wrong. */
+/* Serves what the walk found. False: something besides the content of files was wrong. */
 static bool run(struct cache *cache)
 {
     static struct server  server; /* too large for some stacks */
     slab_pool_config      shape = {.page_size = PAGE_BYTES, .page_count = PAGE_COUNT};
-    struct slab_pool_info info = {0};
-    size_t                lost = 0;
+    struct slab_pool_info info  = {0};
+    size_t                lost  = 0;
 
     server.cache = cache;
-    server.plan = shuffled(cache);
-    int error = server.plan ? -slab_pool_create(&server.pool, &shape) : ENOMEM;
+    int error    = make_plan(&server) ? make_store(cache) : ENOMEM;
+    if (!error) error = -slab_pool_create(&server.pool, &shape);
     if (!error) {
         error = serve_all(&server);
         slab_pool_stats(server.pool, &info);
@@ -690,27 +985,70 @@ static bool run(struct cache *cache)
     return error == 0 && lost == 0 && info.refused == 0;
 }
 
+/* -- Program -- */
+
+/* The bytes that "30", "30K", "30M" or "30G" say; 0: it says no such thing, or too much. */
+static size_t bytes_from(const char *text)
+{
+    static const char  units[] = "KMG";
+    char              *end     = NULL;
+    int                shift   = 0;
+    unsigned long long number  = 0;
+
+    errno = 0;
+    if (*text >= '0' && *text <= '9') number = strtoull(text, &end, 10);
+    if (number == 0 || errno != 0) return 0;
+    if (*end) {
+        const char *unit = strchr(units, *end);
+        if (!unit || end[1]) return 0;
+        shift = 10 * (int)(unit - units + 1);
+    }
+    return number <= SIZE_MAX >> shift ? (size_t)number << shift : 0;
+}
+
+static size_t default_budget(const struct cache *cache)
+{
+    uint64_t budget = cache->bytes / BUDGET_PART;
+
+    if (budget < BUDGET_MIN) budget = BUDGET_MIN;
+    if (budget > BUDGET_MAX) budget = BUDGET_MAX;
+    return (size_t)budget;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    static const char usage[] = "usage: treecache [DIR]\n"
-                                "Caches the files below DIR (default /usr/include), serves them\n"
-                                "to two threads and verifies every byte.\n";
+    static const struct option options[] = {{"budget", required_argument, NULL, 'b'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    static const char          usage[] =
+        "usage: treecache [--budget BYTES] [DIR]\n"
+        "Serves the files below DIR (default /usr/include) from a cache to two threads, and\n"
+        "verifies every byte.\n"
+        "  --budget BYTES  of memory for what is cached, such as 500000, 64K, 30M or 1G;\n"
+        "                  default: a quarter of what the files hold, but from 1M to 1G\n";
     struct cache cache = {.terminal = isatty(STDERR_FILENO), .percent = -1};
+    int          option;
 
-    int option = getopt_long(argc, argv, "h", options, NULL);
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) == 'b') {
+        cache.budget = bytes_from(optarg);
+        if (cache.budget > 0) continue;
+        fprintf(stderr, "treecache: --budget %s: no number of bytes from 1 to %zu\n", optarg,
+                SIZE_MAX);
+        return 2;
+    }
     if (option != -1 || argc - optind > 1) {
         fputs(usage, option == 'h' ? stdout : stderr);
         return option == 'h' ? EXIT_SUCCESS : 2;
     }
     const char *path = optind < argc ? argv[optind] : "/usr/include";
-    bool        good = load_tree(&cache, path);
+    bool        good = walk(&cache, path);
+    if (cache.budget == 0) cache.budget = default_budget(&cache);
     if (good) good = run(&cache);
     else fprintf(stderr, "treecache: %s: %s\n", path, strerror(errno));
     printf("treecache: %zu files, %" PRIu64 " bytes, %" PRIu64 " verified, %" PRIu64 " wrong\n",
            cache.file_count, cache.bytes, cache.outcomes[VERIFIED], cache.outcomes[WRONG]);
     good = good && cache.outcomes[WRONG] == 0;
-    free_tree(&cache);
+    free_cache(&cache);
     if (fflush(stdout) != 0) good = false;
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
