@@ -64,6 +64,9 @@ build/treecache: examples/treecache.c $(headers) | build
 build/fit_tiers: examples/fit_tiers.c $(headers) | build
 	$(quiet)$(cc) $< -o $@
 
+build/replay: bench/replay.c $(headers) | build
+	$(quiet)$(cc) $< -o $@
+
 build/slab_bench: bench/slab_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
 

@@ -1,4 +1,5 @@
-/* slab.h - memory by name: pages that one thread fills and any thread or process gives back.
+/* slab.h - memory by name: pages that one thread fills and any thread or process gives back, and
+ * values of any size behind 32-bit refs.
  *
  *     #define SLAB_IMPLEMENTATION               // in one C file
  *     #include "slab.h"
@@ -16,6 +17,8 @@
  *         slab_pool_return(pool, id);                              // and gives it back, once
  *         return (int)slab_pool_destroy(pool);                     // 0: no page was lost
  *     }
+ *
+ * That is slab_pool; slab_store has its own few lines where its declarations begin.
  *
  * Include it anywhere for the declarations. Before including it you may define
  *   SLAB_API         what stands before each function; static inline, with the implementation in
@@ -188,8 +191,8 @@ SLAB_API void slab_pool_stats(const slab_pool *pool, struct slab_pool_info *stat
  *   - A ref that is stale, forged or not of that len gets NULL or -ESTALE, as long as it does not
  *     name a value that lives: a ref has no generation, so one that is kept after free may name the
  *     slot's next value of that tier.
- *   - A tier takes its slots by the chunk, 32 KiB at first and then a sixteenth of what it has. A
- *     chunk that empties serves any tier, and any large object, before the system is asked.
+ *   - A tier takes slots by the chunk: 32 KiB at first, then a sixty-fourth of what it has. A chunk
+ *     that empties serves any tier, and any large object, before the system is asked.
  *   - Values above the largest tier are large objects, in whole pages of 4,096 bytes.
  *   - Metadata: 1 bit for each slot, 32 to 96 bytes for each chunk, 8 to 28 KiB for the store, 16
  *     bytes for each large object. All of it is counted, and none is in the slots.
@@ -373,6 +376,7 @@ int madvise(void *memory, size_t size, int advice); /* glibc hides it under -std
 #endif
 
 #define SLAB__COLD __attribute__((cold, noinline))
+#define SLAB__HOT  __attribute__((always_inline))
 
 /* -- How it works --
  *
@@ -1082,7 +1086,7 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool)
  * them; what is freed of one serves the other. A chunk holds slots of one tier, and nothing else:
  * what is known about them lies apart, in records and bits that a cache holds for millions of
  * slots, and a free slot's memory is not touched. A tier's first chunks are small, later ones a
- * sixteenth of what it has: so what is left unused stays in proportion.
+ * sixty-fourth of what it has: so what is left unused stays in proportion.
  *
  * A slot is free when its live bit is 0. Puts take the lowest hole of the tier: the current word's,
  * else the lowest open word's of the lowest open chunk. So low chunks fill up, high ones run empty.
@@ -1101,7 +1105,7 @@ enum {
     SLAB__PAGES_MIN   = 16,          /* so that a slot of any tier fits */
     SLAB__CHUNK_LEAST = 8,           /* pages of a tier's first chunks, at least */
     SLAB__CHUNK_MOST  = 64,          /* and at most */
-    SLAB__CHUNK_SHARE = 16,          /* of a tier, at most one part of so many is a new chunk */
+    SLAB__CHUNK_SHARE = 64,          /* of a tier, at most one part of so many is a new chunk */
     SLAB__HUGE_FROM   = 16,          /* extents from this number on ask for large pages: what the
                                       * last one leaves unused is then a small part of all */
     SLAB__SLOT_MAX    = 64 * 1024,
@@ -1131,7 +1135,7 @@ typedef struct slab__tier {
     slab__chunk *chunks;    /* [capacity] */
     uint32_t     slot_size;
 
-    /* The current word. holes: those of its slots that put may take; the word is not open. */
+    /* The current word. holes: those of its slots that put may take; it is not open. */
     alignas(SLAB__LINE) uint64_t holes;
     uint64_t      *word;   /* NULL: there is none, and no hole */
     unsigned char *memory; /* of its first slot */
@@ -1309,7 +1313,7 @@ static int slab__provide(slab_store *store, size_t size)
     size_t whole = (size_t)store->extent_pages * SLAB__PAGE / 64;
 
     if (size <= store->block_left) return 0;
-    if (whole < size * 4) whole = size * 4; /* what does not fit the next time is little */
+    if (whole < size * 2) whole = size * 2;
     whole              = slab__round_up(whole + sizeof(slab__block), SLAB__PAGE);
     slab__block *block = (slab__block *)slab__hold(store, whole, &error);
     if (!block) return error;
@@ -1741,26 +1745,26 @@ static SLAB__COLD int slab__refill(slab_store *store, slab__tier *tier)
 }
 
 /* Takes the lowest hole; there is one. */
-static inline void *slab__take_slot(slab__tier *tier, slab_ref *ref)
+static inline unsigned char *slab__take_slot(slab__tier *tier, slab_ref *ref)
 {
-    uint32_t       index = (uint32_t)__builtin_ctzll(tier->holes);
-    unsigned char *slot  = tier->memory + (size_t)index * tier->slot_size;
+    uint64_t holes = tier->holes;
+    uint32_t index = (uint32_t)__builtin_ctzll(holes);
 
-    *tier->word |= tier->holes & -tier->holes;
-    tier->holes &= tier->holes - 1;
+    tier->holes = holes & (holes - 1);
+    *tier->word |= holes & -holes;
     tier->chunk->used++;
     tier->occupied++;
     *ref = tier->ref + index;
-    return slot;
+    return tier->memory + (size_t)index * tier->slot_size;
 }
 
 /* The record of the chunk that holds a live slot, or NULL. */
 static inline slab__chunk *slab__find(const slab__tier *tier, slab_ref ref)
 {
-    uint32_t slot = ref - tier->ref_bits, index = slot & tier->index_mask;
+    uint32_t number = (ref - tier->ref_bits) >> tier->shift, index = ref & tier->index_mask;
 
-    if (slot >> tier->shift >= tier->numbers) return NULL; /* out of range, or another tier's */
-    slab__chunk *chunk = &tier->chunks[slot >> tier->shift];
+    if (number >= tier->numbers) return NULL; /* out of range, or of another tier */
+    slab__chunk *chunk = &tier->chunks[number];
     if (index >= chunk->slots) return NULL;
     return chunk->live[index / 64] >> index % 64 & 1 ? chunk : NULL;
 }
@@ -1768,24 +1772,23 @@ static inline slab__chunk *slab__find(const slab__tier *tier, slab_ref ref)
 static inline unsigned char *slab__slot(const slab__tier *tier, const slab__chunk *chunk,
                                         slab_ref ref)
 {
-    uint32_t index = ref & tier->index_mask;
-    return chunk->memory + (size_t)index * tier->slot_size;
+    return chunk->memory + (size_t)(ref & tier->index_mask) * tier->slot_size;
 }
 
 /* A slot was freed that is no hole of the current word. */
-static void slab__reopen(slab_store *store, slab__tier *tier, uint32_t number, uint32_t word)
+static void slab__reopen(slab_store *store, slab__tier *tier, slab__chunk *chunk, uint32_t word)
 {
-    slab__chunk *chunk = &tier->chunks[number];
+    uint32_t number = (uint32_t)(chunk - tier->chunks);
+    bool     carved = tier->fresh && chunk == tier->chunk;
 
     store->stirred |= UINT64_C(1) << (tier - store->tiers);
-    bool carved_here = tier->fresh && chunk == tier->chunk;
     if (tier->fresh) slab__leave(tier);
-    if (chunk->used == 0 && chunk != tier->chunk && !carved_here) {
+    if (chunk->used == 0 && chunk != tier->chunk && !carved) {
         slab__release(store, tier, number);
         return;
     }
     slab__open_word(tier, number, word);
-    if (carved_here) slab__enter_open(tier, number); /* it stays current, even if it is empty */
+    if (carved) slab__enter_open(tier, number); /* it stays current, even if it is empty */
 }
 
 /* The live slot is free. */
@@ -1793,15 +1796,14 @@ static inline void slab__give_slot(slab_store *store, slab__tier *tier, slab__ch
                                    slab_ref ref)
 {
     uint32_t  index = ref & tier->index_mask;
-    uint64_t *word  = &chunk->live[index / 64];
-    uint64_t  bit   = UINT64_C(1) << index % 64;
+    uint64_t *word = &chunk->live[index / 64], bit = UINT64_C(1) << index % 64;
 
     SLAB__HIDE(slab__slot(tier, chunk, ref), tier->slot_size);
     *word &= ~bit;
     chunk->used--;
     tier->occupied--;
     if (word == tier->word && !tier->fresh) tier->holes |= bit;
-    else slab__reopen(store, tier, (ref - tier->ref_bits) >> tier->shift, index / 64);
+    else slab__reopen(store, tier, chunk, index / 64);
 }
 
 /* -- Large objects -- */
@@ -2045,7 +2047,7 @@ SLAB_API void slab_store_destroy(slab_store *store)
 /* -- Put, get, free -- */
 
 /* A slot for len bytes, zero beyond them. NULL: *error, and *ref is SLAB_NO_REF. */
-static inline void *slab__alloc(slab_store *store, size_t len, slab_ref *ref, int *error)
+static inline SLAB__HOT void *slab__alloc(slab_store *store, size_t len, slab_ref *ref, int *error)
 {
     if (len > store->slot_max) return slab__alloc_large(store, len, ref, error);
     slab__tier *tier = &store->tiers[store->tier_of[(len + 7) / 8]];
@@ -2148,7 +2150,7 @@ SLAB_API size_t slab_store_trim(slab_store *store)
     return given;
 }
 
-/* The chunk that takes the fewest moves to empty, by sixteenths of its slots; of those the highest,
+/* The chunk that takes the fewest moves to empty, by quarters of its slots; of those the highest,
  * so that extents run empty from the end. It must not have more slots than are free in the tier:
  * then those outside hold all its values. SLAB__NONE: there is none. */
 static uint32_t slab__sparsest(slab__tier *tier)
@@ -2159,7 +2161,7 @@ static uint32_t slab__sparsest(slab__tier *tier)
     for (uint32_t number = tier->numbers; number-- > 0;) {
         const slab__chunk *chunk = &tier->chunks[number];
         if (!chunk->memory || chunk->slots > free) continue;
-        uint32_t share = (uint32_t)((uint64_t)chunk->used * 16 / chunk->slots);
+        uint32_t share = (uint32_t)((uint64_t)chunk->used * 4 / chunk->slots);
         if (share >= least) continue;
         least = share;
         best  = number;

@@ -11,7 +11,7 @@ out=build/check
 : "${CC:=cc}" "${CFLAGS:=-O2 -g}" "${STRICT:=}"
 export CC CFLAGS STRICT
 
-base='cc header synopsis demo fit-tiers model install bench'
+base='cc header synopsis demo fit-tiers replay model install bench'
 more='gcc clang cxx asan-gcc asan-clang tsan-gcc tsan-clang valgrind m32 musl aarch64 riscv64 s390x lint'
 
 warnings='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
@@ -197,16 +197,27 @@ END
     done
 }
 
-# The ten lines at the top of the header, as they stand.
+# The lines at the top of the header, and those that stand for slab_store, as they are.
 rung_synopsis() {
-    sed -n '/^ \*     #define SLAB_IMPLEMENTATION/,/^ \*     }/s/^ \*     //p' slab.h >"$dir/synopsis.c"
-    try 'it is there' grep -q slab_pool_destroy "$dir/synopsis.c"
-    try 'it compiles' $CC -std=c11 $warnings -I. "$dir/synopsis.c" -o "$dir/synopsis"
-    try 'it runs' sh -c "[ \"\$('$dir/synopsis')\" = hello ]"
+    sed -n '/^ \*     #define SLAB_IMPLEMENTATION/,/^ \*     }/s/^ \*     //p' slab.h >"$dir/pool.c"
+    {
+        printf '#define SLAB_IMPLEMENTATION\n#include "slab.h"\n#include <stdio.h>\n'
+        printf 'int main(void)\n{\n'
+        sed -n '/^ \*     slab_store \*store;/,/slab_store_destroy/s/^ \*     //p' slab.h
+        printf '    return 0;\n}\n'
+    } >"$dir/store.c"
+    try 'pool: it is there' grep -q slab_pool_destroy "$dir/pool.c"
+    try 'store: it is there' grep -q slab_store_destroy "$dir/store.c"
+    for name in pool store; do
+        try "$name: it compiles" $CC -std=c11 $warnings -I. "$dir/$name.c" -o "$dir/$name"
+    done
+    try 'pool: it runs' sh -c "[ \"\$('$dir/pool')\" = hello ]"
+    try 'store: it runs' sh -c "[ \"\$('$dir/store')\" = 'a value' ]"
 }
 
 rung_demo() { run_tap treecache test/treecache_test.sh "$dir"; }
 rung_fit_tiers() { run_tap fit_tiers test/fit_tiers_test.sh "$dir"; }
+rung_replay() { run_tap replay test/replay_test.sh "$dir"; }
 # Every execution where the checker is installed; it is not among Debian's packages, so its absence
 # is no SKIP here: `make model` is the place to ask for it.
 rung_model() {
