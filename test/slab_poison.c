@@ -1,7 +1,7 @@
-/* Goal: under AddressSanitizer and under Valgrind, a use of a page that is not the user's is
- * reported where it happens, and a rightful use never is.
- * Method: do it and see. AddressSanitizer ends the process, so each access is tried in a child;
- * Valgrind, for which this is compiled with WITH_VALGRIND, counts. */
+/* Goal: under AddressSanitizer and under Valgrind, a use of a page or slot that is not the user's
+ * is reported where it happens, and a rightful use never is. Method: do it and see.
+ * AddressSanitizer ends the process, so each access is tried in a child; Valgrind, for which this
+ * is compiled with WITH_VALGRIND, counts. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdlib.h>
@@ -39,7 +39,7 @@ static bool reported(volatile unsigned char *at)
 #else
 static bool watched(void)
 {
-#ifdef SLAB__HIDE
+#ifdef SLAB__POISONS
     return true;
 #else
     return false;
@@ -63,7 +63,7 @@ static bool reported(volatile unsigned char *at)
 #ifdef SLOW_POISON
 #undef __asan_poison_memory_region
 static _Thread_local int slow; /* microseconds */
-static void slow_poison(const volatile void *memory, size_t size)
+static void              slow_poison(const volatile void *memory, size_t size)
 {
     if (slow) usleep((useconds_t)slow);
     __asan_poison_memory_region(memory, size);
@@ -262,6 +262,61 @@ static void reading_does_not_poison(void)
     teardown();
 }
 
+/* ---- slab_store ---- */
+
+static void a_slot_is_ours_until_we_free_it(void)
+{
+    static const uint32_t lens[] = {0, 1, 64, 100, 4096, 5000, 100000, 3000000};
+    slab_store           *store;
+    slab_ref              ref, next;
+
+    CHECK_EQ(slab_store_create(&store, NULL), 0);
+    for (int life = 0; life < 3; life++)
+        for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
+            uint32_t       len = lens[i], whole = 64;
+            unsigned char *slot = slab_store_alloc(store, len, &ref);
+            while (whole < len && len <= 4096) whole *= 2;
+            if (len > 4096) whole = (len + 4095) / 4096 * 4096;
+            CHECK(!reported(&slot[0]) && !reported(&slot[whole - 1]));
+            if (len <= 4096) CHECK(reported(&slot[whole])); /* a slot that nobody has */
+            if (len <= 4096) CHECK(slab_store_alloc(store, len, &next) == slot + whole);
+            if (len <= 4096) CHECK(!reported(&slot[whole]));
+            if (len <= 4096) CHECK_EQ(slab_store_free(store, next, len), 0);
+            CHECK_EQ(slab_store_free(store, ref, len), 0);
+            if (len < 2 * 1024 * 1024) CHECK(reported(&slot[0]) && reported(&slot[whole - 1]));
+            CHECK_EQ(slab_store_free(store, ref, len), -ESTALE); /* changes nothing */
+            if (len < 2 * 1024 * 1024) CHECK(reported(&slot[0]));
+        }
+    slab_store_destroy(store);
+}
+
+static unsigned char *moved_to;
+static void           note_move(void *context, slab_ref from, slab_ref to, void *value)
+{
+    (void)context, (void)from, (void)to;
+    moved_to = value;
+}
+
+static void a_moved_values_old_place_is_nobodys(void)
+{
+    enum { VALUES = 3000 };
+    static slab_ref refs[VALUES];
+    slab_store     *store;
+    unsigned char  *last = NULL;
+
+    CHECK_EQ(slab_store_create(&store, NULL), 0);
+    for (int i = 0; i < VALUES; i++) last = slab_store_alloc(store, 64, &refs[i]);
+    for (int i = 0; i < VALUES - 1; i++)
+        if (i % 16 != 0) slab_store_free(store, refs[i], 64);
+    while (slab_store_compact(store, 1, note_move, NULL) == 1) {
+        if (moved_to[0] == 255) CHECK(false); /* ends the process if it is poisoned */
+    }
+    CHECK(last && reported(last)); /* the highest chunk has been emptied */
+    CHECK(!reported(moved_to));
+    slab_store_trim(store);
+    slab_store_destroy(store);
+}
+
 int main(void)
 {
     if (!watched()) {
@@ -275,5 +330,7 @@ int main(void)
     RUN(another_thread_gives_it_back);
     RUN(no_late_poison_hits_a_new_life);
     RUN(reading_does_not_poison);
+    RUN(a_slot_is_ours_until_we_free_it);
+    RUN(a_moved_values_old_place_is_nobodys);
     return REPORT();
 }
