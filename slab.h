@@ -266,8 +266,8 @@ SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len);
  * too). How many bytes. A chunk that holds one value stays: see compact. */
 SLAB_API size_t slab_store_trim(slab_store *store);
 
-/* Empties sparse chunks, the sparsest of a tier first, while the tier has as many free slots as the
- * chunk has slots: moves at most max_moves values. How many; 0 = nothing to gain. Each move is told
+/* Empties sparse chunks while a tier has as many free slots as a chunk, and a sixty-fourth of all
+ * its slots: moves at most max_moves values. How many; 0 = nothing to gain. Each move is told
  * after it was made: the value is under `to`, at `value`, and `from` is free. moved may call the
  * store, though not destroy it; NULL moved: nothing is moved. Large objects stay. What a call
  * leaves half done the next one continues, so a little at a time is as good as all at once: two
@@ -1085,8 +1085,8 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool)
  * The system gives extents of up to 2 MiB. Chunks and large objects are runs of pages cut from
  * them; what is freed of one serves the other. A chunk holds slots of one tier, and nothing else:
  * what is known about them lies apart, in records and bits that a cache holds for millions of
- * slots, and a free slot's memory is not touched. A tier's first chunks are small, later ones a
- * sixty-fourth of what it has: so what is left unused stays in proportion.
+ * slots, and a free slot's memory is not touched. A chunk has a power of two of slots, and from
+ * 32 KiB on as many as leave little of its last page, or a part of them where no such run is free.
  *
  * A slot is free when its live bit is 0. Puts take the lowest hole of the tier: the current word's,
  * else the lowest open word's of the lowest open chunk. So low chunks fill up, high ones run empty.
@@ -1103,9 +1103,11 @@ enum {
     SLAB__PAGE        = 4096,
     SLAB__PAGES_MAX   = 512,         /* of an extent; 2 MiB, a large page on most machines */
     SLAB__PAGES_MIN   = 16,          /* so that a slot of any tier fits */
-    SLAB__CHUNK_LEAST = 8,           /* pages of a tier's first chunks, at least */
-    SLAB__CHUNK_MOST  = 64,          /* and at most */
-    SLAB__CHUNK_SHARE = 64,          /* of a tier, at most one part of so many is a new chunk */
+    SLAB__CHUNK_LEAST = 8,           /* pages of a chunk, at least; enough for the largest slot, so
+                                      * that one which empties serves any tier */
+    SLAB__CHUNK_MOST  = 64,          /* but for that */
+    SLAB__SPARE       = 64,          /* compact leaves a tier one part in so many of free slots */
+    SLAB__LOOK        = 64,          /* chunks that compact chooses from */
     SLAB__HUGE_FROM   = 16,          /* extents from this number on ask for large pages: what the
                                       * last one leaves unused is then a small part of all */
     SLAB__SLOT_MAX    = 64 * 1024,
@@ -1118,12 +1120,10 @@ enum {
 /* One chunk number of a tier. */
 typedef struct slab__chunk {
     unsigned char *memory; /* NULL: the number is free */
-    uint64_t      *live;   /* [words] a bit for each slot; then one for each word: it is open */
-    uint32_t       slots;
-    uint32_t       used;   /* of them */
-    uint32_t       extent;
-    uint16_t       pages;
-    uint16_t       words;  /* of live bits there is room for */
+    uint64_t      *live;   /* a bit for each slot; then one for each of those words: it is open */
+    uint32_t       extent; /* or, of a free number, the next one */
+    uint16_t       slots;
+    uint16_t       used;   /* of them */
 } slab__chunk;
 
 typedef struct slab__tier {
@@ -1154,11 +1154,8 @@ typedef struct slab__tier {
     bool     clean;                     /* and zero */
     uint32_t victim;                    /* the chunk that compact empties, or SLAB__NONE */
     uint32_t victim_word;               /* its live slots are in this word or behind */
-    uint32_t in_vain;                   /* with so many free slots, or fewer, there is no victim */
     uint32_t slots;                     /* of all chunks */
-    size_t   pages;                     /* of all chunks */
-    uint32_t chunk_pages;               /* of a chunk, at least */
-    uint32_t free_number;               /* no number below is free */
+    uint32_t free_number;               /* a list of them; SLAB__NONE: none below numbers */
     uint32_t capacity;                  /* numbers there is room for; a multiple of 8 */
     uint32_t number_limit;
     size_t   metadata;
@@ -1173,7 +1170,8 @@ typedef struct slab__extent {
     uint64_t dirty[SLAB__PAGES_MAX / 64];            /* and for each that is not zero */
 } slab__extent;
 
-/* A mapping for metadata; taken from its front, never given back before the end. */
+/* A mapping for metadata; taken from its front, never given back before the end. Of the extents
+ * themselves nothing lies inside of them, so that they can be given back in any order. */
 typedef struct slab__block {
     struct slab__block *next;
     size_t              size;
@@ -1208,6 +1206,7 @@ struct slab_store {
     slab__block   *blocks;
     unsigned char *block_rest; /* of the newest block */
     size_t         block_left;
+    bool           block_inside; /* what is left is of an extent */
     size_t         metadata;   /* this mapping, blocks, and the chunks of the last tier */
 
     size_t   large_capacity, large_payload;
@@ -1306,26 +1305,6 @@ static void *slab__hold(slab_store *store, size_t size, int *error)
     return memory;
 }
 
-/* Sees to it that slab__take_metadata(size) will not fail. 0, -ENOSPC, -ENOMEM. */
-static int slab__provide(slab_store *store, size_t size)
-{
-    int    error;
-    size_t whole = (size_t)store->extent_pages * SLAB__PAGE / 64;
-
-    if (size <= store->block_left) return 0;
-    if (whole < size * 2) whole = size * 2;
-    whole              = slab__round_up(whole + sizeof(slab__block), SLAB__PAGE);
-    slab__block *block = (slab__block *)slab__hold(store, whole, &error);
-    if (!block) return error;
-    block->size       = whole;
-    block->next       = store->blocks;
-    store->blocks     = block;
-    store->block_rest = (unsigned char *)(block + 1);
-    store->block_left = whole - sizeof *block;
-    store->metadata += whole;
-    return 0;
-}
-
 /* Zeroed, aligned to 8. */
 static void *slab__take_metadata(slab_store *store, size_t size)
 {
@@ -1369,14 +1348,13 @@ static bool slab__find_run(slab_store *store, slab__run *run, uint32_t *first)
     return false;
 }
 
-/* Takes one of most, most / 2, ... or least pages from the extents there are. False: none. */
-static bool slab__take_run(slab_store *store, uint32_t most, uint32_t least, slab__run *run)
+/* Takes a run from the extents there are. False: none is long enough. */
+static bool slab__take_run(slab_store *store, uint32_t pages, slab__run *run)
 {
     uint32_t first;
 
-    run->pages = most;
-    while (!slab__find_run(store, run, &first))
-        if ((run->pages /= 2) < least) return false;
+    run->pages = pages;
+    if (!slab__find_run(store, run, &first)) return false;
     slab__extent *extent = store->extents[run->extent];
     uint32_t      end    = first + run->pages;
     run->memory          = extent->memory + (size_t)first * SLAB__PAGE;
@@ -1404,6 +1382,48 @@ static void slab__give_run(slab_store *store, uint32_t number, const unsigned ch
     if (extent->free == extent->pages) store->extents_empty++;
     store->longest[number] = (uint16_t)extent->free;
     if (number < store->extent_from) store->extent_from = number;
+}
+
+/* Sees to it that slab__take_metadata(size) gives something that lies outside the extents. 0,
+ * -ENOSPC, -ENOMEM. */
+static int slab__provide_outside(slab_store *store, size_t size)
+{
+    int    error;
+    size_t whole = (size_t)store->extent_pages * SLAB__PAGE / 64;
+
+    if (size <= store->block_left && !store->block_inside) return 0;
+    if (whole < size) whole = size;
+    whole              = slab__round_up(whole + sizeof(slab__block), SLAB__PAGE);
+    slab__block *block = (slab__block *)slab__hold(store, whole, &error);
+    if (!block) return error;
+    block->size         = whole;
+    block->next         = store->blocks;
+    store->blocks       = block;
+    store->block_rest   = (unsigned char *)(block + 1);
+    store->block_left   = whole - sizeof *block;
+    store->block_inside = false;
+    store->metadata += whole;
+    return 0;
+}
+
+/* Sees to it that slab__take_metadata(size) will not fail; at the limit it is free pages that
+ * become metadata, for good. 0, -ENOSPC, -ENOMEM. */
+static int slab__provide(slab_store *store, size_t size)
+{
+    size_t    whole = slab__round_up(size, SLAB__PAGE);
+    slab__run run;
+
+    if (size <= store->block_left) return 0;
+    int error = slab__provide_outside(store, size);
+    if (!error) return 0;
+    if (!slab__take_run(store, (uint32_t)(whole / SLAB__PAGE), &run)) return error;
+    SLAB__SHOW(run.memory, whole);
+    if (!run.clean) memset(run.memory, 0, whole);
+    store->block_rest   = run.memory;
+    store->block_left   = whole;
+    store->block_inside = true;
+    store->metadata += whole;
+    return 0;
 }
 
 /* Metadata for one more extent. */
@@ -1453,7 +1473,7 @@ static size_t slab__pages_left(const slab_store *store)
 static int slab__add_extent(slab_store *store, uint32_t least)
 {
     size_t pages = store->extent_pages, left;
-    int    error = slab__provide(store, slab__extent_size(store));
+    int    error = slab__provide_outside(store, slab__extent_size(store));
 
     if (error) return error;
     while ((left = slab__pages_left(store)) < least)
@@ -1477,23 +1497,23 @@ static int slab__add_extent(slab_store *store, uint32_t least)
     return 0;
 }
 
-/* The same as slab__take_run, by all means: chunks that tiers keep without need are asked for
- * before the system is. 0, -ENOSPC, -ENOMEM. */
-static int slab__need_run(slab_store *store, uint32_t most, uint32_t least, slab__run *run)
+/* The same by all means: chunks that tiers keep without need are asked for before the system is. 0,
+ * -ENOSPC, -ENOMEM. */
+static int slab__need_run(slab_store *store, uint32_t pages, slab__run *run)
 {
-    if (slab__take_run(store, most, least, run)) return 0;
+    if (slab__take_run(store, pages, run)) return 0;
     slab__release_idle(store);
-    if (slab__take_run(store, most, least, run)) return 0;
-    int error = slab__add_extent(store, least);
-    if (!error) slab__take_run(store, most, least, run);
+    if (slab__take_run(store, pages, run)) return 0;
+    int error = slab__add_extent(store, pages);
+    if (!error) slab__take_run(store, pages, run);
     return error;
 }
 
 /* -- Words, open and current -- */
 
-static uint64_t *slab__open_words(const slab__chunk *chunk)
+static uint64_t *slab__open_words(const slab__tier *tier, const slab__chunk *chunk)
 {
-    return chunk->live + chunk->words;
+    return chunk->live + slab__words(tier->index_mask + 1);
 }
 
 static void slab__open_chunk(slab__tier *tier, uint32_t number)
@@ -1509,14 +1529,14 @@ static void slab__close_chunk(slab__tier *tier, uint32_t number)
 
 static void slab__open_word(slab__tier *tier, uint32_t number, uint32_t word)
 {
-    slab__open_words(&tier->chunks[number])[word / 64] |= UINT64_C(1) << word % 64;
+    slab__open_words(tier, &tier->chunks[number])[word / 64] |= UINT64_C(1) << word % 64;
     if (number != tier->victim) slab__open_chunk(tier, number);
 }
 
 /* The chunk's first open word, or how many words there are. */
-static uint32_t slab__first_open(const slab__chunk *chunk)
+static uint32_t slab__first_open(const slab__tier *tier, const slab__chunk *chunk)
 {
-    return slab__find_bit(slab__open_words(chunk), 0, slab__words(chunk->slots), true);
+    return slab__find_bit(slab__open_words(tier, chunk), 0, slab__words(chunk->slots), true);
 }
 
 /* The lowest open chunk, or SLAB__NONE. */
@@ -1547,11 +1567,11 @@ static void slab__enter(slab__tier *tier, uint32_t number, uint32_t word, uint64
 static void slab__enter_open(slab__tier *tier, uint32_t number)
 {
     slab__chunk *chunk = &tier->chunks[number];
-    uint32_t     word  = slab__first_open(chunk);
+    uint32_t     word  = slab__first_open(tier, chunk);
     uint32_t     end   = number == tier->carving ? tier->carved : chunk->slots;
 
-    slab__open_words(chunk)[word / 64] &= ~(UINT64_C(1) << word % 64);
-    if (slab__first_open(chunk) == slab__words(chunk->slots)) slab__close_chunk(tier, number);
+    slab__open_words(tier, chunk)[word / 64] &= ~(UINT64_C(1) << word % 64);
+    if (slab__first_open(tier, chunk) == slab__words(chunk->slots)) slab__close_chunk(tier, number);
     slab__enter(tier, number, word, ~chunk->live[word] & slab__range(0, end - word * 64), false);
 }
 
@@ -1583,34 +1603,26 @@ static void slab__leave(slab__tier *tier)
 
 /* -- Chunks: from the system or another tier, and back -- */
 
-/* The most pages that the tier's next chunk shall have: chunk_pages, doubled. */
-static uint32_t slab__next_pages(const slab_store *store, const slab__tier *tier)
+static uint32_t slab__pages_of(uint32_t slot_size, uint32_t slots)
 {
-    uint32_t pages = tier->chunk_pages;
-
-    while (pages * 2 <= store->extent_pages && (size_t)pages * 2 * SLAB__CHUNK_SHARE <= tier->pages)
-        pages *= 2;
-    return pages;
+    return (slots * slot_size + SLAB__PAGE - 1) / SLAB__PAGE;
 }
 
-static uint32_t slab__slots_in(const slab__tier *tier, uint32_t pages)
-{
-    return pages * SLAB__PAGE / tier->slot_size;
-}
-
-/* What the tier's next chunk needs of metadata: a record, if there is none left, and bits. */
+/* What the tier's next chunk needs of metadata: if no number is free, bits and maybe a record. */
 static size_t slab__records_size(uint32_t capacity)
 {
     return capacity * sizeof(slab__chunk) + slab__words(capacity) * sizeof(uint64_t);
 }
-static size_t slab__bits_size(uint32_t slots)
+static size_t slab__bits_size(const slab__tier *tier)
 {
-    return (slab__words(slots) + slab__words(slab__words(slots))) * sizeof(uint64_t);
+    uint32_t words = slab__words(tier->index_mask + 1);
+    return (words + slab__words(words)) * sizeof(uint64_t);
 }
-static size_t slab__number_size(const slab_store *store, const slab__tier *tier)
+static size_t slab__number_size(const slab__tier *tier)
 {
-    bool more = tier->free_number == tier->capacity;
-    return slab__bits_size(slab__slots_in(tier, slab__next_pages(store, tier))) +
+    if (tier->free_number != SLAB__NONE) return 0;
+    bool more = tier->numbers == tier->capacity;
+    return slab__bits_size(tier) +
            (more ? slab__records_size(tier->capacity * 2 + SLAB__NUMBERS_MIN) : 0);
 }
 
@@ -1638,51 +1650,38 @@ static bool slab__is_records(const slab_store *store, const slab__tier *tier)
     return tier == &store->tiers[store->tier_count];
 }
 
-/* The run becomes the tier's chunk of that number, all fresh. */
-static void slab__add_chunk(slab_store *store, slab__tier *tier, uint32_t number,
-                            const slab__run *run)
+/* A chunk number that is free, after slab__provide. */
+static uint32_t slab__take_number(slab_store *store, slab__tier *tier)
 {
-    if (number == tier->capacity) slab__add_numbers(store, tier);
-    slab__chunk *chunk = &tier->chunks[number];
-    chunk->memory      = run->memory;
-    chunk->extent      = run->extent;
-    chunk->slots       = slab__slots_in(tier, run->pages);
-    chunk->pages       = (uint16_t)run->pages;
-    if (chunk->words < slab__words(chunk->slots)) {
-        size_t size  = slab__bits_size(chunk->slots);
-        chunk->live  = (uint64_t *)slab__take_metadata(store, size);
-        chunk->words = (uint16_t)slab__words(chunk->slots);
-        tier->metadata += size;
+    uint32_t number = tier->free_number;
+
+    if (number != SLAB__NONE) {
+        tier->free_number = tier->chunks[number].extent;
+        return number;
     }
-    memset(slab__open_words(chunk), 0, slab__words(chunk->words) * sizeof(uint64_t));
-    tier->slots += chunk->slots;
-    tier->pages += run->pages;
-    tier->in_vain = 0;
-    tier->carving = number;
-    tier->carved  = 0;
-    tier->clean   = run->clean;
-    if (number == tier->numbers) tier->numbers++;
-    do tier->free_number++;
-    while (tier->free_number < tier->numbers && tier->chunks[tier->free_number].memory);
-    if (slab__is_records(store, tier)) store->metadata += (size_t)run->pages * SLAB__PAGE;
+    if (tier->numbers == tier->capacity) slab__add_numbers(store, tier);
+    number                    = tier->numbers++;
+    tier->chunks[number].live = (uint64_t *)slab__take_metadata(store, slab__bits_size(tier));
+    tier->metadata += slab__bits_size(tier);
+    return number;
 }
 
 /* The chunk holds no value: its pages are anybody's. */
 static void slab__release(slab_store *store, slab__tier *tier, uint32_t number)
 {
     slab__chunk *chunk = &tier->chunks[number];
+    uint32_t     pages = slab__pages_of(tier->slot_size, chunk->slots);
 
     SLAB_ASSERT(chunk->used == 0 && chunk != tier->chunk);
     slab__close_chunk(tier, number);
     if (number == tier->carving) tier->carving = SLAB__NONE;
     if (number == tier->victim) tier->victim = SLAB__NONE;
-    if (number < tier->free_number) tier->free_number = number;
-    if (slab__is_records(store, tier)) store->metadata -= (size_t)chunk->pages * SLAB__PAGE;
+    if (slab__is_records(store, tier)) store->metadata -= (size_t)pages * SLAB__PAGE;
     tier->slots -= chunk->slots;
-    tier->pages -= chunk->pages;
-    tier->in_vain = 0;
-    slab__give_run(store, chunk->extent, chunk->memory, chunk->pages);
-    chunk->memory = NULL;
+    slab__give_run(store, chunk->extent, chunk->memory, pages);
+    chunk->memory     = NULL;
+    chunk->extent     = tier->free_number;
+    tier->free_number = number;
 }
 
 /* A tier's current chunk stays with it when it empties. Whoever is short of memory asks for it. */
@@ -1697,19 +1696,45 @@ static void slab__release_idle(slab_store *store)
     }
 }
 
-/* Gives the tier one more chunk. It has no current word. 0, -ENOSPC, -ENOMEM; -EOVERFLOW: all its
- * chunk numbers are in use. */
+/* Memory for a chunk: run, and how many slots it has. 0, -ENOSPC, -ENOMEM. */
+static int slab__need_slots(slab_store *store, const slab__tier *tier, slab__run *run,
+                            uint32_t *slots)
+{
+    *slots = tier->index_mask + 1;
+    int error = slab__need_run(store, slab__pages_of(tier->slot_size, *slots), run);
+    /* There may be a shorter run. */
+    while (error && (*slots /= 2) > 0)
+        if (slab__take_run(store, slab__pages_of(tier->slot_size, *slots), run)) error = 0;
+    return error;
+}
+
+/* Gives the tier one more chunk, all fresh. It has no current word. 0, -ENOSPC, -ENOMEM;
+ * -EOVERFLOW: all its chunk numbers are in use. */
 static SLAB__COLD int slab__grow(slab_store *store, slab__tier *tier)
 {
-    uint32_t  number = tier->free_number, most = slab__next_pages(store, tier);
     slab__run run;
+    uint32_t  slots;
 
-    if (number == tier->number_limit) return -EOVERFLOW;
-    size_t size  = slab__number_size(store, tier) + slab__extent_size(store);
-    int    error = slab__provide(store, size);
-    if (!error) error = slab__need_run(store, most, tier->chunk_pages, &run);
-    if (!error) slab__add_chunk(store, tier, number, &run);
-    return error;
+    if (tier->free_number == SLAB__NONE && tier->numbers == tier->number_limit) return -EOVERFLOW;
+    int error = slab__provide(store, slab__number_size(tier));
+    if (!error) error = slab__need_slots(store, tier, &run, &slots);
+    if (error) return error;
+    if ((error = slab__provide(store, slab__number_size(tier)))) { /* a new extent took it */
+        slab__give_run(store, run.extent, run.memory, run.pages);
+        return error;
+    }
+    uint32_t     number = slab__take_number(store, tier);
+    slab__chunk *chunk  = &tier->chunks[number];
+    chunk->memory       = run.memory;
+    chunk->extent       = run.extent;
+    chunk->slots        = (uint16_t)slots;
+    memset(slab__open_words(tier, chunk), 0, slab__words(slab__words(slots)) * sizeof(uint64_t));
+    tier->slots += slots;
+    tier->carving = number;
+    tier->carved  = 0;
+    tier->clean   = run.clean;
+    if (slab__is_records(store, tier)) store->metadata += (size_t)run.pages * SLAB__PAGE;
+    return 0;
 }
 
 /* -- Slots -- */
@@ -1717,10 +1742,11 @@ static SLAB__COLD int slab__grow(slab_store *store, slab__tier *tier)
 /* Compact has no victim any more; what is free in it may be used. */
 static void slab__spare(slab__tier *tier)
 {
-    const slab__chunk *chunk = &tier->chunks[tier->victim];
+    uint32_t           number = tier->victim;
+    const slab__chunk *chunk  = &tier->chunks[number];
 
-    if (slab__first_open(chunk) < slab__words(chunk->slots)) slab__open_chunk(tier, tier->victim);
     tier->victim = SLAB__NONE;
+    if (slab__first_open(tier, chunk) < slab__words(chunk->slots)) slab__open_chunk(tier, number);
 }
 
 /* The current word has no hole: finds another. 0, or as slab__grow. */
@@ -1736,8 +1762,8 @@ static SLAB__COLD int slab__refill(slab_store *store, slab__tier *tier)
         int error = slab__grow(store, tier);
         if (error) return error;
     } else if (number == SLAB__NONE) {
-        /* Growth is near: what it needs of metadata is mapped now, so that it maps only a chunk. */
-        slab__provide(store, slab__number_size(store, tier) + slab__extent_size(store));
+        /* Growth is near: what it needs of metadata is mapped now, so that it maps one thing. */
+        slab__provide_outside(store, slab__number_size(tier) + slab__extent_size(store));
     }
     if (number != SLAB__NONE) slab__enter_open(tier, number);
     else slab__enter_fresh(tier);
@@ -1765,7 +1791,6 @@ static inline slab__chunk *slab__find(const slab__tier *tier, slab_ref ref)
 
     if (number >= tier->numbers) return NULL; /* out of range, or of another tier */
     slab__chunk *chunk = &tier->chunks[number];
-    if (index >= chunk->slots) return NULL;
     return chunk->live[index / 64] >> index % 64 & 1 ? chunk : NULL;
 }
 
@@ -1837,7 +1862,7 @@ static int slab__large_memory(slab_store *store, slab__large *record, size_t siz
         return error;
     }
     uint32_t pages = (uint32_t)(size / SLAB__PAGE);
-    if ((error = slab__need_run(store, pages, pages, &run))) return error;
+    if ((error = slab__need_run(store, pages, &run))) return error;
     record->memory = run.memory;
     record->extent = run.extent;
     SLAB__SHOW(run.memory + record->len, size - record->len);
@@ -1925,39 +1950,37 @@ static uint32_t slab__fit_extent(size_t max_bytes)
     return pages;
 }
 
-/* Pages of the tier's first chunks: 16 slots if that is not too much, and then the first number
- * that leaves less than a thirty-second behind the slots, or what comes nearest. */
-static uint32_t slab__fit_chunk(uint32_t slot_size, uint32_t extent_pages)
+/* Pages of a chunk that can hold any of the tiers' slots. */
+static uint32_t slab__least_pages(uint32_t slot_max)
 {
-    uint32_t pages = slot_size * 16 / SLAB__PAGE;
+    uint32_t pages = slab__pages_of(slot_max, 1);
+    return pages > SLAB__CHUNK_LEAST ? pages : SLAB__CHUNK_LEAST;
+}
 
-    if (pages < SLAB__CHUNK_LEAST) pages = SLAB__CHUNK_LEAST;
-    if (pages > SLAB__PAGES_MIN) pages = SLAB__PAGES_MIN;
-    for (uint32_t best = pages, least = slot_size; pages <= extent_pages; pages++) {
-        uint32_t bytes = pages * SLAB__PAGE, rest = bytes % slot_size;
-        if (rest * 32 < bytes) break;
-        if (rest * best < least * pages) {
-            best  = pages;
-            least = rest;
-        }
-        if (pages == extent_pages || pages == SLAB__CHUNK_MOST) return best;
+/* log2 of the slots in a chunk: the first that makes it least pages and leaves less than a
+ * thirty-second of it behind the slots, or what comes nearest. */
+static uint32_t slab__fit_chunk(uint32_t slot_size, uint32_t least, uint32_t extent_pages)
+{
+    for (uint32_t shift = 0;; shift++) {
+        uint32_t pages = slab__pages_of(slot_size, UINT32_C(1) << shift);
+        uint32_t next  = slab__pages_of(slot_size, UINT32_C(2) << shift);
+        uint32_t rest  = pages * SLAB__PAGE - (slot_size << shift);
+        if (next > extent_pages || (pages >= least && next > SLAB__CHUNK_MOST)) return shift;
+        if (pages >= least && rest * 32 < pages * SLAB__PAGE) return shift;
     }
-    return pages;
 }
 
 static void slab__shape_tier(slab_store *store, slab__tier *tier, uint32_t size, uint32_t ref_bits,
                              uint32_t slot_bits)
 {
-    uint32_t pages = slab__fit_chunk(size, store->extent_pages);
+    uint32_t least = slab__least_pages(store->slot_max);
 
-    tier->slot_size   = size;
-    tier->ref_bits    = ref_bits;
-    tier->chunk_pages = pages;
-    while (pages * 2 <= store->extent_pages) pages *= 2;
-    while (UINT32_C(1) << tier->shift < slab__slots_in(tier, pages)) tier->shift++;
+    tier->slot_size    = size;
+    tier->ref_bits     = ref_bits;
+    tier->shift        = slab__fit_chunk(size, least, store->extent_pages);
     tier->index_mask   = (UINT32_C(1) << tier->shift) - 1;
     tier->number_limit = UINT32_C(1) << (slot_bits - tier->shift);
-    tier->carving = tier->victim = SLAB__NONE;
+    tier->carving = tier->victim = tier->free_number = SLAB__NONE;
 }
 
 static void slab__shape_tiers(slab_store *store, const uint32_t *sizes, uint32_t count,
@@ -1980,17 +2003,6 @@ static void slab__shape_tiers(slab_store *store, const uint32_t *sizes, uint32_t
     records->number_limit--; /* SLAB_NO_REF would be in the last */
 }
 
-/* Bytes of the largest of the tiers' first chunks. */
-static size_t slab__least_chunk(const uint32_t *sizes, uint32_t count, uint32_t extent_pages)
-{
-    uint32_t pages = 0;
-
-    for (uint32_t i = 0; i < count; i++)
-        if (slab__fit_chunk(sizes[i], extent_pages) > pages)
-            pages = slab__fit_chunk(sizes[i], extent_pages);
-    return (size_t)pages * SLAB__PAGE;
-}
-
 SLAB_API int slab_store_create(slab_store **store, const slab_store_config *config)
 {
     static const uint32_t doublings[] = {64, 128, 256, 512, 1024, 2048, 4096};
@@ -2006,7 +2018,7 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
     size_t   rest_at      = slab__round_up(tier_of_at + sizes[count - 1] / 8 + 1, 8);
     /* Besides, what the first extents and chunks need. */
     size_t size = slab__round_up(rest_at + 2048, SLAB__PAGE);
-    size_t need = size + slab__least_chunk(sizes, count, extent_pages);
+    size_t need = size + (size_t)slab__least_pages(sizes[count - 1]) * SLAB__PAGE;
     if (max_bytes != 0 && max_bytes < need) return -EINVAL;
 
     slab_store *made = (slab_store *)SLAB_MAP(size);
@@ -2150,34 +2162,55 @@ SLAB_API size_t slab_store_trim(slab_store *store)
     return given;
 }
 
-/* The chunk that takes the fewest moves to empty, by quarters of its slots; of those the highest,
- * so that extents run empty from the end. It must not have more slots than are free in the tier:
- * then those outside hold all its values. SLAB__NONE: there is none. */
+/* Whether the tier has so many free slots that it can do with a chunk less. */
+static bool slab__is_sparse(const slab__tier *tier)
+{
+    uint32_t free = tier->slots - tier->occupied;
+    return free > tier->index_mask + tier->slots / SLAB__SPARE && tier->occupied != 0;
+}
+
+/* The highest open chunk below that number, or SLAB__NONE. */
+static uint32_t slab__open_below(const slab__tier *tier, uint32_t number)
+{
+    while (number > 0) {
+        uint32_t word = (number - 1) / 64;
+        uint64_t bits = tier->open[word] & slab__range(0, number - word * 64);
+        if (bits != 0) return word * 64 + 63 - (uint32_t)__builtin_clzll(bits);
+        number = word * 64;
+    }
+    return SLAB__NONE;
+}
+
+static uint32_t slab__fill(const slab__chunk *chunk) { return chunk->used * 1024u / chunk->slots; }
+
+/* The highest chunk that is no fuller than they are on average, so that extents run empty from the
+ * end; or if none of the first few is, the sparsest of these. */
 static uint32_t slab__sparsest(slab__tier *tier)
 {
-    uint32_t free = tier->slots - tier->occupied, best = SLAB__NONE, least = UINT32_MAX;
+    uint32_t average = (uint32_t)((uint64_t)tier->occupied * 1024 / tier->slots);
+    uint32_t best    = tier->carving;
+    uint32_t least   = best == SLAB__NONE ? UINT32_MAX : slab__fill(&tier->chunks[best]);
 
-    if (free <= tier->in_vain || tier->occupied == 0) return SLAB__NONE;
-    for (uint32_t number = tier->numbers; number-- > 0;) {
-        const slab__chunk *chunk = &tier->chunks[number];
-        if (!chunk->memory || chunk->slots > free) continue;
-        uint32_t share = (uint32_t)((uint64_t)chunk->used * 4 / chunk->slots);
-        if (share >= least) continue;
-        least = share;
+    for (uint32_t look = SLAB__LOOK, number = tier->numbers; look > 0 && least > average; look--) {
+        number = slab__open_below(tier, number);
+        if (number == SLAB__NONE) break;
+        uint32_t fill = slab__fill(&tier->chunks[number]);
+        if (fill >= least) continue;
+        least = fill;
         best  = number;
     }
-    if (best == SLAB__NONE) tier->in_vain = free;
+    SLAB_ASSERT(best != SLAB__NONE); /* the tier is sparse, and no word current */
     return best;
 }
 
-/* Sees to it that the tier has a victim that can be emptied. False: there is none. */
+/* Sees to it that the tier has a victim that can be emptied. False: it does not need to. */
 static bool slab__choose_victim(slab_store *store, slab__tier *tier)
 {
-    while (tier->victim == SLAB__NONE) {
-        uint32_t number = slab__sparsest(tier);
-        if (number == SLAB__NONE) return false;
-        slab__chunk *chunk = &tier->chunks[number];
-        if (chunk == tier->chunk) slab__leave(tier);
+    while (slab__is_sparse(tier)) {
+        if (tier->victim != SLAB__NONE) return true;
+        slab__leave(tier); /* what it leaves is open */
+        uint32_t     number = slab__sparsest(tier);
+        slab__chunk *chunk  = &tier->chunks[number];
         if (chunk->used == 0) {
             slab__release(store, tier, number);
             continue;
@@ -2191,8 +2224,7 @@ static bool slab__choose_victim(slab_store *store, slab__tier *tier)
         tier->victim      = number;
         tier->victim_word = 0;
     }
-    if (tier->chunks[tier->victim].slots <= tier->slots - tier->occupied) return true;
-    slab__spare(tier);
+    if (tier->victim != SLAB__NONE) slab__spare(tier);
     return false;
 }
 
@@ -2206,7 +2238,7 @@ static void slab__move(slab_store *store, slab__tier *tier, slab_moved_fn *moved
     from = tier->ref_bits + (tier->victim << tier->shift) + tier->victim_word * 64 +
            (uint32_t)__builtin_ctzll(chunk->live[tier->victim_word]);
     int error = tier->holes ? 0 : slab__refill(store, tier);
-    SLAB_ASSERT(error == 0); /* the tier is sparse */
+    SLAB_ASSERT(error == 0); /* the tier is sparse: more holes elsewhere than values here */
     (void)error;
     void *value = slab__take_slot(tier, &to);
     SLAB__SHOW(value, tier->slot_size);
