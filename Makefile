@@ -36,7 +36,7 @@ stress: build/slab_stress build/slab_process
 	$(quiet)build/slab_stress $(SECONDS_EACH) 12
 	$(quiet)for i in 1 2 3 4 5 6 7 8 9 10; do build/slab_process || exit 1; done
 
-bench: build/slab_bench
+bench:
 	$(quiet)bench/run.sh
 
 model mutants:
@@ -67,7 +67,7 @@ build/fit_tiers: examples/fit_tiers.c $(headers) | build
 build/replay: bench/replay.c $(headers) | build
 	$(quiet)$(cc) $< -o $@
 
-build/slab_bench: bench/slab_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | build
+build/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
 
 build/slab_%: test/slab_%.c test/check.h $(headers) | build

@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
-# make bench: every workload over all its subjects, ROUNDS rounds (default 7), each round running each
-# of them once, so that a machine whose speed drifts does so for all alike. hyperfine runs the
+# make bench: every workload over all its subjects, ROUNDS rounds (default 7), each round running
+# each of them once, so that a machine whose speed drifts does so for all alike. hyperfine runs the
 # commands; its JSON and every figure the programs printed are kept in bench/results/MACHINE/; then
-# one table: the median, the middle half of the rounds, and the ratio to Ashlar.
+# a table for each program: the median ns/op, the middle half of the rounds, and the ratio to
+# Ashlar; below it the medians of what else they measured.
+#
+#   bench/run.sh             all programs
+#   bench/run.sh slab        one: pages, slab_bench
+#   bench/run.sh store       values, store_bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-7}
 : "${CC:=cc}" "${CFLAGS:=-O2 -g}"
+[ $# -gt 0 ] || set -- slab store
+for program; do
+    [ -f "bench/${program}_bench.c" ] || { echo "bench: there is no $program" >&2; exit 2; }
+done
 
 if ! command -v hyperfine >/dev/null; then
     echo 'bench: SKIP package hyperfine is not installed'
@@ -20,81 +29,123 @@ case $($CC -dM -E - </dev/null) in *__clang__*) compiler=clang ;; *) compiler=gc
 machine="${machine:-$(uname -m)}, $(nproc) cores, Linux $(uname -r | sed 's/-.*//')"
 machine="$machine, $compiler $($CC -dumpfullversion -dumpversion)"
 results=bench/results/$(echo "$machine" | sed 's/([^)]*)//g; s/[^A-Za-z0-9.]\+/-/g')
-mkdir -p "$results"
-
-# The subject rte_mempool needs its library: a program of its own, so that the others do not load it.
-mkdir -p build
-programs=build/slab_bench
-if pkg-config --exists libdpdk 2>/dev/null; then
-    # shellcheck disable=SC2046,SC2086
-    $CC -std=gnu11 $CFLAGS -w -DWITH_DPDK $(pkg-config --cflags libdpdk) -pthread \
-        bench/slab_bench.c -o build/slab_bench_dpdk $(pkg-config --libs libdpdk)
-    programs="$programs build/slab_bench_dpdk"
-else echo 'bench: SKIP rte_mempool: package libdpdk-dev is not installed'; fi
+mkdir -p "$results" build
 
 libraries=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p)
 library_of() { sed -n "/lib$1\.so/{s/.* => //p;q}" <<<"$libraries"; }
+for name in mimalloc jemalloc tcmalloc_minimal; do
+    [ -n "$(library_of "$name")" ] && continue
+    echo "bench: SKIP ${name%_minimal}: its package is not installed"
+done
 
-# What to run: the workload, the subject's name in the table, the command.
+# Compiles a program. The subject rte_mempool needs its library: a program of its own, so that the
+# others do not load it.
+compile() {
+    # shellcheck disable=SC2086
+    $CC -std=c11 $CFLAGS -pthread "bench/$1_bench.c" -o "build/$1_bench"
+    [ "$1" = slab ] || return 0
+    rm -f build/slab_bench_dpdk
+    if pkg-config --exists libdpdk 2>/dev/null; then
+        # shellcheck disable=SC2046,SC2086
+        $CC -std=gnu11 $CFLAGS -w -DWITH_DPDK $(pkg-config --cflags libdpdk) -pthread \
+            bench/slab_bench.c -o build/slab_bench_dpdk $(pkg-config --libs libdpdk)
+    else echo 'bench: SKIP rte_mempool: package libdpdk-dev is not installed'; fi
+}
+
+# What to run of a program: the workload, the subject's name in the table, the command.
 commands() {
-    local workload subject library name
-    build/slab_bench --list | while read -r workload subject; do
-        echo "$workload $subject build/slab_bench $workload $subject"
+    local workload subject library name run=build/$1_bench
+    "$run" --list | while read -r workload subject; do
+        echo "$workload $subject $run $workload $subject"
         [ "$subject" = malloc ] || continue
         for name in mimalloc jemalloc tcmalloc_minimal; do
             library=$(library_of "$name")
             [ -n "$library" ] || continue
-            echo "$workload ${name%_minimal} env LD_PRELOAD=$library build/slab_bench $workload malloc"
+            echo "$workload ${name%_minimal} env LD_PRELOAD=$library $run $workload malloc"
         done
     done
-    [ "$programs" = build/slab_bench ] || for workload in pair across across16; do
+    [ "$1" != slab ] || [ ! -x build/slab_bench_dpdk ] || for workload in pair across across16; do
         echo "$workload rte_mempool build/slab_bench_dpdk $workload rte_mempool"
     done
 }
-for name in mimalloc jemalloc tcmalloc_minimal; do
-    [ -n "$(library_of "$name")" ] || echo "bench: SKIP ${name%_minimal}: its package is not installed"
-done
 
-figures=$results/slab.txt
-echo "# $machine; $CC $CFLAGS; workload, subject, ns per operation, one line a run" >"$figures"
-mapfile -t list < <(commands)
-for round in $(seq "$rounds"); do
-    arguments=()
-    for line in "${list[@]}"; do
-        read -r workload subject command <<<"$line"
-        arguments+=(--command-name "$workload $subject" "$command")
-    done
-    hyperfine --shell=none --runs 1 --show-output --export-json "$results/slab-$round.json" \
-        "${arguments[@]}" 2>/dev/null >build/bench.out
-    # The programs print in the order in which they were run; malloc's name is the library's.
-    grep ' ns/op$' build/bench.out | cut -d ' ' -f 3 >build/bench.ns
-    for i in "${!list[@]}"; do
-        read -r workload subject _ <<<"${list[$i]}"
-        echo "$workload $subject $(sed -n "$((i + 1))p" build/bench.ns)"
-    done >>"$figures"
-    [ -t 1 ] && printf '\rround %d of %d' "$round" "$rounds" >&2
-done
-[ -t 1 ] && printf '\r\033[K' >&2
-
-echo "$machine; $CC $CFLAGS; $rounds rounds"
-grep -v '^#' "$figures" | sort -k 1,1 -k 2,2 -k 3,3n | awk '
-    function flush() {
-        if (!n) return
-        key = w " " s
-        median[key] = n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-        low[key] = v[int((n + 3) / 4)]; high[key] = v[n + 1 - int((n + 3) / 4)]
-        order[++count] = key; n = 0
-    }
-    $1 != w || $2 != s { flush(); w = $1; s = $2 }
-    { v[++n] = $3 }
-    END {
-        flush()
-        printf "%-12s %-12s %12s %19s %10s\n", "workload", "subject", "ns/op", "middle half", "ratio"
-        for (i = 1; i <= count; i++) {
-            split(order[i], k, " ")
-            base = median[k[1] " ashlar"]
-            printf "%-12s %-12s %12.2f %9.2f %9.2f %10s\n", k[1], k[2], median[order[i]], \
-                low[order[i]], high[order[i]], \
-                base ? sprintf("%.2f", median[order[i]] / base) : ""
+# Runs a program's commands: a line for each figure.
+measure() {
+    local list line round workload subject command arguments
+    mapfile -t list < <(commands "$1")
+    for round in $(seq "$rounds"); do
+        arguments=()
+        for line in "${list[@]}"; do
+            read -r workload subject command <<<"$line"
+            arguments+=(--command-name "$workload $subject" "$command")
+        done
+        [ -t 2 ] && printf '\r%s, round %d of %d' "$1" "$round" "$rounds" >&2
+        # Before each command's output comes its name. A figure begins with its workload; the
+        # subject is taken from the name: to the program every malloc is malloc.
+        hyperfine --shell=none --runs 1 --show-output --export-json "$results/$1-$round.json" \
+            "${arguments[@]}" 2>build/bench.err | awk '
+            $1 == "Benchmark" && $2 ~ /^[0-9]+:$/ { workload = $3; subject = $4; next }
+            $1 == workload && NF == 4 { print workload, subject, $3, $4 }' || {
+            cat build/bench.err >&2
+            exit 1
         }
-    }' | tee "$results/slab-table.txt"
+    done
+    [ -t 2 ] && printf '\r\033[K' >&2
+    return 0
+}
+
+# Figures to tables; of a workload, the subjects in the order in which they were run.
+summarise() {
+    grep -v '^#' | sort -s -k 1,1 | awk '
+    function median(key,  n) {
+        n = rounds[key]
+        return n % 2 ? v[key, (n + 1) / 2] : (v[key, n / 2] + v[key, n / 2 + 1]) / 2
+    }
+    {
+        row = $1 " " $2; key = row " " $4
+        if (!known[row]++) rows[++count] = row
+        if ($4 != "ns/op" && !known[$1, $4]++) columns[$1] = columns[$1] " " $4
+        for (i = ++rounds[key]; i > 1 && v[key, i - 1] > $3 + 0; i--) v[key, i] = v[key, i - 1]
+        v[key, i] = $3 + 0
+    }
+    END {
+        printf "%-12s %-12s %12s %19s %10s\n", "workload", "subject", "ns/op", "middle half", \
+            "ratio"
+        for (i = 1; i <= count; i++) {
+            key = rows[i] " ns/op"
+            if (!rounds[key]) continue
+            split(rows[i], name, " ")
+            low = int((rounds[key] + 3) / 4); base = name[1] " ashlar ns/op"
+            printf "%-12s %-12s %12.2f %9.2f %9.2f %10s\n", name[1], name[2], median(key), \
+                v[key, low], v[key, rounds[key] + 1 - low], \
+                rounds[base] ? sprintf("%.2f", median(key) / median(base)) : ""
+        }
+        for (i = 1; i <= count; i++) {
+            split(rows[i], name, " ")
+            n = split(columns[name[1]], column, " ")
+            if (n == 0) continue
+            if (name[1] != last) {
+                printf "\n%-18s %-12s", last = name[1], "subject"
+                for (j = 1; j <= n; j++) printf " %16s", column[j]
+                print ""
+            }
+            printf "%-18s %-12s", "", name[2]
+            for (j = 1; j <= n; j++) {
+                key = rows[i] " " column[j]
+                printf " %16s", rounds[key] ? sprintf("%.6g", median(key)) : ""
+            }
+            print ""
+        }
+    }'
+}
+
+for program; do
+    compile "$program"
+    figures=$results/$program.txt
+    echo "# $machine; $CC $CFLAGS; workload, subject, figure, what it is, one line each" >"$figures"
+    measure "$program" >>"$figures"
+    {
+        echo "$machine; $CC $CFLAGS; $rounds rounds"
+        summarise <"$figures"
+    } | tee "$results/$program-table.txt"
+done

@@ -236,14 +236,19 @@ rung_install() {
         grep -qx 'prefix=/opt/ashlar' "$root/lib/pkgconfig/ashlar.pc"
 }
 
-# Each workload of the benchmark with each subject, a few operations long: it runs, and says how long it took.
+# Each workload of the benchmarks with each subject, a few operations long: it runs, and gives a figure.
 rung_bench() {
-    try 'it compiles' $CC -std=c11 $CFLAGS -pthread bench/slab_bench.c -o "$dir/slab_bench"
-    "$dir/slab_bench" --list | while read -r workload subject; do
-        try "$workload $subject" sh -c \
-            "'$dir/slab_bench' $workload $subject --ops 2000 | grep 'ns/op'"
+    for name in slab store; do
+        few='--ops 2000'
+        [ $name = slab ] || few="$few --values 2000"
+        try "$name: it compiles" $CC -std=c11 $CFLAGS -pthread bench/${name}_bench.c \
+            -o "$dir/${name}_bench"
+        "$dir/${name}_bench" --list | while read -r workload subject; do
+            try "$workload $subject" sh -c \
+                "'$dir/${name}_bench' $workload $subject $few | grep '^$workload $subject [0-9]'"
+        done
+        try "$name: an unknown workload is refused" sh -c "! '$dir/${name}_bench' nonsense ashlar"
     done
-    try 'an unknown workload is refused' sh -c "! '$dir/slab_bench' nonsense ashlar"
 }
 
 rung_lint() { run_tap lint test/lint.sh; }
