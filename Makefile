@@ -2,6 +2,7 @@
 # make check   the tests; STRICT=1: what is not installed counts as a failure
 # make stress  minutes of storms (SECONDS_EACH=...)
 # make bench   every workload over all its subjects, by hyperfine; a table
+# make fuzz    libFuzzer over sequences of slab_store's calls (SECONDS_EACH=...; clang)
 # make model   the model checker GenMC over every execution of test/model, if it is installed
 # make mutants each memory order weakened in turn: a client in test/model must notice
 # make lint    clang-tidy, cppcheck, clang-format, shellcheck
@@ -31,13 +32,20 @@ demo: build/treecache
 check:
 	$(quiet)test/run.sh
 
-stress: build/slab_stress build/slab_process
+stress: build/slab_stress build/slab_process build/slab_store_oracle
 	$(quiet)build/slab_stress $(SECONDS_EACH) 4
 	$(quiet)build/slab_stress $(SECONDS_EACH) 12
+	$(quiet)build/slab_store_oracle 10000000
 	$(quiet)for i in 1 2 3 4 5 6 7 8 9 10; do build/slab_process || exit 1; done
 
 bench:
 	$(quiet)bench/run.sh
+
+fuzz: | build
+	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    test/fuzz/slab_store_fuzz.c -o build/slab_store_fuzz
+	$(quiet)mkdir -p build/corpus
+	$(quiet)cd build && ./slab_store_fuzz -max_total_time=$(SECONDS_EACH) -max_len=3000 corpus
 
 model mutants:
 	$(quiet)test/model/run.sh $@
@@ -73,4 +81,4 @@ build/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers
 build/slab_%: test/slab_%.c test/check.h $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
 
-.PHONY: all demo check stress bench model mutants lint install clean
+.PHONY: all demo check stress bench fuzz model mutants lint install clean

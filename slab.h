@@ -187,14 +187,15 @@ SLAB_API void slab_pool_stats(const slab_pool *pool, struct slab_pool_info *stat
  *     aligned to 8, and to 64 if the slot size is a multiple of 64. The slot is zero beyond it.
  *   - Growth copies no value and moves none: it maps an extent of 2 MiB, or of less if max_bytes is
  *     below 128 MiB. A pointer from get is good until that value is freed, or moved by compact. A
- *     freed slot of the tier is used again before fresh memory is.
+ *     freed slot of the tier is used again before fresh memory is, but for those of a chunk that
+ *     compact is emptying.
  *   - A ref that is stale, forged or not of that len gets NULL or -ESTALE, as long as it does not
  *     name a value that lives: a ref has no generation, so one that is kept after free may name the
  *     slot's next value of that tier.
- *   - A tier takes slots by the chunk: 32 KiB at first, then a sixty-fourth of what it has. A chunk
- *     that empties serves any tier, and any large object, before the system is asked.
+ *   - A tier takes slots by the chunk, 32 KiB or somewhat more. One that empties serves any tier,
+ *     and any large object that fits, before the system is asked.
  *   - Values above the largest tier are large objects, in whole pages of 4,096 bytes.
- *   - Metadata: 1 bit for each slot, 32 to 96 bytes for each chunk, 8 to 28 KiB for the store, 16
+ *   - Metadata: 1 bit for each slot, some 50 bytes for each chunk, 8 to 48 KiB for the store, 16
  *     bytes for each large object. All of it is counted, and none is in the slots.
  *
  * Choose the tiers by what you store: seven doublings waste a quarter of their bytes, sixteen
@@ -1145,6 +1146,7 @@ typedef struct slab__tier {
     slab_ref       ref;    /* of its first slot */
     bool           fresh;  /* the tier has not used the holes yet */
     bool           zeroed; /* nobody has */
+    uint64_t       bit;    /* of store->stirred; 0: what it holds is not moved */
 
     /* Which chunks are open: those with an open word, but for the victim. */
     alignas(SLAB__LINE) uint64_t *open; /* [capacity / 64] */
@@ -1291,11 +1293,15 @@ static bool slab__shrink(slab_store *store)
 /* Zeroed memory from the system; if need be, free extents make room for it. NULL: *error. */
 static void *slab__hold(slab_store *store, size_t size, int *error)
 {
-    void *memory = NULL;
+    void  *memory = NULL;
+    size_t limit  = store->max_bytes ? store->max_bytes : SIZE_MAX;
 
+    *error = -ENOSPC;
+    if (size > limit - store->held) slab__release_idle(store);
+    if (size > limit - store->held + store->free_pages * SLAB__PAGE) return NULL;
     do {
         *error = -ENOSPC;
-        if (store->max_bytes != 0 && size > store->max_bytes - store->held) continue;
+        if (size > limit - store->held) continue;
         *error = -ENOMEM;
         memory = SLAB_MAP(size);
     } while (!memory && slab__shrink(store));
@@ -1613,16 +1619,16 @@ static size_t slab__records_size(uint32_t capacity)
 {
     return capacity * sizeof(slab__chunk) + slab__words(capacity) * sizeof(uint64_t);
 }
-static size_t slab__bits_size(const slab__tier *tier)
+static size_t slab__bits_size(uint32_t slots)
 {
-    uint32_t words = slab__words(tier->index_mask + 1);
+    uint32_t words = slab__words(slots);
     return (words + slab__words(words)) * sizeof(uint64_t);
 }
 static size_t slab__number_size(const slab__tier *tier)
 {
     if (tier->free_number != SLAB__NONE) return 0;
     bool more = tier->numbers == tier->capacity;
-    return slab__bits_size(tier) +
+    return slab__bits_size(tier->index_mask + 1) +
            (more ? slab__records_size(tier->capacity * 2 + SLAB__NUMBERS_MIN) : 0);
 }
 
@@ -1634,10 +1640,8 @@ static void slab__add_numbers(slab_store *store, slab__tier *tier)
     slab__chunk *chunks   = (slab__chunk *)slab__take_metadata(store, size);
     uint64_t    *open     = (uint64_t *)(void *)(chunks + capacity);
 
-    if (tier->capacity != 0) {
-        memcpy(chunks, tier->chunks, tier->numbers * sizeof *chunks);
-        memcpy(open, tier->open, slab__words(tier->capacity) * sizeof *open);
-    }
+    /* No chunk is open: that is why the tier grows. */
+    if (tier->numbers != 0) memcpy(chunks, tier->chunks, tier->numbers * sizeof *chunks);
     tier->chunks   = chunks;
     tier->open     = open;
     tier->capacity = capacity;
@@ -1661,8 +1665,9 @@ static uint32_t slab__take_number(slab_store *store, slab__tier *tier)
     }
     if (tier->numbers == tier->capacity) slab__add_numbers(store, tier);
     number                    = tier->numbers++;
-    tier->chunks[number].live = (uint64_t *)slab__take_metadata(store, slab__bits_size(tier));
-    tier->metadata += slab__bits_size(tier);
+    size_t size               = slab__bits_size(tier->index_mask + 1);
+    tier->chunks[number].live = (uint64_t *)slab__take_metadata(store, size);
+    tier->metadata += size;
     return number;
 }
 
@@ -1702,9 +1707,12 @@ static int slab__need_slots(slab_store *store, const slab__tier *tier, slab__run
 {
     *slots = tier->index_mask + 1;
     int error = slab__need_run(store, slab__pages_of(tier->slot_size, *slots), run);
-    /* There may be a shorter run. */
-    while (error && (*slots /= 2) > 0)
-        if (slab__take_run(store, slab__pages_of(tier->slot_size, *slots), run)) error = 0;
+    /* There may be a shorter run, or room for one. */
+    while (error && (*slots /= 2) > 0) {
+        uint32_t pages = slab__pages_of(tier->slot_size, *slots);
+        if (error == -ENOSPC) error = slab__need_run(store, pages, run);
+        else if (slab__take_run(store, pages, run)) error = 0;
+    }
     return error;
 }
 
@@ -1746,6 +1754,7 @@ static void slab__spare(slab__tier *tier)
     const slab__chunk *chunk  = &tier->chunks[number];
 
     tier->victim = SLAB__NONE;
+    if (tier->fresh) slab__leave(tier);
     if (slab__first_open(tier, chunk) < slab__words(chunk->slots)) slab__open_chunk(tier, number);
 }
 
@@ -1761,7 +1770,7 @@ static SLAB__COLD int slab__refill(slab_store *store, slab__tier *tier)
     if (number == SLAB__NONE && tier->carving == SLAB__NONE) {
         int error = slab__grow(store, tier);
         if (error) return error;
-    } else if (number == SLAB__NONE) {
+    } else if (number == SLAB__NONE && slab__pages_left(store) >= store->extent_pages) {
         /* Growth is near: what it needs of metadata is mapped now, so that it maps one thing. */
         slab__provide_outside(store, slab__number_size(tier) + slab__extent_size(store));
     }
@@ -1806,7 +1815,6 @@ static void slab__reopen(slab_store *store, slab__tier *tier, slab__chunk *chunk
     uint32_t number = (uint32_t)(chunk - tier->chunks);
     bool     carved = tier->fresh && chunk == tier->chunk;
 
-    store->stirred |= UINT64_C(1) << (tier - store->tiers);
     if (tier->fresh) slab__leave(tier);
     if (chunk->used == 0 && chunk != tier->chunk && !carved) {
         slab__release(store, tier, number);
@@ -1827,6 +1835,7 @@ static inline void slab__give_slot(slab_store *store, slab__tier *tier, slab__ch
     *word &= ~bit;
     chunk->used--;
     tier->occupied--;
+    store->stirred |= tier->bit;
     if (word == tier->word && !tier->fresh) tier->holes |= bit;
     else slab__reopen(store, tier, chunk, index / 64);
 }
@@ -1996,11 +2005,27 @@ static void slab__shape_tiers(slab_store *store, const uint32_t *sizes, uint32_t
     for (uint32_t i = 0; i < count; i++) {
         slab__shape_tier(store, &store->tiers[i], sizes[i], i << store->slot_bits,
                          store->slot_bits);
+        store->tiers[i].bit = UINT64_C(1) << i;
         while (eights <= sizes[i] / 8) tier_of[eights++] = (uint8_t)i;
     }
     slab__shape_tier(store, records, sizeof(slab__large), UINT32_C(1) << SLAB__LARGE_AT,
                      SLAB__LARGE_AT);
     records->number_limit--; /* SLAB_NO_REF would be in the last */
+}
+
+/* The metadata for a first chunk in each tier, and two extents: so that the smallest budget, too,
+ * can always have a chunk. */
+static size_t slab__first_size(const uint32_t *sizes, uint32_t count, uint32_t extent_pages)
+{
+    size_t   size  = slab__extent_directory(SLAB__NUMBERS_MIN) + 2 * sizeof(slab__extent);
+    uint32_t least = slab__least_pages(sizes[count - 1]);
+
+    for (uint32_t i = 0; i <= count; i++) {
+        uint32_t slot_size = i < count ? sizes[i] : (uint32_t)sizeof(slab__large);
+        size += slab__records_size(SLAB__NUMBERS_MIN) +
+                slab__bits_size(UINT32_C(1) << slab__fit_chunk(slot_size, least, extent_pages));
+    }
+    return size;
 }
 
 SLAB_API int slab_store_create(slab_store **store, const slab_store_config *config)
@@ -2016,9 +2041,9 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
     uint32_t extent_pages = slab__fit_extent(max_bytes);
     size_t   tier_of_at   = sizeof(slab_store) + (count + 1) * sizeof(slab__tier);
     size_t   rest_at      = slab__round_up(tier_of_at + sizes[count - 1] / 8 + 1, 8);
-    /* Besides, what the first extents and chunks need. */
-    size_t size = slab__round_up(rest_at + 2048, SLAB__PAGE);
-    size_t need = size + (size_t)slab__least_pages(sizes[count - 1]) * SLAB__PAGE;
+    size_t   size = rest_at + slab__first_size(sizes, count, extent_pages);
+    size          = slab__round_up(size, SLAB__PAGE);
+    size_t need   = size + (size_t)slab__least_pages(sizes[count - 1]) * SLAB__PAGE;
     if (max_bytes != 0 && max_bytes < need) return -EINVAL;
 
     slab_store *made = (slab_store *)SLAB_MAP(size);
@@ -2208,9 +2233,10 @@ static bool slab__choose_victim(slab_store *store, slab__tier *tier)
 {
     while (slab__is_sparse(tier)) {
         if (tier->victim != SLAB__NONE) return true;
-        slab__leave(tier); /* what it leaves is open */
-        uint32_t     number = slab__sparsest(tier);
-        slab__chunk *chunk  = &tier->chunks[number];
+        slab__chunk *chunk = tier->chunk;
+        slab__leave(tier); /* what it leaves is open, or empty */
+        if (!chunk || chunk->used != 0) chunk = &tier->chunks[slab__sparsest(tier)];
+        uint32_t number = (uint32_t)(chunk - tier->chunks);
         if (chunk->used == 0) {
             slab__release(store, tier, number);
             continue;
@@ -2253,7 +2279,6 @@ SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_mov
     size_t moves = 0;
 
     if (!store || !moved) return 0;
-    store->stirred &= (UINT64_C(1) << store->tier_count) - 1; /* records stay: ids are refs */
     while (moves < max_moves && store->stirred != 0) {
         /* In turn, so that a tier that always has work leaves some to the others. */
         uint64_t    above = store->stirred >> store->compacting << store->compacting;
@@ -2261,8 +2286,8 @@ SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_mov
         slab__tier *tier  = &store->tiers[index];
         for (; moves < max_moves && slab__choose_victim(store, tier); moves++)
             slab__move(store, tier, moved, context);
-        if (moves < max_moves) store->stirred &= ~(UINT64_C(1) << index);
-        store->compacting = index + 1;
+        if (moves < max_moves) store->stirred &= ~tier->bit;
+        store->compacting = (index + 1) % store->tier_count;
     }
     return moves;
 }

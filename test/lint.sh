@@ -29,7 +29,7 @@ tool() { # command, package
 none() { ! grep -nE "$@"; }
 
 headers='slab.h'
-sources=$(ls test/*.c examples/*.c bench/*.c)
+sources=$(ls test/*.c test/fuzz/*.c examples/*.c bench/*.c)
 
 if tool clang-tidy clang-tidy; then
     # Not memcpy_s, which Linux lacks; not the analyzer's padding, which the cache lines ask for.

@@ -12,10 +12,10 @@ out=build/check
 export CC CFLAGS STRICT
 
 base='cc header synopsis demo fit-tiers replay model install bench'
-more='gcc clang cxx asan-gcc asan-clang tsan-gcc tsan-clang valgrind m32 musl aarch64 riscv64 s390x lint'
+more='gcc clang cxx asan-gcc asan-clang tsan-gcc tsan-clang valgrind m32 musl aarch64 riscv64 s390x fuzz lint'
 
 warnings='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
-programs='slab_test slab_misuse slab_process slab_stress slab_store_test slab_fit_test'
+programs='slab_test slab_misuse slab_process slab_stress slab_store_test slab_store_oracle slab_fit_test'
 all=$programs
 
 # ---- TAP: a rung collects lines without numbers; finish numbers them ----
@@ -249,6 +249,15 @@ rung_bench() {
         done
         try "$name: an unknown workload is refused" sh -c "! '$dir/${name}_bench' nonsense ashlar"
     done
+}
+
+# The fuzz target for some seconds; `make fuzz` runs it for as long as you like.
+rung_fuzz() {
+    need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=fuzzer-no-link,address ||
+        return
+    try 'slab_store: it compiles' clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
+        -fno-sanitize-recover=all test/fuzz/slab_store_fuzz.c -o "$dir/slab_store_fuzz"
+    try 'slab_store: it runs' timeout 300 "$dir/slab_store_fuzz" -seed=1 -max_total_time=15 -max_len=3000
 }
 
 rung_lint() { run_tap lint test/lint.sh; }
