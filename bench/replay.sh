@@ -27,11 +27,11 @@ cdn_meta_a             40M   40
 alloc_qt_gui_1         -      6
 alloc_android_systemui -      6'
 
-# The subject's name in the table; how to run it. More tiers than 31 and more moves than 2 gained
-# little memory, if any, for twice the time: a compact that finds nothing to do asks every tier.
+# The subject's name in the table; how to run it. More moves than 2 after each free gained nothing.
 subjects='
 store     store
-store-fit store --tiers fit:31 --compact 2
+fitted-31 store --tiers fit:31 --compact 2
+fitted-63 store --tiers fit:63 --compact 2
 glibc     malloc
 jemalloc  malloc
 mimalloc  malloc

@@ -94,6 +94,7 @@ rung_asan_gcc() {
     need gcc gcc && compiles gcc gcc -fsanitize=address,undefined || return
     programs="$programs slab_poison"
     sanitized gcc -fsanitize=address,undefined
+    run_tap 'ten million' "$dir/slab_store_oracle" 10000000
 }
 rung_asan_clang() {
     need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=address,undefined || return

@@ -101,8 +101,8 @@ static void create_refuses(void)
         uint32_t        count;
         size_t          max_bytes;
     } bad[] = {{unsorted, 3, 0},    {equal, 2, 0}, {odd, 2, 0}, {nothing, 2, 0},
-               {huge, 2, 0},        {one, 0, 0},   {one, 1, 1}, {one, 1, 32 * KIB},
-               {NULL, 0, 32 * KIB}, {one, 64, 0}};
+               {huge, 2, 0},        {one, 0, 0},   {one, 1, 1}, {one, 1, 64 * KIB},
+               {NULL, 0, 64 * KIB}, {one, 64, 0}};
     slab_store *store;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -126,7 +126,7 @@ static void create_least(void)
 {
     slab_store       *store;
     struct value      value;
-    slab_store_config config = {NULL, 0, 32 * KIB};
+    slab_store_config config = {NULL, 0, 64 * KIB};
 
     while (slab_store_create(&store, &config) != 0) config.max_bytes += 4096;
     CHECK(config.max_bytes < 128 * KIB);
@@ -399,7 +399,7 @@ static void no_calcification(void)
 /* Every other chunk of a full store runs empty: each of them will do for any tier. */
 static void an_empty_chunk_serves_any_tier(void)
 {
-    enum { ROOM = 200000, CHUNK = 512 };
+    enum { ROOM = 200000, CHUNK = 1024 };
     static struct value values[ROOM];
 
     for (size_t budget = MIB; budget <= 8 * MIB; budget *= 2) {
@@ -776,7 +776,7 @@ static void metadata_share(void)
     static struct value values[ROOM];
     static const struct {
         uint32_t slot, permille;
-    } rows[] = {{64, 10}, {4096, 10}, {16, 13}, {24, 11}, {32, 10}};
+    } rows[] = {{64, 10}, {4096, 10}, {16, 13}, {24, 14}, {32, 10}};
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         size_t                 budget = rows[i].slot < 64 ? BUDGET / 4 : BUDGET;
