@@ -2,7 +2,7 @@
 # make check   the tests; STRICT=1: what is not installed counts as a failure
 # make stress  minutes of storms (SECONDS_EACH=...)
 # make bench   every workload over all its subjects, by hyperfine; a table
-# make fuzz    libFuzzer over sequences of slab_store's calls (SECONDS_EACH=...; clang)
+# make fuzz    libFuzzer over calls of slab_store, and over region files (SECONDS_EACH=...; clang)
 # make model   the model checker GenMC over every execution of test/model, if it is installed
 # make mutants each memory order weakened in turn: a client in test/model must notice
 # make lint    clang-tidy, cppcheck, clang-format, shellcheck
@@ -16,8 +16,10 @@ SECONDS_EACH ?= 60
 STRICT      ?=
 
 version  = 0.1.0
-headers  = slab.h
-tests    = test slab_test slab_misuse slab_process slab_stress
+headers  = slab.h overflow.h
+storms   = slab_stress slab_process slab_store_oracle \
+           overflow_crash overflow_power overflow_process overflow_oracle
+fuzzers  = slab_store_fuzz overflow_fuzz
 cc       = $(CC) -std=c11 $(CFLAGS) $(CPPFLAGS) $(LDFLAGS)
 quiet    = @
 
@@ -32,20 +34,25 @@ demo: build/treecache
 check:
 	$(quiet)test/run.sh
 
-stress: build/slab_stress build/slab_process build/slab_store_oracle
+stress: $(storms:%=build/%)
 	$(quiet)build/slab_stress $(SECONDS_EACH) 4
 	$(quiet)build/slab_stress $(SECONDS_EACH) 12
 	$(quiet)build/slab_store_oracle 10000000
 	$(quiet)for i in 1 2 3 4 5 6 7 8 9 10; do build/slab_process || exit 1; done
+	$(quiet)build/overflow_crash 1000
+	$(quiet)build/overflow_power 20000
+	$(quiet)build/overflow_process $(SECONDS_EACH)
+	$(quiet)build/overflow_oracle 10000000
 
 bench:
 	$(quiet)bench/run.sh
 
-fuzz: | build
-	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    test/fuzz/slab_store_fuzz.c -o build/slab_store_fuzz
-	$(quiet)mkdir -p build/corpus
-	$(quiet)cd build && ./slab_store_fuzz -max_total_time=$(SECONDS_EACH) -max_len=3000 corpus
+fuzz: $(fuzzers:%=build/%)
+	$(quiet)for fuzzer in $(fuzzers); do \
+	    mkdir -p build/corpus/$$fuzzer; \
+	    (cd build && ./$$fuzzer -max_total_time=$(SECONDS_EACH) -max_len=3000 corpus/$$fuzzer) || \
+	        exit 1; \
+	done
 
 model mutants:
 	$(quiet)test/model/run.sh $@
@@ -78,7 +85,10 @@ build/replay: bench/replay.c $(headers) | build
 build/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
 
-build/slab_%: test/slab_%.c test/check.h $(headers) | build
+build/%: test/%.c test/check.h $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
+
+build/%_fuzz: test/fuzz/%_fuzz.c $(headers) | build
+	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $< -o $@
 
 .PHONY: all demo check stress bench fuzz model mutants lint install clean

@@ -8,11 +8,15 @@
 #   bench/run.sh             all programs
 #   bench/run.sh slab        one: pages, slab_bench
 #   bench/run.sh store       values, store_bench
+#   bench/run.sh overflow    values in a file, overflow_bench: in build (BENCH_DIR=... for
+#                            another directory on a disk) and in /dev/shm
+#
+# A subject that could not do its work says FAILED in the table, and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-7}
-: "${CC:=cc}" "${CFLAGS:=-O2 -g}"
-[ $# -gt 0 ] || set -- slab store
+: "${CC:=cc}" "${CXX:=c++}" "${CFLAGS:=-O2 -g}" "${BENCH_DIR:=build}"
+[ $# -gt 0 ] || set -- slab store overflow
 for program; do
     [ -f "bench/${program}_bench.c" ] || { echo "bench: there is no $program" >&2; exit 2; }
 done
@@ -34,13 +38,47 @@ mkdir -p "$results" build
 libraries=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p)
 library_of() { sed -n "/lib$1\.so/{s/.* => //p;q}" <<<"$libraries"; }
 for name in mimalloc jemalloc tcmalloc_minimal; do
+    [[ " $* " != *" slab "* && " $* " != *" store "* ]] && break
     [ -n "$(library_of "$name")" ] && continue
     echo "bench: SKIP ${name%_minimal}: its package is not installed"
 done
 
+# A peer of overflow.h: whether a program with that header, in that language, links with it.
+peer() { # name, package, language, header, library
+    local compiler=$CC
+    [ "$3" = c ] || compiler=$CXX
+    if printf '#include <%s>\nint main(void) { return 0; }\n' "$4" |
+        $compiler -x "$3" - -o build/probe "-l$5" 2>/dev/null; then
+        peers+=("-DWITH_${1^^}")
+        libraries_of_peers+=("-l$5")
+    else
+        echo "bench: SKIP $1: package $2 is not installed"
+        return 1
+    fi
+}
+
+# overflow_bench with those of its peers that are installed.
+compile_overflow() {
+    local peers=() libraries_of_peers=()
+    peer lmdb liblmdb-dev c lmdb.h lmdb || :
+    peer memkind libmemkind-dev c memkind.h memkind || :
+    if peer boost 'libboost-dev or g++' c++ boost/interprocess/managed_mapped_file.hpp stdc++; then
+        # shellcheck disable=SC2086
+        $CXX $CFLAGS -c bench/overflow_peers.cc -o build/overflow_peers.o
+        peers+=(build/overflow_peers.o)
+    fi
+    # shellcheck disable=SC2086
+    $CC -std=c11 $CFLAGS -pthread bench/overflow_bench.c "${peers[@]}" -o build/overflow_bench \
+        "${libraries_of_peers[@]}"
+}
+
 # Compiles a program. The subject rte_mempool needs its library: a program of its own, so that the
 # others do not load it.
 compile() {
+    if [ "$1" = overflow ]; then
+        compile_overflow
+        return
+    fi
     # shellcheck disable=SC2086
     $CC -std=c11 $CFLAGS -pthread "bench/$1_bench.c" -o "build/$1_bench"
     [ "$1" = slab ] || return 0
@@ -54,9 +92,10 @@ compile() {
 
 # What to run of a program: the workload, the subject's name in the table, the command.
 commands() {
-    local workload subject library name run=build/$1_bench
+    local workload subject library name run=build/$1_bench options=''
+    [ "$1" != overflow ] || options=" --dir $BENCH_DIR"
     "$run" --list | while read -r workload subject; do
-        echo "$workload $subject $run $workload $subject"
+        echo "$workload $subject $run $workload $subject$options"
         [ "$subject" = malloc ] || continue
         for name in mimalloc jemalloc tcmalloc_minimal; do
             library=$(library_of "$name")
@@ -81,11 +120,16 @@ measure() {
         done
         [ -t 2 ] && printf '\r%s, round %d of %d' "$1" "$round" "$rounds" >&2
         # Before each command's output comes its name. A figure begins with its workload; the
-        # subject is taken from the name: to the program every malloc is malloc.
-        hyperfine --shell=none --runs 1 --show-output --export-json "$results/$1-$round.json" \
-            "${arguments[@]}" 2>build/bench.err | awk '
-            $1 == "Benchmark" && $2 ~ /^[0-9]+:$/ { workload = $3; subject = $4; next }
-            $1 == workload && NF == 4 { print workload, subject, $3, $4 }' || {
+        # subject is taken from the name: to the program every malloc is malloc. Who breaks down has
+        # none.
+        hyperfine --shell=none --runs 1 --ignore-failure --show-output \
+            --export-json "$results/$1-$round.json" "${arguments[@]}" 2>build/bench.err | awk '
+            function end() { if (workload && !told) print workload, subject, "FAILED no-figure" }
+            $1 == "Benchmark" && $2 ~ /^[0-9]+:$/ {
+                end(); workload = $3; subject = $4; told = 0; next
+            }
+            $1 == workload && NF == 4 { print workload, subject, $3, $4; told = 1 }
+            END { end() }' || {
             cat build/bench.err >&2
             exit 1
         }
@@ -104,26 +148,30 @@ summarise() {
     {
         row = $1 " " $2; key = row " " $4
         if (!known[row]++) rows[++count] = row
+        if (length($1) > width) width = length($1)
+        if ($3 == "FAILED") { failed[row] = $4; next }
         if ($4 != "ns/op" && !known[$1, $4]++) columns[$1] = columns[$1] " " $4
         for (i = ++rounds[key]; i > 1 && v[key, i - 1] > $3 + 0; i--) v[key, i] = v[key, i - 1]
         v[key, i] = $3 + 0
     }
     END {
-        printf "%-12s %-12s %12s %19s %10s\n", "workload", "subject", "ns/op", "middle half", \
-            "ratio"
+        begin = "%-" (width > 12 ? width : 12) "s %-12s "
+        printf begin "%12s %19s %10s\n", "workload", "subject", "ns/op", "middle half", "ratio"
         for (i = 1; i <= count; i++) {
             key = rows[i] " ns/op"
-            if (!rounds[key]) continue
             split(rows[i], name, " ")
+            if (failed[rows[i]])
+                printf begin "%12s %s\n", name[1], name[2], "FAILED", failed[rows[i]]
+            if (failed[rows[i]] || !rounds[key]) continue
             low = int((rounds[key] + 3) / 4); base = name[1] " ashlar ns/op"
-            printf "%-12s %-12s %12.2f %9.2f %9.2f %10s\n", name[1], name[2], median(key), \
+            printf begin "%12.2f %9.2f %9.2f %10s\n", name[1], name[2], median(key), \
                 v[key, low], v[key, rounds[key] + 1 - low], \
                 rounds[base] ? sprintf("%.2f", median(key) / median(base)) : ""
         }
         for (i = 1; i <= count; i++) {
             split(rows[i], name, " ")
             n = split(columns[name[1]], column, " ")
-            if (n == 0) continue
+            if (n == 0 || failed[rows[i]]) continue
             if (name[1] != last) {
                 printf "\n%-18s %-12s", last = name[1], "subject"
                 for (j = 1; j <= n; j++) printf " %16s", column[j]

@@ -1,6 +1,8 @@
-/* treecache [--budget BYTES] [DIR] - serves a directory tree from a cache with a budget of memory.
+/* treecache [--budget BYTES] [--spill FILE [--keep]] [DIR] - serves a directory tree from a cache
+ * with a budget of memory, and from a file what that has no room for.
  *
- * Goal: show that a slab_store keeps what is asked for most within its budget, and that pages of a
+ * Goal: show that a slab_store keeps what is asked for most within its budget, that an
+ * overflow_region keeps the rest, also for the next run and after a kill -9, and that pages of a
  * slab_pool cross between threads without a lock or a lost byte; on real files.
  *
  * Method: the data plane, one thread, walks DIR for names and sizes, and fits the tiers of the
@@ -10,18 +12,25 @@
  * plane compares the pages with what pread finds in the file and returns them.
  *
  *     control plane ---- requests -----------------> data plane: is the piece in the store?
- *     (two of them)                                        | yes               | no
- *                                                          v                   v
- *                   <--- replies: ids of ---- pages <-- slab_store <--pread-- files
- *                   ---- slab_pool_return_many ->          |
- *                                                   full: compact, or
- *                                                 the coldest piece goes
+ *     (two of them)                                        | yes          no: in the region?
+ *                                                          v             | yes          | no
+ *                   <--- replies: ids of ---- pages <-- slab_store <-----+----pread-- files
+ *                   ---- slab_pool_return_many ->          |             |
+ *                                                   full: compact, or    |
+ *                                                 the coldest piece --> overflow_region
+ *                                                                        | full:
+ *                                                                   the oldest piece goes
  *
  * When the store is full, compact makes sure that no tier keeps a chunk another could use; then the
  * coldest piece goes, of whatever tier, until there is room. A value begins with the address of its
  * piece's record: so it is known whose ref changes when compact moves it. What finds no room in an
  * empty store, and files larger than the budget, are read straight into the page. Names and records
  * are in malloc'ed memory, outside the budget and counted apart.
+ *
+ * What goes from the store is spilled to the region, and stays there when it comes back to the
+ * store: to evict it again costs nothing. A spilled piece begins with a key that says of which
+ * state of which file it is; so the next run knows it again, and takes it only if the file is what
+ * it was.
  *
  * Nobody can wait in a circle: the one thing that runs out is pages, those are in the hands of
  * control planes, and these return all they hold before they sleep. The last line counts what was
@@ -30,8 +39,12 @@
 #define _GNU_SOURCE       1
 #define _FILE_OFFSET_BITS 64
 
+#define SLAB_API static inline
 #define SLAB_IMPLEMENTATION
 #include "../slab.h"
+#define OVERFLOW_API static inline
+#define OVERFLOW_IMPLEMENTATION
+#include "../overflow.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -42,6 +55,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -79,7 +93,15 @@ enum {
     BUDGET_MIN  = 1024 * 1024,
     BUDGET_MAX  = 1024 * 1024 * 1024,
     FILE_MAX    = 1024 * 1024 * 1024, /* larger files are skipped: /proc/kcore claims 128 TiB */
+
+    SPILL_INITIAL = 1024 * 1024, /* of the region; it grows as it is filled */
+    SPILL_DEFAULT = 1024 * 1024 * 1024,
+    SPILL_MIN     = 16 * 1024,  /* as overflow_open says, and so is SPILL_MAX */
+    SPILL_TAG     = 0x65657274, /* of our values in a region: "tree" */
+    SPILL_VERSION = 1,          /* another if anything in struct spilled changes, or PIECE_BYTES */
 };
+
+#define SPILL_MAX (SIZE_MAX / 2 < UINT64_C(1) << 40 ? SIZE_MAX / 2 : (size_t)(UINT64_C(1) << 40))
 
 #define FILE_FLAGS (O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY)
 
@@ -168,11 +190,15 @@ struct identity {
 };
 
 /* PIECE_BYTES of a file, or what is left of it; an empty file has one piece, of 0 bytes. The data
- * plane's. In the store if it is linked: between the next colder and the next warmer one. */
+ * plane's. In the store if it is linked: between the next colder and the next warmer one. In the
+ * region if it was spilled, be it in the store or not. */
 struct piece {
+    struct file  *file;
     struct piece *colder, *warmer;
     slab_ref      ref;
     uint32_t      len;
+    overflow_ref  spilled; /* 0: it is not in the region */
+    struct piece *newer;   /* spilled next after it */
 };
 
 /* A piece in the store. */
@@ -199,6 +225,42 @@ struct file {
     char path[]; /* below the root; of any length */
 };
 
+/* What a value in the region begins with, where a piece was spilled. The path follows, without a
+ * NUL, then the content. */
+struct spilled {
+    uint32_t version; /* SPILL_VERSION */
+    uint32_t path_len;
+    uint64_t offset; /* of the piece, in the file */
+    uint64_t size;   /* of the file; this and what follows as in struct identity */
+    uint64_t device, inode;
+    int64_t  modified[2], status_changed[2]; /* seconds and nanoseconds */
+};
+
+static_assert(sizeof(struct spilled) == 9 * sizeof(uint64_t), "no padding: compared as bytes");
+
+/* The region, and what came of it. */
+struct spill {
+    /* The arguments. */
+    const char *path; /* NULL: a temporary file */
+    size_t      max_bytes;
+    bool        off, keep;
+
+    overflow_region *region; /* NULL: nothing is spilled */
+    dev_t            device; /* of FILE: if the tree has it, it is not served */
+    ino_t            inode;
+    unsigned char   *buffer;       /* for a value on its way */
+    struct piece *oldest, *newest; /* spilled; what a former run left, in the order of the file */
+
+    uint64_t pieces; /* in the region now */
+    uint64_t spilled, served, dropped;
+    uint64_t refused; /* there was no room, even with no other piece in the region */
+    int      error;   /* errno of the last refusal */
+    uint64_t at_end;  /* spilled when all was served, for the next run */
+
+    /* Of former runs, or of other programs. */
+    uint64_t found, found_bytes, outdated, damaged, foreign;
+};
+
 struct cache {
     int          root;
     bool         terminal; /* stderr is one */
@@ -208,6 +270,7 @@ struct cache {
     size_t       file_count;
     uint64_t     bytes;
     uint64_t     index_bytes; /* of names and records: malloc'ed, outside the budget */
+    size_t       path_max;    /* length of the longest path */
     uint64_t     outcomes[OUTCOMES];
 
     size_t       budget;   /* 0 until the default is known */
@@ -218,6 +281,7 @@ struct cache {
     uint32_t     tier_count;
     uint64_t     hits, misses, evictions, moves;
     uint64_t     not_kept; /* misses that went straight to the page */
+    struct spill spill;
 };
 
 /* One line on stderr about one file, or, after NOTES_PRINTED of them, one more in the count. */
@@ -328,6 +392,19 @@ static size_t piece_count(const struct file *file)
     return size == 0 ? 1 : (size + PIECE_BYTES - 1) / PIECE_BYTES;
 }
 
+/* The record of the piece at an offset. NULL: the file is larger than the budget, or no memory. */
+static struct piece *find_piece(struct cache *cache, struct file *file, size_t offset)
+{
+    if ((size_t)file->identity.size > cache->budget) return NULL;
+    if (!file->pieces) {
+        file->pieces = calloc(piece_count(file), sizeof *file->pieces);
+        if (!file->pieces) return NULL;
+        for (size_t i = 0; i < piece_count(file); i++) file->pieces[i].file = file;
+        cache->index_bytes += piece_count(file) * sizeof *file->pieces;
+    }
+    return &file->pieces[offset / PIECE_BYTES];
+}
+
 /* -- Data plane: the walk -- */
 
 /* Among the files, or onto the pending directories. NULL: done; else why not, and file->outcome. */
@@ -343,6 +420,8 @@ static const char *add_file(struct cache *cache, int at, const char *name, struc
     if (S_ISLNK(st.st_mode)) file->outcome = SYMLINK;
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return "not a regular file";
     if (S_ISREG(st.st_mode) && st.st_size > FILE_MAX) return "larger than 1 GiB";
+    if (cache->spill.path && st.st_dev == cache->spill.device && st.st_ino == cache->spill.inode)
+        return "the region itself";
     file->outcome  = UNSEEN;
     file->identity = identity_of(&st);
 
@@ -352,6 +431,7 @@ static const char *add_file(struct cache *cache, int at, const char *name, struc
     if (list == &cache->pending) return NULL;
     cache->bytes += (uint64_t)st.st_size;
     cache->index_bytes += sizeof *file + strlen(file->path) + 1;
+    if (strlen(file->path) > cache->path_max) cache->path_max = strlen(file->path);
     progress(cache, ++cache->file_count, 0);
     return NULL;
 }
@@ -395,11 +475,8 @@ static void read_directory(struct cache *cache, const struct file *directory)
     else if (fd >= 0) close(fd);
 }
 
-/* False: there is no such directory; errno. */
-static bool walk(struct cache *cache, const char *path)
+static void walk(struct cache *cache)
 {
-    cache->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (cache->root < 0) return false;
     add_name(cache, cache->root, ".", ".");
     while (cache->pending) {
         struct file *directory = cache->pending;
@@ -410,7 +487,248 @@ static bool walk(struct cache *cache, const char *path)
     /* A file's times come from a clock that ticks every 1 to 10 ms: two writes in a tick look like
        one. From here on, a write shows in the times of any file that was found. */
     nanosleep(&(struct timespec){0, SETTLED_NS}, NULL);
+}
+
+/* -- Data plane: the region -- */
+
+/* In $TMPDIR or /tmp. Its name goes at once, so that nothing is left however we end. 0; errno. */
+static int open_temporary(struct spill *spill, const overflow_config *config)
+{
+    const char *directory = getenv("TMPDIR");
+    char        path[PATH_MAX];
+    sigset_t    all, before;
+
+    if (!directory || !*directory) directory = "/tmp";
+    int len = snprintf(path, sizeof path, "%s/treecache.XXXXXX", directory);
+    if (len < 0 || (size_t)len >= sizeof path) return ENAMETOOLONG;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    int fd    = mkostemp(path, O_CLOEXEC);
+    int error = fd < 0 ? errno : -overflow_open(&spill->region, path, config);
+    if (fd >= 0) unlink(path);
+    if (fd >= 0) close(fd);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+static const char *why_no_region(int error)
+{
+    if (error == EBUSY) return "another process is using it";
+    if (error == EUCLEAN) return "there is something else in this file; it is left alone";
+    if (error == ENOTSUP) return "a region of another version or machine; it is left alone";
+    return strerror(error);
+}
+
+/* False: FILE cannot be used, and that was said. */
+static bool open_region(struct spill *spill)
+{
+    overflow_config config = {.initial_bytes = SPILL_INITIAL, .max_bytes = spill->max_bytes};
+    struct stat     st;
+
+    if (spill->off) return true;
+    if (config.initial_bytes > config.max_bytes) config.initial_bytes = config.max_bytes;
+    if (!spill->path) {
+        config.flags = OVERFLOW_TEMPORARY;
+        int error    = open_temporary(spill, &config);
+        if (error)
+            fprintf(stderr, "treecache: no temporary file, nothing is spilled: %s\n",
+                    strerror(error));
+        return true;
+    }
+    /* Never OVERFLOW_FRESH, which takes any file: what we do not want we free. */
+    int error = -overflow_open(&spill->region, spill->path, &config);
+    if (!error && lstat(spill->path, &st) != 0) error = errno;
+    if (error) {
+        fprintf(stderr, "treecache: --spill %s: %s\n", spill->path, why_no_region(error));
+        return false;
+    }
+    spill->device = st.st_dev;
+    spill->inode  = st.st_ino;
     return true;
+}
+
+static struct spilled key_of(const struct file *file, uint64_t offset)
+{
+    const struct identity *identity = &file->identity;
+
+    return (struct spilled){
+        .version        = SPILL_VERSION,
+        .path_len       = (uint32_t)strlen(file->path),
+        .offset         = offset,
+        .size           = (uint64_t)identity->size,
+        .device         = identity->device,
+        .inode          = identity->inode,
+        .modified       = {identity->modified.tv_sec, identity->modified.tv_nsec},
+        .status_changed = {identity->status_changed.tv_sec, identity->status_changed.tv_nsec},
+    };
+}
+
+/* The newest in the region. */
+static void link_spilled(struct spill *spill, struct piece *piece, overflow_ref ref)
+{
+    piece->spilled = ref;
+    piece->newer   = NULL;
+    if (spill->newest) spill->newest->newer = piece;
+    else spill->oldest = piece;
+    spill->newest = piece;
+    spill->pieces++;
+}
+
+/* False: there is none. */
+static bool drop_oldest(struct spill *spill)
+{
+    struct piece *piece = spill->oldest;
+
+    if (!piece) return false;
+    /* -ESTALE if somebody wrote to the file who does not own it; then it is gone, too. */
+    (void)overflow_free(spill->region, piece->spilled);
+    spill->oldest = piece->newer;
+    if (!spill->oldest) spill->newest = NULL;
+    piece->spilled = 0;
+    spill->pieces--;
+    spill->dropped++;
+    return true;
+}
+
+/* Before a piece leaves the store. */
+static void spill_piece(struct spill *spill, struct piece *piece, const struct value *value)
+{
+    const struct file *file   = piece->file;
+    size_t             offset = (size_t)(piece - file->pieces) * PIECE_BYTES;
+    size_t             len    = piece->len - sizeof *value;
+    overflow_ref       ref;
+    int                error;
+
+    if (!spill->region || piece->spilled) return;
+    struct spilled key = key_of(file, offset);
+    memcpy(spill->buffer, &key, sizeof key);
+    memcpy(spill->buffer + sizeof key, file->path, key.path_len);
+    memcpy(spill->buffer + sizeof key + key.path_len, value->content, len);
+    size_t size = sizeof key + key.path_len + len;
+    do error = overflow_write(spill->region, spill->buffer, size, SPILL_TAG, &ref);
+    while (error == -ENOSPC && drop_oldest(spill));
+    if (error) {
+        spill->refused++;
+        spill->error = -error;
+        return;
+    }
+    link_spilled(spill, piece, ref);
+    spill->spilled++;
+}
+
+/* In the region, good until something is spilled. NULL: not there. */
+static const unsigned char *spilled_content(const struct spill *spill, const struct piece *piece,
+                                            size_t len)
+{
+    size_t               size;
+    const unsigned char *value = overflow_read(spill->region, piece->spilled, &size);
+
+    return value && size >= sizeof(struct spilled) + len ? value + (size - len) : NULL;
+}
+
+/* -- Data plane: what a former run left in the region -- */
+
+static int compare_files(const void *a, const void *b)
+{
+    const struct file *const *one = a, *const *other = b;
+
+    return strcmp((*one)->path, (*other)->path);
+}
+
+struct path {
+    const char *text; /* no NUL in it */
+    size_t      len;
+};
+
+static int compare_path(const void *path, const void *file)
+{
+    const struct path        *one   = path;
+    const struct file *const *other = file;
+    int                       order = strncmp(one->text, (*other)->path, one->len);
+
+    return order == 0 && (*other)->path[one->len] != '\0' ? -1 : order;
+}
+
+enum finding { FOUND, OUTDATED, DAMAGED };
+
+/* Links a value of ours to its piece, if there is one. Nothing in it is believed: the path is only
+ * looked up, and the key must be the one we would write now. */
+static enum finding recognize(struct cache *cache, struct file **by_path, const overflow_slot *slot)
+{
+    struct spilled       key, now;
+    size_t               size;
+    const unsigned char *value = overflow_read(cache->spill.region, slot->ref, &size);
+
+    if (!value || size < sizeof key) return DAMAGED;
+    memcpy(&key, value, sizeof key);
+    struct path path = {(const char *)value + sizeof key, key.path_len};
+    if (key.version != SPILL_VERSION) return OUTDATED;
+    if (path.len > size - sizeof key || memchr(path.text, '\0', path.len)) return DAMAGED;
+
+    struct file **found = bsearch(&path, by_path, cache->file_count, sizeof *by_path, compare_path);
+    if (!found) return OUTDATED;
+    struct file *file = *found;
+    now               = key_of(file, key.offset);
+    if (memcmp(&key, &now, sizeof key) != 0) return OUTDATED;
+    if (key.offset % PIECE_BYTES != 0 || key.offset / PIECE_BYTES >= piece_count(file) ||
+        size != sizeof key + path.len + piece_len(file, (size_t)key.offset))
+        return DAMAGED;
+
+    struct piece *piece = find_piece(cache, file, (size_t)key.offset);
+    if (!piece || piece->spilled) return OUTDATED; /* power loss can bring back what was freed */
+    link_spilled(&cache->spill, piece, slot->ref);
+    cache->spill.found_bytes += piece_len(file, (size_t)key.offset);
+    return FOUND;
+}
+
+/* Frees what is ours and of no use; without --keep, all that is ours. */
+static void sort_out(struct cache *cache, struct file **by_path)
+{
+    struct spill *spill  = &cache->spill;
+    uint64_t      cursor = 0;
+    overflow_slot slot;
+
+    while (overflow_next(spill->region, &cursor, &slot)) {
+        if (slot.tag != SPILL_TAG) {
+            spill->foreign++;
+            continue;
+        }
+        enum finding finding = by_path ? recognize(cache, by_path, &slot) : OUTDATED;
+        spill->found += finding == FOUND;
+        spill->outdated += finding == OUTDATED;
+        spill->damaged += finding == DAMAGED;
+        if (finding != FOUND) overflow_free(spill->region, slot.ref);
+    }
+}
+
+/* After the walk. 0; errno. */
+static int make_spill(struct cache *cache)
+{
+    struct spill        *spill   = &cache->spill;
+    struct file        **by_path = NULL;
+    struct overflow_info info;
+
+    if (!spill->region) return 0;
+    spill->buffer = malloc(sizeof(struct spilled) + cache->path_max + PIECE_BYTES);
+    if (!spill->buffer) return ENOMEM;
+    if (spill->keep) {
+        size_t count = 0;
+        by_path      = calloc(cache->file_count + 1, sizeof *by_path);
+        if (!by_path) return ENOMEM;
+        for (struct file *file = cache->files; file; file = file->next) by_path[count++] = file;
+        qsort(by_path, count, sizeof *by_path, compare_files);
+    }
+    sort_out(cache, by_path);
+    free(by_path);
+    if (!spill->keep) return 0;
+    overflow_stats(spill->region, &info);
+    spill->damaged += info.damaged_slots;
+    printf("treecache: found %" PRIu64 " pieces, %.1f MB of a former run; %" PRIu64
+           " damaged, %" PRIu64 " outdated, %" PRIu64 " of other programs\n",
+           spill->found, (double)spill->found_bytes / 1e6, spill->damaged, spill->outdated,
+           spill->foreign);
+    fflush(stdout);
+    return 0;
 }
 
 /* -- Data plane: the store -- */
@@ -447,18 +765,6 @@ static int make_store(struct cache *cache)
     return 0;
 }
 
-/* The record of the piece at an offset. NULL: the file is larger than the budget, or no memory. */
-static struct piece *find_piece(struct cache *cache, struct file *file, size_t offset)
-{
-    if ((size_t)file->identity.size > cache->budget) return NULL;
-    if (!file->pieces) {
-        file->pieces = calloc(piece_count(file), sizeof *file->pieces);
-        if (!file->pieces) return NULL;
-        cache->index_bytes += piece_count(file) * sizeof *file->pieces;
-    }
-    return &file->pieces[offset / PIECE_BYTES];
-}
-
 static struct value *value_of(const struct cache *cache, const struct piece *piece)
 {
     struct value *value =
@@ -491,6 +797,27 @@ static void drop(struct cache *cache, struct piece *piece)
     unlink_piece(piece);
 }
 
+/* The coldest, of whatever tier. */
+static void evict(struct cache *cache)
+{
+    struct piece *coldest = cache->ends.warmer;
+
+    spill_piece(&cache->spill, coldest, value_of(cache, coldest));
+    drop(cache, coldest);
+    cache->evictions++;
+}
+
+/* Also what is in the store, for the next run; the warmest last, so that they stay if not all can.
+ * No overflow_sync: power loss costs no more than to read files again. */
+static void spill_all(struct cache *cache)
+{
+    uint64_t before = cache->spill.spilled;
+
+    for (struct piece *piece = cache->ends.warmer; piece != &cache->ends; piece = piece->warmer)
+        spill_piece(&cache->spill, piece, value_of(cache, piece));
+    cache->spill.at_end = cache->spill.spilled - before;
+}
+
 static void value_moved(void *context, slab_ref from, slab_ref to, void *value)
 {
     struct piece *piece = ((struct value *)value)->piece;
@@ -515,8 +842,7 @@ static struct value *make_value(struct cache *cache, struct piece *piece, size_t
          */
         if (slab_store_compact(cache->store, COMPACT_MOVES, value_moved, cache) > 0) continue;
         if (cache->ends.warmer == &cache->ends) return NULL;
-        drop(cache, cache->ends.warmer);
-        cache->evictions++;
+        evict(cache);
     }
     value->piece = piece;
     link_warmest(cache, piece);
@@ -533,6 +859,8 @@ static void free_cache(struct cache *cache)
         free(file);
     }
     slab_store_destroy(cache->store);
+    overflow_close(cache->spill.region);
+    free(cache->spill.buffer);
     if (cache->root >= 0) close(cache->root);
 }
 
@@ -706,6 +1034,21 @@ static int read_piece(const struct cache *cache, struct answer *answer, unsigned
     return 0;
 }
 
+/* Fills the page from the region, and the store again. False: the piece is not there. */
+static bool take_spilled(struct cache *cache, struct piece *piece, unsigned char *page, size_t len)
+{
+    const unsigned char *content = spilled_content(&cache->spill, piece, len);
+
+    if (!content) return false;
+    /* The page first: to make a value others may be spilled, and the oldest dropped; perhaps it is
+       this one. */
+    memcpy(page, content, len);
+    struct value *value = make_value(cache, piece, len);
+    if (value) memcpy(value->content, page, len);
+    cache->spill.served++;
+    return true;
+}
+
 /* Fills the page for the next piece of an answer. 0; errno. */
 static int fill_page(struct cache *cache, struct answer *answer, unsigned char *page, size_t len)
 {
@@ -719,6 +1062,7 @@ static int fill_page(struct cache *cache, struct answer *answer, unsigned char *
         memcpy(page, value_of(cache, piece)->content, len);
         return 0;
     }
+    if (piece && take_spilled(cache, piece, page, len)) return 0;
     cache->misses++;
     if (piece) value = make_value(cache, piece, len);
     if (!value) cache->not_kept++;
@@ -917,11 +1261,36 @@ static void print_ratio(const char *name, uint64_t part, uint64_t whole, const c
     printf("%-26s%14.3f  %s\n", name, whole ? (double)part / (double)whole : 0, remark);
 }
 
+static const char *why_refused(int error)
+{
+    if (error == EMSGSIZE) return "larger than the region";
+    return error ? strerror(error) : "";
+}
+
+static void print_region(const struct spill *spill)
+{
+    struct overflow_info info;
+    char                 kept[64];
+
+    overflow_stats(spill->region, &info);
+    print_row("region", info.capacity_bytes, spill->path ? spill->path : "bytes, temporary");
+    if (spill->keep) print_row("  pieces found", spill->found, "of a former run");
+    print_row("  pieces spilled", spill->spilled, "from the store, the coldest first");
+    print_row("  pages served", spill->served, "from the region, and taken back into the store");
+    print_row("  pieces dropped", spill->dropped, "the oldest, for want of room");
+    print_row("  pieces refused", spill->refused, why_refused(spill->error));
+    if (!spill->keep) return;
+    snprintf(kept, sizeof kept, "for the next run; %" PRIu64 " were only in the store",
+             spill->at_end);
+    print_row("  pieces kept", spill->pieces, kept);
+}
+
 static void print_cache(const struct cache *cache)
 {
     struct slab_store_info info;
     char                   tiers[64] = "";
 
+    uint64_t pages = cache->hits + cache->spill.served + cache->misses;
     slab_store_stats(cache->store, &info);
     if (cache->store)
         snprintf(tiers, sizeof tiers, "fitted, slots of %" PRIu32 " to %" PRIu32 " bytes",
@@ -934,9 +1303,13 @@ static void print_cache(const struct cache *cache)
     print_row("hits", cache->hits, "pages that were in the store");
     print_row("misses", cache->misses, "pages read from their file");
     print_row("  not kept", cache->not_kept, "of files larger than the budget, or no room at all");
-    print_ratio("hit ratio", cache->hits, cache->hits + cache->misses, "of all pages");
+    print_ratio("hit ratio", cache->hits, pages, "of all pages");
     print_row("evictions", cache->evictions, "the coldest piece each time");
     print_row("moves by compact", cache->moves, "so that tiers share what is free");
+    if (!cache->spill.region) return;
+    print_region(&cache->spill);
+    print_ratio("hit ratio with region", cache->hits + cache->spill.served, pages,
+                "of all pages: no file was read for them");
 }
 
 static void print_table(const struct server *server, const struct slab_pool_info *info)
@@ -971,11 +1344,13 @@ static bool run(struct cache *cache)
 
     server.cache = cache;
     int error    = make_plan(&server) ? make_store(cache) : ENOMEM;
+    if (!error) error = make_spill(cache);
     if (!error) error = -slab_pool_create(&server.pool, &shape);
     if (!error) {
         error = serve_all(&server);
         slab_pool_stats(server.pool, &info);
         lost = slab_pool_destroy(server.pool);
+        if (cache->spill.keep) spill_all(cache);
     }
     free(server.plan);
     judge(cache);
@@ -1015,36 +1390,74 @@ static size_t default_budget(const struct cache *cache)
     return (size_t)budget;
 }
 
-int main(int argc, char **argv)
+/* A size among the arguments. False: it is none, and that was said. */
+static bool parse_bytes(const char *option, size_t least, size_t most, size_t *bytes)
+{
+    *bytes = bytes_from(optarg);
+    if (*bytes >= least && *bytes <= most) return true;
+    fprintf(stderr, "treecache: --%s %s: no number of bytes from %zu to %zu\n", option, optarg,
+            least, most);
+    return false;
+}
+
+/* The arguments. -1; 'h'; 2: they are wrong; 'u': and that was not said yet. */
+static int parse(struct cache *cache, int argc, char **argv)
 {
     static const struct option options[] = {{"budget", required_argument, NULL, 'b'},
+                                            {"spill", required_argument, NULL, 's'},
+                                            {"spill-max", required_argument, NULL, 'm'},
+                                            {"keep", no_argument, NULL, 'k'},
+                                            {"no-spill", no_argument, NULL, 'n'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    static const char          usage[] =
-        "usage: treecache [--budget BYTES] [DIR]\n"
+    struct spill              *spill     = &cache->spill;
+    int                        option;
+
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 'b' && !parse_bytes("budget", 1, SIZE_MAX, &cache->budget)) return 2;
+        if (option == 'm' && !parse_bytes("spill-max", SPILL_MIN, SPILL_MAX, &spill->max_bytes))
+            return 2;
+        if (option == 's') spill->path = optarg;
+        if (option == 'k') spill->keep = true;
+        if (option == 'n') spill->off = true;
+        if (option == 'h') return 'h';
+        if (option == '?') return 'u';
+    }
+    if ((spill->keep && !spill->path) || (spill->off && spill->path) || argc - optind > 1)
+        return 'u';
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    static const char usage[] =
+        "usage: treecache [--budget BYTES] [--spill FILE [--keep]] [--spill-max BYTES] [DIR]\n"
         "Serves the files below DIR (default /usr/include) from a cache to two threads, and\n"
         "verifies every byte.\n"
-        "  --budget BYTES  of memory for what is cached, such as 500000, 64K, 30M or 1G;\n"
-        "                  default: a quarter of what the files hold, but from 1M to 1G\n";
-    struct cache cache = {.terminal = isatty(STDERR_FILENO), .percent = -1};
-    int          option;
+        "  --budget BYTES     of memory for what is cached, such as 500000, 64K, 30M or 1G;\n"
+        "                     default: a quarter of what the files hold, but from 1M to 1G\n"
+        "  --spill FILE       what the budget has no room for goes to this region; default: to\n"
+        "                     a temporary file in $TMPDIR or /tmp\n"
+        "  --keep             serve what FILE holds of a former run, too, and leave it all there\n"
+        "  --spill-max BYTES  the region at most, from 16K on; default 1G\n"
+        "  --no-spill         what the budget has no room for is read again\n";
+    struct cache cache = {.root     = -1,
+                          .terminal = isatty(STDERR_FILENO),
+                          .percent  = -1,
+                          .spill    = {.max_bytes = SPILL_DEFAULT}};
 
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) == 'b') {
-        cache.budget = bytes_from(optarg);
-        if (cache.budget > 0) continue;
-        fprintf(stderr, "treecache: --budget %s: no number of bytes from 1 to %zu\n", optarg,
-                SIZE_MAX);
-        return 2;
-    }
-    if (option != -1 || argc - optind > 1) {
-        fputs(usage, option == 'h' ? stdout : stderr);
-        return option == 'h' ? EXIT_SUCCESS : 2;
-    }
+    int option = parse(&cache, argc, argv);
+    if (option == 'h' || option == 'u') fputs(usage, option == 'h' ? stdout : stderr);
+    if (option != -1) return option == 'h' ? EXIT_SUCCESS : 2;
+
     const char *path = optind < argc ? argv[optind] : "/usr/include";
-    bool        good = walk(&cache, path);
+    cache.root       = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good        = cache.root >= 0;
+    if (!good) fprintf(stderr, "treecache: %s: %s\n", path, strerror(errno));
+    if (good && !open_region(&cache.spill)) return EXIT_FAILURE;
+    if (good) walk(&cache);
     if (cache.budget == 0) cache.budget = default_budget(&cache);
     if (good) good = run(&cache);
-    else fprintf(stderr, "treecache: %s: %s\n", path, strerror(errno));
     printf("treecache: %zu files, %" PRIu64 " bytes, %" PRIu64 " verified, %" PRIu64 " wrong\n",
            cache.file_count, cache.bytes, cache.outcomes[VERIFIED], cache.outcomes[WRONG]);
     good = good && cache.outcomes[WRONG] == 0;

@@ -11,12 +11,16 @@ out=build/check
 : "${CC:=cc}" "${CFLAGS:=-O2 -g}" "${STRICT:=}"
 export CC CFLAGS STRICT
 
-base='cc header synopsis demo fit-tiers replay model install bench'
+base='cc header synopsis demo fit-tiers replay full-disk model install bench'
 more='gcc clang cxx asan-gcc asan-clang tsan-gcc tsan-clang valgrind m32 musl aarch64 riscv64 s390x fuzz lint'
 
 warnings='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
-programs='slab_test slab_misuse slab_process slab_stress slab_store_test slab_store_oracle slab_fit_test'
+headers='slab overflow'
+programs='slab_test slab_misuse slab_process slab_stress slab_store_test slab_store_oracle slab_fit_test
+    overflow_test overflow_oracle overflow_hostile overflow_crash overflow_power overflow_process'
 all=$programs
+short='slab_test slab_misuse slab_store_test overflow_test'
+poison='slab_poison overflow_poison'
 
 # ---- TAP: a rung collects lines without numbers; finish numbers them ----
 
@@ -75,14 +79,14 @@ rung_cc() { suite '' '' $CC -std=c11 $CFLAGS; }
 matrix() { # every level and standard with the short programs, then all of them
     for level in 0 1 2 3; do
         for std in c11 c17 c2x; do
-            programs='slab_test slab_misuse slab_store_test'
+            programs=$short
             suite "-O$level $std " '' "$1" -std=$std -O$level $warnings
         done
     done
-    programs='slab_test slab_misuse slab_store_test'
+    programs=$short
     suite 'NDEBUG ' '' "$1" -std=c11 -O2 -DNDEBUG -Wno-unused $warnings
     programs=$all
-    suite '-O3 inline ' '' "$1" -std=c11 -O3 '-DSLAB_API=static inline' $warnings
+    suite '-O3 inline ' '' "$1" -std=c11 -O3 '-DSLAB_API=static inline' '-DOVERFLOW_API=static inline' $warnings
 }
 rung_gcc() { need gcc gcc && matrix gcc; }
 rung_clang() { need clang clang && matrix clang; }
@@ -92,13 +96,14 @@ sanitized() { # compiler, flags...
 }
 rung_asan_gcc() {
     need gcc gcc && compiles gcc gcc -fsanitize=address,undefined || return
-    programs="$programs slab_poison"
+    programs="$programs $poison"
     sanitized gcc -fsanitize=address,undefined
     run_tap 'ten million' "$dir/slab_store_oracle" 10000000
+    run_tap 'a million' "$dir/overflow_oracle" 1000000
 }
 rung_asan_clang() {
     need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=address,undefined || return
-    programs="$programs slab_poison"
+    programs="$programs $poison"
     sanitized clang -fsanitize=address,undefined
 }
 rung_tsan_gcc() { need gcc gcc && compiles gcc gcc -fsanitize=thread && sanitized gcc -fsanitize=thread; }
@@ -109,7 +114,7 @@ rung_tsan_clang() {
 rung_valgrind() {
     need valgrind valgrind || return
     suite '' 'valgrind -q --error-exitcode=9 --leak-check=full --fair-sched=yes' $CC -std=c11 -g -O1
-    programs=slab_poison
+    programs=$poison
     suite '' 'valgrind -q' $CC -std=c11 -g -O1 -DWITH_VALGRIND
 }
 
@@ -129,76 +134,106 @@ rung_aarch64() { cross aarch64-linux-gnu aarch64; }
 rung_riscv64() { cross riscv64-linux-gnu riscv64; }
 rung_s390x() { cross s390x-linux-gnu s390x; }
 
-# The header in each way it may be included.
+# Each header in each way it may be included, and all of them in one file.
 rung_header() {
-    flags="-std=c11 $warnings -I."
-    printf '#include "slab.h"\n' >"$dir/alone.c"
-    printf '#define SLAB_IMPLEMENTATION\n#include "slab.h"\n' >"$dir/body.c"
-    printf '#include "slab.h"\n#include "slab.h"\n#define SLAB_IMPLEMENTATION\n%s\n%s\n' \
-        '#include "slab.h"' '#include "slab.h"' >"$dir/twice.c"
-    cat >"$dir/main.c" <<'END'
+    for header in $headers; do header_rung "$header"; done
+    for header in $headers; do
+        echo "#define $(upper "$header")_IMPLEMENTATION"
+        echo "#include \"$header.h\""
+    done >"$dir/all.c"
+    try 'all in one file' $CC -std=c11 $warnings -I. -O2 -c "$dir/all.c" -o "$dir/all.o"
+}
+upper() { echo "$1" | tr '[:lower:]' '[:upper:]'; }
+
+# What a program must do at least: a value in, a value out.
+use_of() {
+    case $1 in
+    slab) cat <<'END' ;;
 #include "slab.h"
-int main(void)
+static int use(void)
 {
     slab_pool *pool;
     slab_id    id;
-    if (slab_pool_create(&pool, NULL) != 0 || slab_pool_put(pool, "x", 1, &id) != 0) return 1;
+    if (slab_pool_create(&pool, 0) != 0 || slab_pool_put(pool, "x", 1, &id) != 0) return 1;
     return (int)slab_pool_destroy(pool) - 1;
 }
 END
-    printf '#define SLAB_IMPLEMENTATION\n#include "main.c"\n' >"$dir/whole.c"
-    printf '%s\n#define SLAB_IMPLEMENTATION\n#include "slab.h"\nint other(void);\nint other(void)\n%s\n' \
-        '#define SLAB_API static inline' '{ return slab_pool_destroy(NULL) != 0; }' >"$dir/inline1.c"
-    printf '%s\n#define SLAB_IMPLEMENTATION\n#include "main.c"\n' '#define SLAB_API static inline' \
-        >"$dir/inline2.c"
-    try 'declarations alone' $CC $flags -c "$dir/alone.c" -o "$dir/alone.o"
-    try 'implementation alone' $CC $flags -O2 -c "$dir/body.c" -o "$dir/body.o"
-    try 'twice in one file' $CC $flags -O2 -c "$dir/twice.c" -o "$dir/twice.o"
-    try 'two files, linked' $CC $flags "$dir/main.c" "$dir/body.o" -o "$dir/two"
-    try 'two files, run' "$dir/two"
-    try 'static inline in two files' $CC $flags -O2 "$dir/inline1.c" "$dir/inline2.c" -o "$dir/inlined"
-    try 'static inline, run' "$dir/inlined"
-    try 'static inline, nothing left outside' sh -c "! nm '$dir/inlined' | grep ' T slab_'"
-    try 'after _GNU_SOURCE' $CC $flags -D_GNU_SOURCE "$dir/whole.c" -o "$dir/whole"
-    try 'memory macros of the user' $CC $flags '-DSLAB_MAP(size)=memset(aligned_alloc(4096,size),0,size)' \
-        '-DSLAB_UNMAP(memory,size)=free(memory)' -include stdlib.h -include string.h \
-        -c "$dir/whole.c" -o "$dir/macros.o"
-    # Private names carry slab__ or SLAB__; the rest begin with slab_ or SLAB_.
-    try 'no other names outside' sh -c "! nm -g --defined-only '$dir/body.o' | grep -v ' slab_'"
+    overflow) cat <<'END' ;;
+#include "overflow.h"
+static int use(void)
+{
+    overflow_config  config = {0, 1 << 20, OVERFLOW_FRESH | OVERFLOW_TEMPORARY};
+    overflow_region *region;
+    overflow_ref     ref;
+    size_t           size;
+    if (overflow_open(&region, "USED", &config) != 0) return 1;
+    if (overflow_write(region, "x", 1, 0, &ref) != 0) return 2;
+    if (!overflow_read(region, ref, &size) || size != 1) return 3;
+    return overflow_close(region);
+}
+END
+    esac | sed "s|USED|$dir/$1.region|"
+}
+
+header_rung() {
+    name=$1
+    body="#define $(upper "$name")_IMPLEMENTATION"
+    include="#include \"$name.h\""
+    inline="#define $(upper "$name")_API static inline"
+    flags="-std=c11 $warnings -I."
+    base=$dir/$name
+    { use_of "$name"; echo 'int main(void) { return use(); }'; } >"$base.main.c"
+    echo "$include" >"$base.alone.c"
+    printf '%s\n' "$body" "$include" >"$base.body.c"
+    printf '%s\n' "$include" "$include" "$body" "$include" "$include" >"$base.twice.c"
+    printf '%s\n' "$body" "#include \"$name.main.c\"" >"$base.whole.c"
+    { printf '%s\n' "$inline" "$body"; use_of "$name"
+      printf 'int other(void);\nint other(void) { return use(); }\n'; } >"$base.inline1.c"
+    printf '%s\n' "$inline" "$body" "#include \"$name.main.c\"" >"$base.inline2.c"
+    try "$name: declarations alone" $CC $flags -c "$base.alone.c" -o "$base.alone.o"
+    try "$name: implementation alone" $CC $flags -O2 -c "$base.body.c" -o "$base.body.o"
+    try "$name: twice in one file" $CC $flags -O2 -c "$base.twice.c" -o "$base.twice.o"
+    try "$name: two files, linked" $CC $flags "$base.main.c" "$base.body.o" -o "$base.two"
+    try "$name: two files, run" "$base.two"
+    try "$name: static inline in two files" $CC $flags -Wno-unused-function -O2 "$base.inline1.c" \
+        "$base.inline2.c" -o "$base.inlined"
+    try "$name: static inline, run" "$base.inlined"
+    try "$name: static inline, nothing left outside" sh -c "! nm '$base.inlined' | grep ' T ${name}_'"
+    try "$name: after _GNU_SOURCE" $CC $flags -D_GNU_SOURCE "$base.whole.c" -o "$base.whole"
+    try "$name: files of 64 bits" $CC $flags -D_FILE_OFFSET_BITS=64 "$base.whole.c" -o "$base.whole64"
+    [ "$name" != slab ] ||
+        try "$name: memory macros of the user" $CC $flags \
+            '-DSLAB_MAP(size)=memset(aligned_alloc(4096,size),0,size)' \
+            '-DSLAB_UNMAP(memory,size)=free(memory)' -include stdlib.h -include string.h \
+            -c "$base.whole.c" -o "$base.macros.o"
+    # Private names carry two underscores; the rest begin with the header's.
+    try "$name: no other names outside" sh -c \
+        "! nm -g --defined-only '$base.body.o' | grep -v ' ${name}_'"
 }
 
 # The declarations as C++11, linked with the implementation as C.
 rung_cxx() {
-    cat >"$dir/main.cc" <<'END'
-#include "slab.h"
-int main()
-{
-    slab_pool       *pool   = nullptr;
-    slab_pool_config config = {};
-    slab_id          id;
-    std::size_t      len;
-    config.page_size = 128;
-    if (slab_pool_create(&pool, &config) != 0 || slab_pool_put(pool, "x", 1, &id) != 0) return 1;
-    if (!slab_pool_read(pool, id, &len) || len != 1) return 2;
-    return static_cast<int>(slab_pool_destroy(pool)) - 1;
-}
-END
-    sed -i 's/^#include "slab.h"/#include <cstddef>\n&/' "$dir/main.cc"
-    printf '#define SLAB_IMPLEMENTATION\n#include "slab.h"\n' >"$dir/body.c"
-    cp "$dir/body.c" "$dir/body.cc"
-    try 'implementation as C' $CC -std=c11 -O2 -I. -c "$dir/body.c" -o "$dir/body.o"
     for cxx in g++ clang++; do
         if [ $cxx = g++ ]; then need g++ g++ || continue; else need clang clang++ || continue; fi
-        try "$cxx: declarations as C++11" $cxx -std=c++11 $warnings -I. "$dir/main.cc" \
-            "$dir/body.o" -o "$dir/main"
-        try "$cxx: run" "$dir/main"
-        try "$cxx: the implementation says that it is C" sh -c \
-            "! $cxx -std=c++11 -I. -c '$dir/body.cc' -o '$dir/body.cc.o' 2>'$dir/said' &&
-            grep -q 'C file' '$dir/said'"
+        for name in $headers; do
+            { echo '#include <cstddef>'; use_of "$name"; echo 'int main() { return use(); }'; } \
+                >"$dir/$name.cc"
+            printf '#define %s_IMPLEMENTATION\n#include "%s.h"\n' "$(upper "$name")" "$name" \
+                >"$dir/$name.body.c"
+            cp "$dir/$name.body.c" "$dir/$name.body.cc"
+            try "$name: implementation as C" $CC -std=c11 -O2 -I. -c "$dir/$name.body.c" \
+                -o "$dir/$name.o"
+            try "$cxx, $name: declarations as C++11" $cxx -std=c++11 $warnings -I. "$dir/$name.cc" \
+                "$dir/$name.o" -o "$dir/$name"
+            try "$cxx, $name: run" "$dir/$name"
+            try "$cxx, $name: the implementation says that it is C" sh -c \
+                "! $cxx -std=c++11 -I. -c '$dir/$name.body.cc' -o '$dir/body.cc.o' 2>'$dir/said' &&
+                grep -q 'C file' '$dir/said'"
+        done
     done
 }
 
-# The lines at the top of the header, and those that stand for slab_store, as they are.
+# The lines at the top of the headers, and those that stand for slab_store, as they are.
 rung_synopsis() {
     sed -n '/^ \*     #define SLAB_IMPLEMENTATION/,/^ \*     }/s/^ \*     //p' slab.h >"$dir/pool.c"
     {
@@ -207,18 +242,23 @@ rung_synopsis() {
         sed -n '/^ \*     slab_store \*store;/,/slab_store_destroy/s/^ \*     //p' slab.h
         printf '    return 0;\n}\n'
     } >"$dir/store.c"
+    sed -n '/^ \*     #define OVERFLOW_IMPLEMENTATION/,/^ \*     }/s/^ \*     //p' overflow.h \
+        >"$dir/region.c"
+    try 'region: it is there' grep -q overflow_close "$dir/region.c"
     try 'pool: it is there' grep -q slab_pool_destroy "$dir/pool.c"
     try 'store: it is there' grep -q slab_store_destroy "$dir/store.c"
-    for name in pool store; do
+    for name in pool store region; do
         try "$name: it compiles" $CC -std=c11 $warnings -I. "$dir/$name.c" -o "$dir/$name"
     done
     try 'pool: it runs' sh -c "[ \"\$('$dir/pool')\" = hello ]"
     try 'store: it runs' sh -c "[ \"\$('$dir/store')\" = 'a value' ]"
+    try 'region: it runs' sh -c "cd '$dir' && [ \"\$(./region)\" = hello ]"
 }
 
 rung_demo() { run_tap treecache test/treecache_test.sh "$dir"; }
 rung_fit_tiers() { run_tap fit_tiers test/fit_tiers_test.sh "$dir"; }
 rung_replay() { run_tap replay test/replay_test.sh "$dir"; }
+rung_full_disk() { run_tap full test/overflow_full.sh "$dir"; }
 # Every execution where the checker is installed; it is not among Debian's packages, so its absence
 # is no SKIP here: `make model` is the place to ask for it.
 rung_model() {
@@ -228,18 +268,20 @@ rung_model() {
 
 rung_install() {
     try 'make install' make -s install PREFIX=/opt/ashlar "DESTDIR=$PWD/$dir/root"
-    cp test/slab_test.c test/check.h "$dir"
-    sed -i 's|"../slab.h"|<slab.h>|' "$dir/slab_test.c"
     root=$dir/root/opt/ashlar
-    try 'a program finds the header' $CC -std=c11 -I"$root/include" "$dir/slab_test.c" \
-        -o "$dir/slab_test"
+    cp test/check.h "$dir"
+    for name in $headers; do
+        sed "s|\"../$name.h\"|<$name.h>|" "test/${name}_test.c" >"$dir/${name}_test.c"
+        try "a program finds $name.h" $CC -std=c11 -I"$root/include" "$dir/${name}_test.c" \
+            -o "$dir/${name}_test"
+    done
     try 'pkg-config file names the prefix' \
         grep -qx 'prefix=/opt/ashlar' "$root/lib/pkgconfig/ashlar.pc"
 }
 
 # Each workload of the benchmarks with each subject, a few operations long: it runs, and gives a figure.
 rung_bench() {
-    for name in slab store; do
+    for name in slab store overflow; do
         few='--ops 2000'
         [ $name = slab ] || few="$few --values 2000"
         try "$name: it compiles" $CC -std=c11 $CFLAGS -pthread bench/${name}_bench.c \
@@ -252,13 +294,15 @@ rung_bench() {
     done
 }
 
-# The fuzz target for some seconds; `make fuzz` runs it for as long as you like.
+# The fuzz targets for some seconds; `make fuzz` runs it for as long as you like.
 rung_fuzz() {
     need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=fuzzer-no-link,address ||
         return
-    try 'slab_store: it compiles' clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
-        -fno-sanitize-recover=all test/fuzz/slab_store_fuzz.c -o "$dir/slab_store_fuzz"
-    try 'slab_store: it runs' timeout 300 "$dir/slab_store_fuzz" -seed=1 -max_total_time=15 -max_len=3000
+    for name in slab_store overflow; do
+        try "$name: it compiles" clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
+            -fno-sanitize-recover=all "test/fuzz/${name}_fuzz.c" -o "$dir/${name}_fuzz"
+        try "$name: it runs" timeout 300 "$dir/${name}_fuzz" -seed=1 -max_total_time=15 -max_len=3000
+    done
 }
 
 rung_lint() { run_tap lint test/lint.sh; }

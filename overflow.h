@@ -1,0 +1,2137 @@
+/* overflow.h - a file to spill to when memory is full: one thread writes values, any process reads
+ * them, and what was written is still there after the writer is killed.
+ *
+ *     #define OVERFLOW_IMPLEMENTATION           // in one C file
+ *     #include "overflow.h"
+ *     #include <stdio.h>
+ *
+ *     int main(void)
+ *     {
+ *         overflow_region *region;
+ *         overflow_ref     ref;                 // 8 bytes: stays good across close and reopen
+ *         size_t           size;
+ *
+ *         if (overflow_open(&region, "spill.region", NULL) != 0) return 1; // 64 MiB, up to 1 GiB
+ *         if (overflow_write(region, "hello", 6, 0, &ref) != 0) return 1;  // kill -9 loses nothing
+ *         puts(overflow_read(region, ref, &size));                         // a pointer, no copy
+ *         overflow_free(region, ref);
+ *         return overflow_close(region);
+ *     }
+ *
+ * Include it anywhere for the declarations. Before including it you may define
+ *   OVERFLOW_API     what stands before each function; static inline, with the implementation in
+ *                    each file that includes it, is the fastest
+ *   OVERFLOW_ASSERT(x)                       assert; for our own invariants only
+ *   OVERFLOW_FALLOCATE(fd, mode, at, size)   fallocate(2): 0, or -1 and errno
+ * in the file that has OVERFLOW_IMPLEMENTATION.
+ * Linux, C11 with gcc or clang; the declarations are C++11 too. Links with nothing.
+ * Licence: at the end of the file.
+ */
+#ifndef OVERFLOW_H
+#define OVERFLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef OVERFLOW_API
+#define OVERFLOW_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A region is a file that one thread at a time owns: it alone calls the functions that take an
+ * overflow_region. Any other thread or process opens a reader of its own.
+ *
+ *   - Killed anywhere, the owner leaves every value whose write returned, no value whose free
+ *     returned, and none half written. The next open finds them.
+ *   - After overflow_sync the same holds for power loss. What came later is whole or gone; a value
+ *     freed later may be back.
+ *   - A full disk is -ENOSPC from a write. It never is SIGBUS where the file system has fallocate
+ *     and writes in place (ext4, xfs, tmpfs), and harms nothing that was written before.
+ *   - A file is believed only as far as its checksums go. What is damaged is dropped and counted;
+ *     whatever a file holds, open neither crashes nor reads outside of it.
+ *   - Of a stale, forged or foreign ref nothing is read: NULL or -ESTALE.
+ *   - A pointer from overflow_read is good until that value is freed; growth moves nothing.
+ *   - Reuse is best fit, neighbouring holes are one hole, and no call searches a list.
+ *   - A value costs 32 bytes, and up to 31 more: places are multiples of 32. Memory outside of the
+ *     file: 24 bytes a hole, and 60 KiB. A value takes none.
+ *
+ * Limits. A ref has 29 bits for the life it names: one that was kept while 2^29 values were written
+ * may name another value in the same place (at a million writes a second, after nine minutes). A
+ * ref that was made durable elsewhere before overflow_sync may after power loss name another value.
+ * Somebody who cuts the file short while it is mapped takes owner and readers down by SIGBUS; on
+ * file systems that write elsewhere (btrfs, zfs) so can a full disk; on tmpfs, once that is
+ * full, so can the use of a ref that was freed and whose place was then trimmed. A child after fork
+ * must not use the region; until it calls exec or exits, it keeps the file owned. */
+
+typedef struct overflow_region overflow_region;
+typedef struct overflow_reader overflow_reader;
+
+/* One life of one slot; stays good across close and reopen. 0 is never a slot. */
+typedef uint64_t overflow_ref;
+
+enum {
+    OVERFLOW_FRESH     = 1u << 0, /* forget what the file holds, whatever it is */
+    OVERFLOW_TEMPORARY = 1u << 1, /* the file is unlinked at close, if nobody did so before */
+};
+
+typedef struct overflow_config {
+    size_t   initial_bytes; /* of a new file, reserved at once; 0 = 64 MiB, or max_bytes if less */
+    size_t   max_bytes;     /* of the file, in whole pages, at most 1 TiB; 0 = 1 GiB. A larger file
+                             * opens, and does not grow */
+    uint32_t flags;
+} overflow_config;
+
+typedef struct overflow_slot {
+    overflow_ref ref;
+    uint64_t     offset; /* of the payload, in the file; a multiple of 32 */
+    size_t       size;   /* bytes written, not the size of the hole they went into */
+    uint32_t     tag;    /* the caller's: which engine, tenant, ... */
+} overflow_slot;
+
+struct overflow_info {
+    size_t   capacity_bytes;  /* of the file */
+    size_t   max_bytes;
+    size_t   used_bytes;      /* high-water mark: where the next slot would go if no hole fits */
+    size_t   live_bytes;      /* payload of live slots */
+    size_t   free_bytes;      /* in holes below the high-water mark */
+    size_t   largest_hole;    /* bytes; the largest value it takes is 32 less */
+    uint64_t live_slots;
+    uint64_t holes;
+    uint64_t recovered_slots; /* found live at open */
+    uint64_t damaged_slots;   /* found at open and dropped; a stretch without sense counts as one */
+};
+
+/* The caller becomes the owner. The file is created 0600 with its name made durable, or opened and
+ * read through: every value is checked. A symbolic link is refused (-ELOOP). config NULL = all
+ * defaults. 0 or -errno, and *region is NULL:
+ * -EBUSY: somebody owns the file, perhaps this process. -EUCLEAN: not a region file, or its header
+ * is beyond trust; OVERFLOW_FRESH makes it one. -ENOTSUP: a region file of another version, or
+ * written on a machine of the other byte order. -EINVAL: a NULL pointer, a flag that is none,
+ * max_bytes below 16 KiB or above 1 TiB, initial_bytes above max_bytes. -ENOSPC, -ENOMEM, -EIO,
+ * and what open(2) says. */
+OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
+                               const overflow_config *config);
+
+/* The end of ownership; values stay, pointers into the map do not. Does not wait for the disk. 0,
+ * or -errno if the file was to be unlinked and could not be (-ENOENT: the path no longer leads to
+ * it). NULL: 0. */
+OVERFLOW_API int overflow_close(overflow_region *region);
+
+/* Stores a copy of size bytes; 0 is a size like any other. data may be NULL if size is 0. 0;
+ * -ENOSPC: max_bytes or RLIMIT_FSIZE reached or the disk is full; -EMSGSIZE: can never fit
+ * (max_bytes, 16 GiB); -ENOMEM; -EINVAL (a NULL pointer). On failure *ref is 0, and everything
+ * written before is untouched. */
+OVERFLOW_API int overflow_write(overflow_region *region, const void *data, size_t size,
+                                uint32_t tag, overflow_ref *ref);
+
+/* The value and its size: a pointer into the map, aligned to 32, good until the slot is freed.
+ * NULL: not live, or a NULL pointer; then *size is 0. */
+OVERFLOW_API const void *overflow_read(const overflow_region *region, overflow_ref ref,
+                                       size_t *size);
+
+/* 0, -ESTALE (not live), -EINVAL (region NULL). */
+OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref);
+
+/* 0, -ESTALE (not live), -EINVAL (a NULL pointer). On failure *slot is all 0. */
+OVERFLOW_API int overflow_describe(const overflow_region *region, overflow_ref ref,
+                                   overflow_slot *slot);
+
+/* Live slots in file order: start with cursor 0; false at the end, or for a NULL pointer. Write and
+ * free as you like in between: what stays live all the time is told once. */
+OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
+                                overflow_slot *slot);
+
+/* What was written and freed so far survives power loss. 0 or -errno. The kernel forgets what it
+ * could not write, so a failure stays: every later sync of this region fails in the same way. */
+OVERFLOW_API int overflow_sync(overflow_region *region);
+
+/* Gives the whole pages of holes back to the file system, and what is reserved beyond the
+ * high-water mark. How many bytes it got back; 0 where it cannot (no FALLOC_FL_PUNCH_HOLE). The
+ * file keeps its length. What was given back is asked for again when it is written to: that can be
+ * -ENOSPC. */
+OVERFLOW_API size_t overflow_trim(overflow_region *region);
+
+/* Exact; constant time but for a largest_hole above 128 KiB. stats NULL: nothing happens. region
+ * NULL: all 0. */
+OVERFLOW_API void overflow_stats(const overflow_region *region, struct overflow_info *stats);
+
+/* As it was given to open. NULL for NULL. */
+OVERFLOW_API const char *overflow_path(const overflow_region *region);
+
+/* Any thread or process that may read the file; each thread a reader of its own. Follows growth by
+ * itself, and sees values as soon as write returns. Takes no lock: it delays nobody, and outlives
+ * the owner. 0; -EUCLEAN and -ENOTSUP as above; -EINVAL (a NULL pointer), -ENOMEM, and what open(2)
+ * says. On failure *reader is NULL. */
+OVERFLOW_API int  overflow_reader_open(overflow_reader **reader, const char *path);
+OVERFLOW_API void overflow_reader_close(overflow_reader *reader); /* NULL: nothing happens */
+
+/* Copies the value and checks the copy: a whole value or an error, never a torn one. 0; -ESTALE:
+ * not live, or freed meanwhile; -ENOBUFS: capacity is too small (nothing is copied); -EUCLEAN: the
+ * value is damaged; -EINVAL (a NULL pointer; buffer may be NULL if capacity is 0). *size is the
+ * value's for 0 and -ENOBUFS, else 0. After an error the buffer may hold anything. */
+OVERFLOW_API int overflow_reader_read(overflow_reader *reader, overflow_ref ref, void *buffer,
+                                      size_t capacity, size_t *size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* OVERFLOW_H */
+
+/* ======== OVERFLOW_IMPLEMENTATION =========================================================== */
+
+#if defined OVERFLOW_IMPLEMENTATION && !defined OVERFLOW__IMPLEMENTED
+#define OVERFLOW__IMPLEMENTED
+
+#ifdef __cplusplus
+#error "overflow.h: define OVERFLOW_IMPLEMENTATION in a C file; C++ gets the declarations"
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
+#include <asm/mman.h>
+#endif
+
+/* -- Configuration -- */
+
+#ifndef OVERFLOW_ASSERT
+#include <assert.h>
+#define OVERFLOW_ASSERT(condition) assert(condition)
+#endif
+
+/* Tests define it, to die between any two steps of a call. */
+#ifndef OVERFLOW_FAULT_POINT
+#define OVERFLOW_FAULT_POINT(name) ((void)0)
+#endif
+
+/* What glibc hides under -std=c11. */
+int madvise(void *memory, size_t size, int advice);
+int fsync(int fd);
+#if defined __USE_FILE_OFFSET64 && !defined __USE_GNU
+int overflow__fallocate(int fd, int mode, off_t at, off_t size) __asm__("fallocate64");
+#else
+int fallocate(int fd, int mode, off_t at, off_t size);
+#define overflow__fallocate fallocate
+#endif
+#ifndef OVERFLOW_FALLOCATE
+#define OVERFLOW_FALLOCATE(fd, mode, at, size) overflow__fallocate(fd, mode, at, size)
+#endif
+#ifdef O_NOFOLLOW
+#define OVERFLOW__OPEN (O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+#else
+#define OVERFLOW__OPEN (__O_NOFOLLOW | __O_CLOEXEC | O_NONBLOCK)
+#endif
+
+enum { /* Linux's, on every machine; old headers lack some of them */
+    OVERFLOW__OFD_SETLK      = 37,
+    OVERFLOW__SEEK_DATA      = 3,
+    OVERFLOW__SEEK_HOLE      = 4,
+    OVERFLOW__KEEP_SIZE      = 1,
+    OVERFLOW__PUNCH_HOLE     = 2,
+    OVERFLOW__HUGEPAGE       = 14,
+    OVERFLOW__POPULATE_READ  = 22,
+    OVERFLOW__POPULATE_WRITE = 23,
+};
+
+/* Everything but live values is poisoned under AddressSanitizer, and under Valgrind where
+ * <valgrind/memcheck.h> was included first: the use of a freed value through a pointer from
+ * overflow_read is reported. The owner itself looks and writes there through overflow__peek and
+ * overflow__poke. */
+#if defined __SANITIZE_ADDRESS__
+#define OVERFLOW__ASAN
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)
+#define OVERFLOW__ASAN
+#endif
+#endif
+#if defined OVERFLOW__ASAN
+#include <sanitizer/asan_interface.h>
+#define OVERFLOW__UNCHECKED          __attribute__((no_sanitize("address")))
+#define OVERFLOW__HIDE(memory, size) __asan_poison_memory_region(memory, size)
+#define OVERFLOW__SHOW(memory, size) __asan_unpoison_memory_region(memory, size)
+#define OVERFLOW__CHECK_OFF()        ((void)0)
+#define OVERFLOW__CHECK_ON()         ((void)0)
+#elif defined VALGRIND_MAKE_MEM_NOACCESS && !defined NVALGRIND
+#define OVERFLOW__UNCHECKED
+#define OVERFLOW__HIDE(memory, size) ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
+#define OVERFLOW__SHOW(memory, size) ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define OVERFLOW__CHECK_OFF()        VALGRIND_DISABLE_ERROR_REPORTING
+#define OVERFLOW__CHECK_ON()         VALGRIND_ENABLE_ERROR_REPORTING
+#else
+#define OVERFLOW__UNCHECKED
+#define OVERFLOW__HIDE(memory, size) ((void)0)
+#define OVERFLOW__SHOW(memory, size) ((void)0)
+#define OVERFLOW__CHECK_OFF()        ((void)0)
+#define OVERFLOW__CHECK_ON()         ((void)0)
+#endif
+
+#define OVERFLOW__COLD __attribute__((cold, noinline))
+#define OVERFLOW__HOT  __attribute__((always_inline)) inline
+
+/* -- How it works --
+ *
+ * Slots and holes lie one after the other, from the two copies of the header to the high-water
+ * mark. Each begins with its head, one word that says what it is and how long: so the file can be
+ * walked, and one aligned store changes what it says.
+ *
+ *    | header | header | slot | hole     | slot | slot | hole | slot | 0 .....            |
+ *    0        4096     8192                                          used        end of file
+ *
+ *    write into the hole:  the rest of it gets a head of its own (inside the hole: nobody sees it)
+ *                          | hole          |  ->  | hole . . [hole] |
+ *                          then value and header, and last the head: slot and rest are there
+ *                          | hole . . [hole] |  ->  | slot | hole |
+ *    write at the end:     the word behind it is 0, then value and header, last the head
+ *    free:                 the head says hole; then it is joined with holes beside it, again by the
+ *                          store of one head
+ *
+ * So whenever the owner dies, a walk finds each slot whose head was stored, whole, and no other;
+ * what lies between two slots is a hole.
+ *
+ * Where power fails, any sector may be as it was at the last sync or at any time since. A slot that
+ * was live all that time is whole: none of its bytes was ever changed. And the walk comes to it: it
+ * looks at each granule that is not of a good slot, and no other good slot can lie there, for its
+ * sum would have to hold over bytes that are not its own. (So the walk needs no head of a hole. It
+ * goes by them only to tell order from damage.) A slot whose free the last sync covered has lost
+ * its head for good. What was written or freed since is whole or gone: what does not hold its sum
+ * loses its head at open.
+ *
+ * A slot's header is checked with each use of a ref, by a checksum that begins with the file's key
+ * and the place: a value that looks like a slot is none, unless its author has read the file. The
+ * value's own checksum is compared at open, and by readers.
+ *
+ * Holes are known twice: by a record in memory, on a list of holes of its size, and in the file, by
+ * the record's number at both ends. To free a slot the owner looks at the words before and behind
+ * it; if that is the number of a record, and the record says that it is of a hole right here, then
+ * it is. So no word in the file is believed, and there is nothing to search. The numbers stay good
+ * for the next owner, who gives each hole the record that the file says, unless that is taken.
+ *
+ * -- The file --
+ *
+ * Words are of 64 bits in the byte order of the machine that wrote them; "low" and "high" are their
+ * halves. A place is an offset divided by 32. crc(c, word) is CRC-32C (Castagnoli, reflected,
+ * polynomial 0x82f63b78) of the word's eight bytes, low byte first, going on from c, without any
+ * inversion.
+ *
+ * Header, at 0 and at 4096: of the copies whose check holds, the one with the higher turn counts
+ *   0, 1  "ashlar-overflow\n"
+ *   2     low: 1, the version; high: 0x01020304
+ *   3     32, the granule
+ *   4     key: random, of the file
+ *   5     turn: 1, 2, 3 .., below 2^62; odd ones lie at 4096
+ *   6     serial limit: every slot's serial is below; below 2^62
+ *   7     the serial limit when the key was made: as long as it is the same, nothing was written
+ *   8     check: crc over words 0 to 7, beginning with 0xffffffff
+ *
+ * Slot, at a multiple of 32, from 8192 on
+ *   0     head: bit 63 is 1; 29 bits: the low bits of serial; 34 bits: size of the value in bytes
+ *   1     serial: counts the writes
+ *   2     low: tag; high: sum of the value
+ *   3     low: check: crc over seed, place and the words 0, 1, 2; high: 0
+ *   4 ..  the value, then zeros up to a multiple of 32
+ *
+ *   seed  crc(0xffffffff, key)
+ *   sum   four lanes begin with 0xffffffff; lane i takes the words i, i + 4, i + 8 .. of the value
+ *         with its zeros. The sum is crc over two words, beginning with 0: low lane 0, high lane 1;
+ *         low lane 2, high lane 3. (One chain of crc has to wait for itself; four do not.)
+ *
+ * Hole
+ *   0     head: bit 63 is 0; 28 bits: the high bits of crc over seed, place and length; 35 bits:
+ *         length, in granules
+ *   1     its owner's note, and the same in its last word. The rest is anything.
+ *
+ * End     a word 0, or the end of the file
+ *
+ * To find all slots of a file that nobody owns, look at each granule from 8192 on. Where check and
+ * sum hold there is a slot, and the next granule to look at is the one behind it.
+ *
+ * A ref: 29 bits of serial, 35 bits of place. Its slot is live if the head at place begins with 1
+ * and the same 29 bits, and the check holds. A reader beside the owner: load head, copy words 1 to
+ * 3 and the value, load head again, in this order (acquire); it must be the same, and check and sum
+ * must hold. The key must still be that of the header. */
+
+enum {
+    OVERFLOW__GRANULE     = 32,
+    OVERFLOW__PAGE        = 4096,
+    OVERFLOW__START       = 8192,    /* of the slots, in bytes, */
+    OVERFLOW__FIRST       = OVERFLOW__START / OVERFLOW__GRANULE, /* and in places */
+    OVERFLOW__VERSION     = 1,
+    OVERFLOW__HEAD_WORDS  = 4,       /* of a slot */
+    OVERFLOW__PLACE_BITS  = 35,      /* 1 TiB */
+    OVERFLOW__SIZE_BITS   = 34,      /* 16 GiB */
+    OVERFLOW__SERIALS     = 4096,    /* reserved at a time: what an owner that dies may waste */
+    OVERFLOW__TOUCH       = 1 << 18, /* bytes made resident at a time, ahead of fresh writes */
+    OVERFLOW__GROW_MAX    = 1 << 24, /* bytes asked for at a time; tmpfs takes 2 ms to zero them */
+    OVERFLOW__EXACT       = 4096,    /* bins below hold one size each, in granules: up to 128 KiB */
+    OVERFLOW__FINE        = 32,      /* bins for each doubling above */
+    OVERFLOW__BINS        = OVERFLOW__EXACT + (OVERFLOW__PLACE_BITS - 12) * OVERFLOW__FINE,
+    OVERFLOW__BIN_WORDS   = (OVERFLOW__BINS + 63) / 64,
+    OVERFLOW__TRIES       = 8,       /* in a bin of several sizes, before a larger bin */
+    OVERFLOW__FREED       = 16,      /* frees that wait; a power of two */
+    OVERFLOW__STEP        = 4,       /* frees from one step of a free to its next */
+    OVERFLOW__READ_AHEAD  = 1 << 22, /* bytes made resident at a time, by open */
+};
+
+#define OVERFLOW__LIVE      (UINT64_C(1) << 63)
+#define OVERFLOW__PLACE_MAX (UINT64_C(1) << OVERFLOW__PLACE_BITS)
+#define OVERFLOW__SIZE_MAX  ((UINT64_C(1) << OVERFLOW__SIZE_BITS) - 1)
+
+typedef _Atomic(uint64_t) overflow__word;
+
+/* What the two copies of the header say. */
+typedef struct overflow__header {
+    uint64_t key;
+    uint64_t turn;
+    uint64_t serial_limit;
+    uint64_t first_serial;
+} overflow__header;
+
+/* What a slot's header says. */
+typedef struct overflow__life {
+    uint64_t head;
+    uint64_t serial;
+    uint64_t size;
+    uint64_t granules; /* of the whole slot */
+    uint32_t tag;
+    uint32_t sum;
+} overflow__life;
+
+/* The file as owner and reader see it. */
+typedef struct overflow__view {
+    unsigned char *base;
+    size_t         mapped;
+    uint32_t       seed;
+    bool           instruction; /* the processor has one for crc */
+    uint32_t       table[8][256];
+} overflow__view;
+
+/* Whether a write into a hole has to ask the disk. Such holes have lists of their own. */
+typedef enum overflow__kind {
+    OVERFLOW__BACKED,
+    OVERFLOW__UNBACKED, /* pages between those of its two ends may be missing */
+    OVERFLOW__PUNCHED,  /* all of them are */
+} overflow__kind;
+
+/* A hole. Records lie in an array; number 0 is none. */
+typedef struct overflow__hole {
+    uint64_t place;      /* 0: a spare record */
+    uint64_t length;     /* granules, and the kind in the two high bits */
+    uint32_t next, prev; /* in its bin; next also of spare records */
+} overflow__hole;
+
+/* A slot that was freed and is not yet a hole with a record. */
+typedef struct overflow__freed {
+    uint64_t place;
+    uint64_t granules;
+} overflow__freed;
+
+/* Lists of holes by size, and which of them are not empty. */
+typedef struct overflow__bins {
+    uint64_t full[OVERFLOW__BIN_WORDS];
+    uint64_t full_words[2];
+    uint32_t first[OVERFLOW__BINS];
+} overflow__bins;
+
+_Static_assert(sizeof(overflow__word) == 8, "words in the file are words in memory");
+_Static_assert(sizeof(overflow__hole) == 24, "what a hole costs");
+_Static_assert(OVERFLOW__BIN_WORDS <= 128, "two words say which words of bits have one");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "atomics work between processes");
+
+struct overflow_region {
+    overflow__view view;
+
+    /* In places. FIRST <= used <= backed; used - FIRST == granules of live slots, of holes and of
+     * freed[freed_out .. freed_in), outside of calls. */
+    uint64_t used;    /* the next fresh slot */
+    uint64_t backed;  /* below, the disk has given its blocks, but to holes that are unbacked */
+    uint64_t touched; /* below, pages are in memory; a guess */
+    uint64_t max;     /* end of the map */
+
+    uint64_t         serial; /* of the next write */
+    overflow__header header; /* as it is in the file */
+
+    /* Records of holes: numbers up to hole_top were ever used, and those on no list are spare. */
+    overflow__hole *holes;      /* [hole_ready], at addresses for hole_limit */
+    uint32_t        hole_top;   /* the first number that never was */
+    uint32_t        hole_spare; /* a list */
+    uint64_t        hole_ready;
+    uint64_t        hole_limit;
+    overflow__bins  bins[2]; /* backed, and those that are not */
+
+    /* A ring: what was freed lately, and is settled with frees to come. */
+    overflow__freed freed[OVERFLOW__FREED];
+    uint64_t        freed_in, freed_out; /* frees ever, and how many of them are settled */
+
+    /* For the stats. */
+    uint64_t hole_count;
+    uint64_t live_slots;
+    uint64_t live_granules;
+    uint64_t live_bytes;
+    uint64_t recovered_slots;
+    uint64_t damaged_slots;
+
+    /* For open, sync and close. */
+    uint64_t file_bytes;
+    int      fd;
+    int      sync_error;
+    bool     created;
+    uint32_t flags;
+    char     path[];
+};
+
+struct overflow_reader {
+    overflow__view view;
+    uint64_t       key;
+    uint64_t       end; /* of the map, in places */
+    int            fd;
+};
+
+/* -- Checksums -- */
+
+#if defined OVERFLOW_CRC /* the model checker cannot run instructions, and takes long over tables */
+#elif defined __x86_64__ || defined __i386__
+#define OVERFLOW__INSTRUCTION
+static bool overflow__has_instruction(void) { return __builtin_cpu_supports("sse4.2"); }
+static inline uint64_t overflow__crc_instruction(uint64_t crc, uint64_t word)
+{
+#ifdef __x86_64__
+    __asm__("crc32q %1, %0" : "+r"(crc) : "rm"(word));
+    return crc;
+#else
+    uint32_t narrow = (uint32_t)crc;
+    __asm__("crc32l %1, %0" : "+r"(narrow) : "rm"((uint32_t)word));
+    __asm__("crc32l %1, %0" : "+r"(narrow) : "rm"((uint32_t)(word >> 32)));
+    return narrow;
+#endif
+}
+#elif defined __aarch64__
+#define OVERFLOW__INSTRUCTION
+#include <sys/auxv.h>
+static bool overflow__has_instruction(void) { return getauxval(AT_HWCAP) >> 7 & 1; }
+static inline uint64_t overflow__crc_instruction(uint64_t crc, uint64_t word)
+{
+    __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(crc) : "r"(word));
+    return crc;
+}
+#endif
+
+#ifndef OVERFLOW_CRC
+/* Eight bytes at a time by tables: Kounavis and Berry, A systematic approach to building high
+ * performance software-based CRC generators, ISCC 2005. */
+static inline uint64_t overflow__crc_table(const overflow__view *view, uint64_t crc, uint64_t word)
+{
+    uint64_t mixed = word ^ crc;
+    uint32_t next  = 0;
+    for (int i = 0; i < 8; i++) next ^= view->table[7 - i][mixed >> (8 * i) & 255];
+    return next;
+}
+#endif
+
+/* 32 bits, in a type that saves an instruction. instruction: view->instruction, or what is known of
+ * it where it matters. */
+static OVERFLOW__HOT uint64_t overflow__crc(const overflow__view *view, bool instruction,
+                                            uint64_t crc, uint64_t word)
+{
+#ifdef OVERFLOW__INSTRUCTION
+    if (instruction) return overflow__crc_instruction(crc, word);
+#endif
+    (void)instruction;
+#ifdef OVERFLOW_CRC
+    (void)view;
+    return OVERFLOW_CRC(crc, word);
+#else
+    return overflow__crc_table(view, crc, word);
+#endif
+}
+
+static OVERFLOW__COLD void overflow__make_tables(overflow__view *view)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+        view->table[0][byte] = crc;
+    }
+    for (int i = 1; i < 8; i++)
+        for (uint32_t byte = 0; byte < 256; byte++) {
+            uint32_t crc         = view->table[i - 1][byte];
+            view->table[i][byte] = crc >> 8 ^ view->table[0][crc & 255];
+        }
+#ifdef OVERFLOW__INSTRUCTION
+    view->instruction = overflow__has_instruction();
+#endif
+}
+
+static void overflow__set_key(overflow__view *view, uint64_t key)
+{
+    view->seed = (uint32_t)overflow__crc(view, view->instruction, UINT32_MAX, key);
+}
+
+static OVERFLOW__HOT uint32_t overflow__check(const overflow__view *view, uint64_t place,
+                                              uint64_t head, uint64_t serial, uint64_t tag_sum)
+{
+    bool     instruction = view->instruction;
+    uint64_t crc         = overflow__crc(view, instruction, view->seed, place);
+    crc                  = overflow__crc(view, instruction, crc, head);
+    crc                  = overflow__crc(view, instruction, crc, serial);
+    return (uint32_t)overflow__crc(view, instruction, crc, tag_sum);
+}
+
+/* -- Words of the file --
+ *
+ * Readers look at any time at whatever lies at a place. So all words there are atomic; relaxed,
+ * because the head's order is what counts: see overflow__end_life and overflow__reader_copy. */
+
+static OVERFLOW__HOT overflow__word *overflow__words(const overflow__view *view, uint64_t place)
+{
+    return (overflow__word *)(void *)(view->base + place * OVERFLOW__GRANULE);
+}
+
+/* relaxed: see above. */
+static inline OVERFLOW__UNCHECKED uint64_t overflow__peek(const overflow__word *word)
+{
+    OVERFLOW__CHECK_OFF();
+    uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
+    OVERFLOW__CHECK_ON();
+    return value;
+}
+static inline OVERFLOW__UNCHECKED void overflow__poke(overflow__word *word, uint64_t value)
+{
+    OVERFLOW__CHECK_OFF();
+    atomic_store_explicit(word, value, memory_order_relaxed);
+    OVERFLOW__CHECK_ON();
+}
+
+/* A head replaces another. release: what was stored before, heads above all, comes first, for an
+ * owner that dies, and for the acquire in overflow_reader_read. */
+static inline OVERFLOW__UNCHECKED void overflow__poke_head(overflow__word *word, uint64_t head)
+{
+    OVERFLOW__CHECK_OFF();
+    atomic_store_explicit(word, head, memory_order_release);
+    OVERFLOW__CHECK_ON();
+}
+
+static inline uint64_t overflow__granules(uint64_t size) /* of a slot, with its header */
+{
+    return 1 + (size + OVERFLOW__GRANULE - 1) / OVERFLOW__GRANULE;
+}
+
+/* What lies behind a value, in its last granule, is nobody's. */
+static inline void overflow__hide_tail(const overflow__view *view, uint64_t place, uint64_t size)
+{
+    (void)view, (void)place, (void)size;
+    OVERFLOW__HIDE((char *)(overflow__words(view, place) + OVERFLOW__HEAD_WORDS) + size,
+                   (size_t)((overflow__granules(size) - 1) * OVERFLOW__GRANULE - size));
+}
+
+static inline uint64_t overflow__load(const unsigned char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* Word number i of a value, with zeros behind its end. In registers: bytes put together in memory
+ * could be loaded as a word only once all stores before them have left for the cache. */
+static inline uint64_t overflow__tail_word(const unsigned char *data, uint64_t size, uint64_t i)
+{
+    uint64_t at = i * 8, word = 0;
+    if (at + 8 <= size) return overflow__load(data + at);
+    if (at >= size) return 0;
+    if (size < 8) {
+        unsigned char bytes[8] = {0};
+        memcpy(bytes, data, (size_t)size);
+        return overflow__load(bytes);
+    }
+    word = overflow__load(data + size - 8);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return word >> 8 * (at + 8 - size);
+#else
+    return word << 8 * (at + 8 - size);
+#endif
+}
+
+static inline uint32_t overflow__sum_lanes(const overflow__view *view, const uint64_t lane[4])
+{
+    uint64_t crc = overflow__crc(view, view->instruction, 0, lane[1] << 32 | lane[0]);
+    return (uint32_t)overflow__crc(view, view->instruction, crc, lane[3] << 32 | lane[2]);
+}
+
+/* Copies granules from memory into the file, and goes on with their sums. */
+static OVERFLOW__HOT void overflow__put(const overflow__view *view, bool instruction,
+                                        overflow__word *to, const unsigned char *from,
+                                        uint64_t granules, uint64_t lane[4])
+{
+    uint64_t a = lane[0], b = lane[1], c = lane[2], d = lane[3];
+    for (; granules > 0; granules--, to += 4, from += OVERFLOW__GRANULE) {
+        uint64_t w0 = overflow__load(from), w1 = overflow__load(from + 8);
+        uint64_t w2 = overflow__load(from + 16), w3 = overflow__load(from + 24);
+        a = overflow__crc(view, instruction, a, w0);
+        b = overflow__crc(view, instruction, b, w1);
+        c = overflow__crc(view, instruction, c, w2);
+        d = overflow__crc(view, instruction, d, w3);
+        overflow__poke(to + 0, w0);
+        overflow__poke(to + 1, w1);
+        overflow__poke(to + 2, w2);
+        overflow__poke(to + 3, w3);
+    }
+    lane[0] = a, lane[1] = b, lane[2] = c, lane[3] = d;
+}
+
+/* The same out of the file; to NULL: only the sums. */
+static OVERFLOW__HOT void overflow__get(const overflow__view *view, bool instruction,
+                                        unsigned char *to, const overflow__word *from,
+                                        uint64_t granules, uint64_t lane[4])
+{
+    uint64_t a = lane[0], b = lane[1], c = lane[2], d = lane[3];
+    for (; granules > 0; granules--, from += 4) {
+        uint64_t w[4] = {overflow__peek(from), overflow__peek(from + 1), overflow__peek(from + 2),
+                         overflow__peek(from + 3)};
+        a = overflow__crc(view, instruction, a, w[0]);
+        b = overflow__crc(view, instruction, b, w[1]);
+        c = overflow__crc(view, instruction, c, w[2]);
+        d = overflow__crc(view, instruction, d, w[3]);
+        if (!to) continue;
+        memcpy(to, w, sizeof w);
+        to += OVERFLOW__GRANULE;
+    }
+    lane[0] = a, lane[1] = b, lane[2] = c, lane[3] = d;
+}
+
+/* A value of size bytes into the file, zeros behind it; its sum. */
+static uint32_t overflow__copy_in(const overflow__view *view, overflow__word *to, const void *data,
+                                  uint64_t size)
+{
+    const unsigned char *from  = data;
+    uint64_t             whole = size / OVERFLOW__GRANULE;
+    size_t               rest  = size % OVERFLOW__GRANULE;
+    uint64_t             lane[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+
+    if (view->instruction) overflow__put(view, true, to, from, whole, lane);
+    else overflow__put(view, false, to, from, whole, lane);
+    if (rest > 0) {
+        uint64_t last[4];
+        for (size_t i = 0; i < 4; i++) last[i] = overflow__tail_word(from, size, whole * 4 + i);
+        from = (const unsigned char *)last;
+        overflow__put(view, view->instruction, to + whole * 4, from, 1, lane);
+    }
+    return overflow__sum_lanes(view, lane);
+}
+
+/* A value of size bytes out of the file, to memory unless it is NULL; its sum. */
+static uint32_t overflow__copy_out(const overflow__view *view, void *to, const overflow__word *from,
+                                   uint64_t size)
+{
+    unsigned char *bytes   = to;
+    uint64_t       whole   = size / OVERFLOW__GRANULE;
+    size_t         rest    = size % OVERFLOW__GRANULE;
+    uint64_t       lane[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+
+    if (view->instruction) overflow__get(view, true, bytes, from, whole, lane);
+    else overflow__get(view, false, bytes, from, whole, lane);
+    if (rest > 0) {
+        unsigned char last[OVERFLOW__GRANULE];
+        overflow__get(view, view->instruction, last, from + whole * 4, 1, lane);
+        if (bytes) memcpy(bytes + whole * OVERFLOW__GRANULE, last, rest);
+    }
+    return overflow__sum_lanes(view, lane);
+}
+
+static uint64_t overflow__hole_head(const overflow__view *view, uint64_t place, uint64_t granules)
+{
+    uint64_t crc = overflow__crc(view, view->instruction, view->seed, place);
+    crc          = overflow__crc(view, view->instruction, crc, granules);
+    return crc >> 4 << OVERFLOW__PLACE_BITS | granules;
+}
+
+/* Whether there is a slot at place with that head, all of it below end; what its header says. */
+static OVERFLOW__HOT bool overflow__look(const overflow__view *view, uint64_t place, uint64_t head,
+                                         uint64_t end, overflow__life *life)
+{
+    const overflow__word *words   = overflow__words(view, place);
+    uint64_t              serial  = overflow__peek(words + 1);
+    uint64_t              tag_sum = overflow__peek(words + 2);
+    uint64_t              check   = overflow__peek(words + 3);
+
+    life->head     = head;
+    life->serial   = serial;
+    life->size     = head & OVERFLOW__SIZE_MAX;
+    life->granules = overflow__granules(life->size);
+    life->tag      = (uint32_t)tag_sum;
+    life->sum      = (uint32_t)(tag_sum >> 32);
+    return (head & OVERFLOW__LIVE) != 0 && life->granules <= end - place &&
+           check == overflow__check(view, place, head, serial, tag_sum);
+}
+
+static inline overflow_ref overflow__ref(uint64_t place, uint64_t serial)
+{
+    return serial << OVERFLOW__PLACE_BITS | place;
+}
+static inline uint64_t overflow__place(overflow_ref ref) { return ref & (OVERFLOW__PLACE_MAX - 1); }
+
+/* Whether a head is of the life that ref names. */
+static inline bool overflow__is_life(uint64_t head, overflow_ref ref)
+{
+    return head >> OVERFLOW__SIZE_BITS == (OVERFLOW__LIVE >> OVERFLOW__SIZE_BITS |
+                                           ref >> OVERFLOW__PLACE_BITS);
+}
+
+/* Whether ref is live; what its slot's header says. */
+static OVERFLOW__HOT bool overflow__find(const overflow_region *region, overflow_ref ref,
+                                         overflow__life *life)
+{
+    uint64_t place = overflow__place(ref);
+    if (place < OVERFLOW__FIRST || place >= region->used) return false;
+    uint64_t head = overflow__peek(overflow__words(&region->view, place));
+    return overflow__is_life(head, ref) &&
+           overflow__look(&region->view, place, head, region->used, life);
+}
+
+/* -- The header of the file -- */
+
+static const char overflow__magic[16] = {'a', 's', 'h', 'l', 'a', 'r', '-', 'o',
+                                         'v', 'e', 'r', 'f', 'l', 'o', 'w', '\n'};
+
+enum { OVERFLOW__HEADER_WORDS = 9 };
+#define OVERFLOW__COUNT_MAX (UINT64_C(1) << 62)
+
+static void overflow__header_words(const overflow__view *view, const overflow__header *header,
+                                   uint64_t words[OVERFLOW__HEADER_WORDS])
+{
+    uint64_t crc = UINT32_MAX;
+    memcpy(words, overflow__magic, sizeof overflow__magic);
+    words[2] = UINT64_C(0x01020304) << 32 | OVERFLOW__VERSION;
+    words[3] = OVERFLOW__GRANULE;
+    words[4] = header->key;
+    words[5] = header->turn;
+    words[6] = header->serial_limit;
+    words[7] = header->first_serial;
+    for (int i = 0; i < 8; i++) crc = overflow__crc(view, view->instruction, crc, words[i]);
+    words[8] = crc;
+}
+
+/* Where the copy of that turn lies, in words from the beginning. */
+static inline size_t overflow__header_at(uint64_t turn)
+{
+    return (turn & 1) != 0 ? OVERFLOW__PAGE / sizeof(uint64_t) : 0;
+}
+
+/* The header of a file that begins with two pages like these. 0, -EUCLEAN, -ENOTSUP. */
+static int overflow__parse_header(const overflow__view *view, const overflow__word *file,
+                                  overflow__header *header)
+{
+    int error    = -EUCLEAN;
+    header->turn = 0;
+    for (uint64_t copy = 0; copy < 2; copy++) {
+        const overflow__word *at = file + overflow__header_at(copy);
+        uint64_t              got[OVERFLOW__HEADER_WORDS], want[OVERFLOW__HEADER_WORDS];
+        for (int i = 0; i < OVERFLOW__HEADER_WORDS; i++) got[i] = overflow__peek(at + i);
+        overflow__header said = {got[4], got[5], got[6], got[7]};
+        overflow__header_words(view, &said, want);
+        if (memcmp(got, want, sizeof got) == 0 && said.turn > header->turn &&
+            said.turn < OVERFLOW__COUNT_MAX && (said.turn & 1) == copy &&
+            said.serial_limit < OVERFLOW__COUNT_MAX) {
+            *header = said;
+            error   = 0;
+        } else if (error == -EUCLEAN && memcmp(got, want, sizeof overflow__magic) == 0 &&
+                   (got[2] != want[2] || got[3] != want[3])) {
+            error = -ENOTSUP;
+        }
+    }
+    return error;
+}
+
+/* The next turn of the header: serials below this limit may come to be in use. */
+static OVERFLOW__COLD void overflow__turn_header(overflow_region *region, uint64_t serial_limit)
+{
+    uint64_t words[OVERFLOW__HEADER_WORDS];
+
+    region->header.turn++;
+    region->header.serial_limit = serial_limit;
+    overflow__word *to = overflow__words(&region->view, 0);
+    to += overflow__header_at(region->header.turn);
+    overflow__header_words(&region->view, &region->header, words);
+    /* For an owner that dies: the head of a slot is stored with release, so behind all this. */
+    for (int i = 0; i < OVERFLOW__HEADER_WORDS; i++) {
+        overflow__poke(to + i, words[i]);
+        OVERFLOW_FAULT_POINT("header");
+    }
+}
+
+/* -- Holes -- */
+
+static inline uint64_t overflow__length(const overflow__hole *hole)
+{
+    return hole->length & (UINT64_MAX >> 2);
+}
+static inline overflow__kind overflow__kind_of(const overflow__hole *hole)
+{
+    return (overflow__kind)(hole->length >> 62);
+}
+
+static inline uint32_t overflow__bin(uint64_t granules)
+{
+    if (granules < OVERFLOW__EXACT) return (uint32_t)granules;
+    uint32_t log = 63 - (uint32_t)__builtin_clzll(granules);
+    return OVERFLOW__EXACT + (log - 12) * OVERFLOW__FINE +
+           (uint32_t)(granules >> (log - 5) & (OVERFLOW__FINE - 1));
+}
+
+static inline void overflow__link(overflow_region *region, uint32_t number)
+{
+    overflow__hole *hole = &region->holes[number];
+    overflow__bins *bins = &region->bins[overflow__kind_of(hole) != OVERFLOW__BACKED];
+    uint32_t        bin  = overflow__bin(overflow__length(hole));
+    uint32_t        next = bins->first[bin];
+
+    hole->prev       = 0;
+    hole->next       = next;
+    bins->first[bin] = number;
+    region->hole_count++;
+    if (next != 0) {
+        region->holes[next].prev = number;
+        return;
+    }
+    bins->full[bin / 64] |= UINT64_C(1) << bin % 64;
+    bins->full_words[bin / 4096] |= UINT64_C(1) << bin / 64 % 64;
+}
+
+static inline void overflow__unlink(overflow_region *region, uint32_t number)
+{
+    overflow__hole *hole = &region->holes[number];
+    overflow__bins *bins = &region->bins[overflow__kind_of(hole) != OVERFLOW__BACKED];
+    uint32_t        bin  = overflow__bin(overflow__length(hole));
+    uint32_t        next = hole->next;
+
+    region->hole_count--;
+    if (next != 0) region->holes[next].prev = hole->prev;
+    if (hole->prev != 0) {
+        region->holes[hole->prev].next = next;
+        return;
+    }
+    bins->first[bin] = next;
+    __builtin_prefetch(&region->holes[next], 1); /* perhaps taken soon */
+    if (next != 0) return;
+    bins->full[bin / 64] &= ~(UINT64_C(1) << bin % 64);
+    if (bins->full[bin / 64] == 0)
+        bins->full_words[bin / 4096] &= ~(UINT64_C(1) << bin / 64 % 64);
+}
+
+/* The first bin from this one on that is not empty; OVERFLOW__BINS = none. */
+static uint32_t overflow__next_bin(const overflow__bins *bins, uint32_t bin)
+{
+    uint32_t word = bin / 64;
+    if (word >= OVERFLOW__BIN_WORDS) return OVERFLOW__BINS;
+    uint64_t full = bins->full[word] & UINT64_MAX << bin % 64;
+    if (full != 0) return word * 64 + (uint32_t)__builtin_ctzll(full);
+
+    word++;
+    for (uint32_t half = word / 64; half < 2; half++, word = half * 64) {
+        full = bins->full_words[half] & UINT64_MAX << word % 64;
+        if (full == 0) continue;
+        word = half * 64 + (uint32_t)__builtin_ctzll(full);
+        return word * 64 + (uint32_t)__builtin_ctzll(bins->full[word]);
+    }
+    return OVERFLOW__BINS;
+}
+
+/* The hole that fits best, 0 = none does. Above 128 KiB a bin has sizes that differ by 3 %; the
+ * first few of the own bin are tried, for values that are all of one size. */
+static uint32_t overflow__fit(const overflow_region *region, const overflow__bins *bins,
+                              uint64_t granules)
+{
+    uint32_t bin = overflow__bin(granules);
+    if (granules >= OVERFLOW__EXACT) {
+        uint32_t number = bins->first[bin];
+        for (int i = 0; i < OVERFLOW__TRIES && number != 0; i++) {
+            if (overflow__length(&region->holes[number]) >= granules) return number;
+            number = region->holes[number].next;
+        }
+        bin++;
+    }
+    bin = overflow__next_bin(bins, bin);
+    return bin == OVERFLOW__BINS ? 0 : bins->first[bin];
+}
+
+/* As many records as frees can come to need before the next write: each makes one hole at most,
+ * whatever the file says. */
+static inline uint64_t overflow__holes_max(const overflow_region *region)
+{
+    return region->hole_count + (region->freed_in - region->freed_out) + region->live_slots + 2;
+}
+
+/* Makes records for that many holes. Called by those who may fail, so that free need not. */
+static bool overflow__ready(overflow_region *region, uint64_t count)
+{
+    uint64_t ready = region->hole_ready;
+    if (count <= ready) return true;
+    if (count > region->hole_limit) return false;
+    while (ready < count) ready = ready == 0 ? 4096 : ready * 2;
+    if (ready > region->hole_limit) ready = region->hole_limit;
+    if (mprotect(region->holes, (size_t)(ready * sizeof(overflow__hole)), PROT_READ | PROT_WRITE))
+        return false;
+    region->hole_ready = ready;
+    return true;
+}
+
+static inline uint32_t overflow__new_record(overflow_region *region)
+{
+    uint32_t number = region->hole_spare;
+    if (number == 0) return region->hole_top++;
+    region->hole_spare = region->holes[number].next;
+    return number;
+}
+
+static inline void overflow__spare_record(overflow_region *region, uint32_t number)
+{
+    overflow__hole *hole = &region->holes[number];
+    hole->place          = 0;
+    hole->length         = 0;
+    hole->next           = region->hole_spare;
+    region->hole_spare   = number;
+}
+
+static void overflow__set_head(const overflow_region *region, uint64_t place, uint64_t head)
+{
+    OVERFLOW_FAULT_POINT("before a head");
+    overflow__poke_head(overflow__words(&region->view, place), head);
+    OVERFLOW_FAULT_POINT("behind a head");
+}
+
+/* The head of a slot becomes that of a hole. */
+static inline void overflow__end_life(const overflow_region *region, uint64_t place,
+                                      uint64_t granules)
+{
+    overflow__set_head(region, place, overflow__hole_head(&region->view, place, granules));
+    /* release, pairs with the acquire fence in overflow__reader_copy: who copies any word of what
+     * is stored here from now on, finds afterwards that the head is gone. */
+    atomic_thread_fence(memory_order_release);
+}
+
+/* The record of the hole that begins, or ends, at place; 0 = none does. The file only suggests. */
+static inline uint32_t overflow__hole_from(const overflow_region *region, uint64_t place)
+{
+    uint64_t number = overflow__peek(overflow__words(&region->view, place) + 1);
+    return number < region->hole_top && region->holes[number].place == place ? (uint32_t)number : 0;
+}
+static inline uint32_t overflow__hole_until(const overflow_region *region, uint64_t place)
+{
+    uint64_t number = overflow__peek(overflow__words(&region->view, place) - 1);
+    if (number >= region->hole_top) return 0;
+    const overflow__hole *hole = &region->holes[number];
+    return hole->place != 0 && hole->place + overflow__length(hole) == place ? (uint32_t)number : 0;
+}
+
+/* Makes a hole: its record, its list, and what the file says of it. */
+static inline void overflow__add_hole(overflow_region *region, uint32_t number, uint64_t place,
+                                      uint64_t granules, overflow__kind kind)
+{
+    overflow__hole *hole  = &region->holes[number];
+    overflow__word *words = overflow__words(&region->view, place);
+
+    hole->place  = place;
+    hole->length = granules | (uint64_t)kind << 62;
+    overflow__link(region, number);
+    overflow__poke(words + 1, number);
+    overflow__poke(words + granules * 4 - 1, number);
+    overflow__set_head(region, place, overflow__hole_head(&region->view, place, granules));
+}
+
+/* Whether a hole has pages between those of its two ends: they can be given back. */
+static bool overflow__inner_pages(uint64_t place, uint64_t granules, uint64_t *from, uint64_t *to)
+{
+    uint64_t begin = place * OVERFLOW__GRANULE + 16;
+    uint64_t end   = (place + granules) * OVERFLOW__GRANULE - 8;
+    *from          = (begin + OVERFLOW__PAGE - 1) / OVERFLOW__PAGE * OVERFLOW__PAGE;
+    *to            = end / OVERFLOW__PAGE * OVERFLOW__PAGE;
+    return *from < *to;
+}
+
+/* What ends at the high-water mark is fresh space again, and holes before it are, too. */
+static void overflow__retract(overflow_region *region, uint64_t place)
+{
+    uint32_t number;
+    while ((number = overflow__hole_until(region, place)) != 0) {
+        overflow__unlink(region, number);
+        place = region->holes[number].place;
+        if (overflow__kind_of(&region->holes[number]) != OVERFLOW__BACKED) region->backed = place;
+        overflow__spare_record(region, number);
+    }
+    region->used = place;
+    if (region->touched > region->backed) region->touched = region->backed;
+    overflow__set_head(region, place, 0);
+}
+
+/* Whether a hole may be joined with one of this kind. */
+static inline bool overflow__joins(const overflow_region *region, uint32_t number,
+                                   overflow__kind kind)
+{
+    return number != 0 && (overflow__kind_of(&region->holes[number]) == OVERFLOW__BACKED) ==
+                              (kind == OVERFLOW__BACKED);
+}
+
+/* A hole to be, whose head says so already: joined with holes of its kind beside it. */
+static void overflow__settle(overflow_region *region, uint64_t place, uint64_t granules,
+                             overflow__kind kind)
+{
+    uint64_t end    = place + granules;
+    uint32_t before = overflow__hole_until(region, place);
+    uint32_t behind = overflow__hole_from(region, end);
+    uint32_t number = 0;
+
+    if (overflow__joins(region, behind, kind)) {
+        number = behind;
+        overflow__unlink(region, number);
+        end += overflow__length(&region->holes[number]);
+    }
+    if (overflow__joins(region, before, kind)) {
+        if (number != 0) overflow__spare_record(region, number);
+        number = before;
+        overflow__unlink(region, number);
+        place = region->holes[number].place;
+    }
+    if (number == 0) number = overflow__new_record(region);
+    else if (kind == OVERFLOW__PUNCHED) kind = OVERFLOW__UNBACKED; /* pages where they met */
+    overflow__add_hole(region, number, place, end - place, kind);
+}
+
+/* A free ends with a look at what lies around the slot, and at the records of holes there: misses
+ * of the cache, one after the other. So a free only starts them, and the next frees take it
+ * further; by the time it is settled, all is at hand. */
+static OVERFLOW__HOT void overflow__warm(const overflow_region *region, overflow__freed freed)
+{
+    uint64_t end    = freed.place + freed.granules;
+    uint64_t before = overflow__peek(overflow__words(&region->view, freed.place) - 1);
+    if (before < region->hole_top) __builtin_prefetch(&region->holes[before], 1);
+    if (end >= region->used) return;
+    uint64_t behind = overflow__peek(overflow__words(&region->view, end) + 1);
+    if (behind < region->hole_top) __builtin_prefetch(&region->holes[behind], 1);
+}
+
+static void overflow__settle_one(overflow_region *region)
+{
+    const overflow__freed freed = region->freed[region->freed_out++ % OVERFLOW__FREED];
+    if (freed.place + freed.granules == region->used) overflow__retract(region, freed.place);
+    else overflow__settle(region, freed.place, freed.granules, OVERFLOW__BACKED);
+}
+
+/* Afterwards every hole has its record, and its neighbours are slots. */
+static void overflow__settle_all(overflow_region *region)
+{
+    while (region->freed_out != region->freed_in) overflow__settle_one(region);
+}
+
+static OVERFLOW__HOT void overflow__settle_later(overflow_region *region, uint64_t place,
+                                                 uint64_t granules)
+{
+    uint64_t in = region->freed_in++;
+
+    region->freed[in % OVERFLOW__FREED] = (overflow__freed){place, granules};
+    __builtin_prefetch(overflow__words(&region->view, place) - 1, 1);
+    __builtin_prefetch(overflow__words(&region->view, place + granules), 1);
+    if (in - region->freed_out >= OVERFLOW__STEP)
+        overflow__warm(region, region->freed[(in - OVERFLOW__STEP) % OVERFLOW__FREED]);
+    if (in - region->freed_out >= (uint64_t)2 * OVERFLOW__STEP) overflow__settle_one(region);
+}
+
+/* -- Space -- */
+
+static inline uint64_t overflow__page_down(uint64_t bytes)
+{
+    return bytes / OVERFLOW__PAGE * OVERFLOW__PAGE;
+}
+static inline uint64_t overflow__page_up(uint64_t bytes)
+{
+    return overflow__page_down(bytes + OVERFLOW__PAGE - 1);
+}
+
+/* Above this limit the kernel would send SIGXFSZ. */
+static uint64_t overflow__file_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 ? (uint64_t)limit.rlim_cur : UINT64_MAX;
+}
+
+static int overflow__no_space(int error)
+{
+    return error == EDQUOT || error == EFBIG || error == EFAULT ? -ENOSPC : -error;
+}
+
+/* Makes pages resident, and so finds out what would be SIGBUS. Kernels before 5.14: -EINVAL. */
+static int overflow__populate(const overflow_region *region, uint64_t from, uint64_t to, int how)
+{
+    int result;
+    do result = madvise(region->view.base + from, (size_t)(to - from), how);
+    while (result != 0 && (errno == EINTR || errno == EAGAIN));
+    return result == 0 ? 0 : -errno;
+}
+
+/* Has the file system reserve whole pages, from and to in bytes. */
+static int overflow__back(overflow_region *region, uint64_t from, uint64_t to)
+{
+    int result;
+    OVERFLOW_FAULT_POINT("before fallocate");
+    do result = OVERFLOW_FALLOCATE(region->fd, 0, (off_t)from, (off_t)(to - from));
+    while (result != 0 && errno == EINTR);
+    OVERFLOW_FAULT_POINT("behind fallocate");
+    if (result != 0) {
+        if (errno != EOPNOTSUPP && errno != ENOSYS) return overflow__no_space(errno);
+        /* No such call: lengthen the file, and ask for each page. */
+        if (to > region->file_bytes && (lseek(region->fd, (off_t)to - 1, SEEK_SET) < 0 ||
+                                        write(region->fd, "", 1) != 1))
+            return overflow__no_space(errno);
+        result = overflow__populate(region, from, to, OVERFLOW__POPULATE_WRITE);
+        if (result == -EINVAL) return -EOPNOTSUPP;
+        if (result != 0) return overflow__no_space(-result);
+    }
+    if (to > region->file_bytes) region->file_bytes = to;
+    return 0;
+}
+
+/* Raises the end of what is backed to this place at least. */
+static int overflow__grow(overflow_region *region, uint64_t place)
+{
+    uint64_t from  = overflow__page_down(region->backed * OVERFLOW__GRANULE);
+    uint64_t least = overflow__page_up(place * OVERFLOW__GRANULE);
+    uint64_t most  = region->max * OVERFLOW__GRANULE;
+
+    if (most > overflow__file_limit()) most = overflow__page_down(overflow__file_limit());
+    if (least > most) return -ENOSPC;
+
+    uint64_t to = from + (from < OVERFLOW__GROW_MAX ? from : OVERFLOW__GROW_MAX);
+    if (to < least) to = least;
+    if (to > most) to = most;
+    if (to <= from) return 0;
+    int error = overflow__back(region, from, to);
+    if (error == -ENOSPC && to > least) error = overflow__back(region, from, to = least);
+    if (error == 0) region->backed = to / OVERFLOW__GRANULE;
+    return error;
+}
+
+/* Fresh pages up to this place are made resident many at a time: half the price of a fault each. */
+static int overflow__touch(overflow_region *region, uint64_t place)
+{
+    uint64_t from = overflow__page_down(region->touched * OVERFLOW__GRANULE);
+    uint64_t end  = region->backed * OVERFLOW__GRANULE;
+    uint64_t to   = overflow__page_up(place * OVERFLOW__GRANULE) + OVERFLOW__TOUCH;
+
+    if (to > end) to = end;
+    int error = overflow__populate(region, from, to, OVERFLOW__POPULATE_WRITE);
+    if (error == -EFAULT) return -ENOSPC;
+    region->touched = to / OVERFLOW__GRANULE;
+    return 0;
+}
+
+/* The granules from the high-water mark on, and one more for the word behind them. */
+static int overflow__take_fresh(overflow_region *region, uint64_t granules, uint64_t *place)
+{
+    uint64_t end = region->used + granules + 1;
+    int      error;
+
+    if (end > region->touched && (error = overflow__touch(region, end)) != 0) return error;
+    *place = region->used;
+    return 0;
+}
+
+/* Starts the misses of a write to granules that were not in use. */
+static inline void overflow__fetch(const overflow_region *region, uint64_t place, uint64_t granules)
+{
+    const char *to = (const char *)overflow__words(&region->view, place);
+    for (uint64_t i = 0; i <= granules / 2 && i < 16; i++) __builtin_prefetch(to + i * 64, 1);
+}
+
+/* Has the disk give the pages of a slot at the front of a hole, and of the head behind it. The kind
+ * of what is left. */
+static OVERFLOW__COLD int overflow__back_front(overflow_region *region, uint64_t place,
+                                               uint64_t granules, uint64_t left,
+                                               overflow__kind *kind)
+{
+    uint64_t end  = (place + granules) * OVERFLOW__GRANULE + (left > 0 ? 16 : 0), from, to;
+    int error = overflow__back(region, overflow__page_down(place * OVERFLOW__GRANULE),
+                               overflow__page_up(end));
+    if (left == 0 || !overflow__inner_pages(place + granules, left, &from, &to))
+        *kind = OVERFLOW__BACKED;
+    return error;
+}
+
+/* The front of a hole; the rest of it is a hole from here on, though no head leads there yet. */
+static inline int overflow__take_hole(overflow_region *region, uint32_t number, uint64_t granules,
+                                      uint64_t *place)
+{
+    const overflow__hole *hole = &region->holes[number];
+    overflow__kind        was  = overflow__kind_of(hole), kind = was;
+    uint64_t              rest = overflow__length(hole) - granules;
+
+    *place = hole->place;
+    overflow__fetch(region, *place, granules);
+    if (was != OVERFLOW__BACKED) {
+        int error = overflow__back_front(region, *place, granules, rest, &kind);
+        if (error != 0) return error;
+    }
+    overflow__unlink(region, number);
+    if (rest > 0 && kind == was) {
+        overflow__add_hole(region, number, *place + granules, rest, kind);
+        return 0;
+    }
+    overflow__spare_record(region, number);
+    if (rest > 0) overflow__settle(region, *place + granules, rest, kind);
+    return 0;
+}
+
+/* Finds granules to write to: what there is, before the disk is asked for more. */
+static int overflow__take(overflow_region *region, uint64_t granules, uint64_t *place)
+{
+    uint32_t number;
+    if (region->freed_in != region->freed_out) { /* what was freed last, if it is just as long */
+        overflow__freed last = region->freed[(region->freed_in - 1) % OVERFLOW__FREED];
+        if (last.granules == granules) {
+            region->freed_in--;
+            *place = last.place;
+            overflow__fetch(region, last.place, granules);
+            return 0;
+        }
+    }
+    number = overflow__fit(region, &region->bins[false], granules);
+    if (number != 0) return overflow__take_hole(region, number, granules, place);
+
+    if (region->used + granules + 1 > region->backed) {
+        if (region->freed_out != region->freed_in) {
+            overflow__settle_all(region);
+            return overflow__take(region, granules, place);
+        }
+        number = overflow__fit(region, &region->bins[true], granules);
+        if (number != 0 && overflow__take_hole(region, number, granules, place) == 0) return 0;
+        int error = overflow__grow(region, region->used + granules + 1);
+        if (error != 0) return error;
+    }
+    return overflow__take_fresh(region, granules, place);
+}
+
+/* -- write, read, free -- */
+
+/* Value and header, and then the head that makes them a slot. */
+static overflow_ref overflow__write_slot(overflow_region *region, uint64_t place, const void *data,
+                                         uint64_t size, uint32_t tag)
+{
+    const overflow__view *view     = &region->view;
+    overflow__word       *words    = overflow__words(view, place);
+    uint64_t              granules = overflow__granules(size);
+    uint64_t              serial   = region->serial++;
+    uint64_t              head     = OVERFLOW__LIVE | serial << OVERFLOW__SIZE_BITS | size;
+
+    if (place == region->used) overflow__poke(words + granules * 4, 0);
+    OVERFLOW__SHOW(words + OVERFLOW__HEAD_WORDS, (size_t)(granules - 1) * OVERFLOW__GRANULE);
+    uint32_t sum     = overflow__copy_in(view, words + OVERFLOW__HEAD_WORDS, data, size);
+    uint64_t tag_sum = (uint64_t)sum << 32 | tag;
+    OVERFLOW_FAULT_POINT("value");
+    overflow__poke(words + 1, serial);
+    overflow__poke(words + 2, tag_sum);
+    overflow__poke(words + 3, overflow__check(view, place, head, serial, tag_sum));
+    overflow__hide_tail(view, place, size);
+    overflow__set_head(region, place, head);
+
+    if (place == region->used) region->used += granules;
+    region->live_slots++;
+    region->live_bytes += size;
+    region->live_granules += granules;
+    return overflow__ref(place, serial);
+}
+
+OVERFLOW_API int overflow_write(overflow_region *region, const void *data, size_t size,
+                                uint32_t tag, overflow_ref *ref)
+{
+    uint64_t place;
+    if (!ref) return -EINVAL;
+    *ref = 0;
+    if (!region || (!data && size > 0)) return -EINVAL;
+    uint64_t granules = overflow__granules(size), bytes = size;
+    if (bytes > OVERFLOW__SIZE_MAX || granules + 1 > region->max - OVERFLOW__FIRST)
+        return -EMSGSIZE;
+    if (!overflow__ready(region, overflow__holes_max(region))) return -ENOMEM;
+    int error = overflow__take(region, granules, &place);
+    if (error != 0) return error;
+    if (region->serial == region->header.serial_limit)
+        overflow__turn_header(region, region->serial + OVERFLOW__SERIALS);
+    *ref = overflow__write_slot(region, place, data, size, tag);
+    return 0;
+}
+
+OVERFLOW_API const void *overflow_read(const overflow_region *region, overflow_ref ref,
+                                       size_t *size)
+{
+    overflow__life life;
+    if (!size) return NULL;
+    *size = 0;
+    if (!region || !overflow__find(region, ref, &life)) return NULL;
+    *size = (size_t)life.size;
+    return overflow__words(&region->view, overflow__place(ref)) + OVERFLOW__HEAD_WORDS;
+}
+
+OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
+{
+    overflow__life life;
+    uint64_t       place = overflow__place(ref);
+    if (!region) return -EINVAL;
+    /* More lives cannot end than there are, whatever slots somebody has forged inside of others. */
+    if (!overflow__find(region, ref, &life) || region->live_slots == 0 ||
+        region->live_granules < life.granules)
+        return -ESTALE;
+
+    overflow__end_life(region, place, life.granules);
+    OVERFLOW__HIDE(overflow__words(&region->view, place + 1),
+                   (size_t)(life.granules - 1) * OVERFLOW__GRANULE);
+    region->live_slots--;
+    region->live_bytes -= life.size;
+    region->live_granules -= life.granules;
+    overflow__settle_later(region, place, life.granules);
+    return 0;
+}
+
+/* -- Looking around -- */
+
+static void overflow__tell(overflow_slot *slot, uint64_t place, const overflow__life *life)
+{
+    slot->ref    = overflow__ref(place, life->serial);
+    slot->offset = (place + 1) * OVERFLOW__GRANULE;
+    slot->size   = (size_t)life->size;
+    slot->tag    = life->tag;
+}
+
+OVERFLOW_API int overflow_describe(const overflow_region *region, overflow_ref ref,
+                                   overflow_slot *slot)
+{
+    overflow__life life;
+    if (!slot) return -EINVAL;
+    *slot = (overflow_slot){0};
+    if (!region) return -EINVAL;
+    if (!overflow__find(region, ref, &life)) return -ESTALE;
+    overflow__tell(slot, overflow__place(ref), &life);
+    return 0;
+}
+
+/* The length of the hole whose head that is; 0 = it is not the head of a hole here. */
+static uint64_t overflow__hole_length(const overflow__view *view, uint64_t place, uint64_t head,
+                                      uint64_t end)
+{
+    uint64_t granules = head & (OVERFLOW__PLACE_MAX - 1);
+    return granules <= end - place && head == overflow__hole_head(view, place, granules) ? granules
+                                                                                         : 0;
+}
+
+/* The cursor is a place. What was written and freed since the last call may have left it inside of
+ * something; then the next head is not far. */
+OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
+                                overflow_slot *slot)
+{
+    overflow__life life;
+    if (!region || !cursor || !slot) return false;
+    uint64_t place = *cursor < OVERFLOW__FIRST ? OVERFLOW__FIRST : *cursor;
+    while (place < region->used) {
+        uint64_t head = overflow__peek(overflow__words(&region->view, place));
+        if (overflow__look(&region->view, place, head, region->used, &life)) {
+            overflow__tell(slot, place, &life);
+            *cursor = place + life.granules;
+            return true;
+        }
+        uint64_t hole = overflow__hole_length(&region->view, place, head, region->used);
+        place += hole > 0 ? hole : 1;
+    }
+    *slot   = (overflow_slot){0};
+    *cursor = place;
+    return false;
+}
+
+static uint64_t overflow__largest_hole(const overflow_region *region)
+{
+    uint64_t most = 0;
+    for (int kind = 0; kind < 2; kind++) {
+        const overflow__bins *bins = &region->bins[kind];
+        int                   word = OVERFLOW__BIN_WORDS - 1;
+        while (word >= 0 && bins->full[word] == 0) word--;
+        if (word < 0) continue;
+        uint32_t number = bins->first[word * 64 + 63 - __builtin_clzll(bins->full[word])];
+        for (; number != 0; number = region->holes[number].next)
+            if (overflow__length(&region->holes[number]) > most)
+                most = overflow__length(&region->holes[number]);
+    }
+    return most;
+}
+
+OVERFLOW_API void overflow_stats(const overflow_region *region, struct overflow_info *stats)
+{
+    if (!stats) return;
+    *stats = (struct overflow_info){0};
+    if (!region) return;
+    overflow__settle_all((overflow_region *)(uintptr_t)region); /* what is told is the same */
+    stats->capacity_bytes  = (size_t)region->file_bytes;
+    stats->max_bytes       = (size_t)(region->max * OVERFLOW__GRANULE);
+    stats->used_bytes      = (size_t)(region->used * OVERFLOW__GRANULE);
+    stats->live_bytes      = (size_t)region->live_bytes;
+    stats->free_bytes      = (size_t)((region->used - OVERFLOW__FIRST - region->live_granules) *
+                                 OVERFLOW__GRANULE);
+    stats->largest_hole    = (size_t)(overflow__largest_hole(region) * OVERFLOW__GRANULE);
+    stats->live_slots      = region->live_slots;
+    stats->holes           = region->hole_count;
+    stats->recovered_slots = region->recovered_slots;
+    stats->damaged_slots   = region->damaged_slots;
+}
+
+OVERFLOW_API const char *overflow_path(const overflow_region *region)
+{
+    return region ? region->path : NULL;
+}
+
+/* -- sync and trim -- */
+
+/* There is no order to keep: no word of the file counts for more than its own slot or hole. */
+OVERFLOW_API int overflow_sync(overflow_region *region)
+{
+    if (!region) return -EINVAL;
+    if (region->sync_error == 0 &&
+        msync(region->view.base, (size_t)overflow__page_up(region->file_bytes), MS_SYNC) != 0)
+        region->sync_error = -errno;
+    return region->sync_error;
+}
+
+static uint64_t overflow__blocks(const overflow_region *region)
+{
+    struct stat status;
+    return fstat(region->fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
+}
+
+/* Gives back the pages from and to, in bytes. */
+static bool overflow__punch(const overflow_region *region, uint64_t from, uint64_t to)
+{
+    return OVERFLOW_FALLOCATE(region->fd, OVERFLOW__PUNCH_HOLE | OVERFLOW__KEEP_SIZE, (off_t)from,
+                              (off_t)(to - from)) == 0;
+}
+
+/* Punches one hole; it changes lists. */
+static void overflow__trim_hole(overflow_region *region, uint32_t number)
+{
+    uint64_t place    = region->holes[number].place;
+    uint64_t granules = overflow__length(&region->holes[number]), from, to;
+    if (overflow__kind_of(&region->holes[number]) == OVERFLOW__PUNCHED ||
+        !overflow__inner_pages(place, granules, &from, &to) || !overflow__punch(region, from, to))
+        return;
+    overflow__unlink(region, number);
+    overflow__spare_record(region, number);
+    overflow__settle(region, place, granules, OVERFLOW__PUNCHED);
+}
+
+OVERFLOW_API size_t overflow_trim(overflow_region *region)
+{
+    if (!region) return 0;
+    overflow__settle_all(region);
+    uint64_t before = overflow__blocks(region);
+    for (int kind = 0; kind < 2; kind++) {
+        uint32_t bin = overflow__bin(OVERFLOW__PAGE / OVERFLOW__GRANULE);
+        for (; (bin = overflow__next_bin(&region->bins[kind], bin)) < OVERFLOW__BINS; bin++) {
+            uint32_t next;
+            for (uint32_t number = region->bins[kind].first[bin]; number != 0; number = next) {
+                next = region->holes[number].next;
+                overflow__trim_hole(region, number);
+            }
+        }
+    }
+    uint64_t from = overflow__page_up(region->used * OVERFLOW__GRANULE + sizeof(uint64_t));
+    if (from < region->file_bytes && overflow__punch(region, from, region->file_bytes)) {
+        if (region->backed > from / OVERFLOW__GRANULE) region->backed = from / OVERFLOW__GRANULE;
+        if (region->touched > region->backed) region->touched = region->backed;
+    }
+    uint64_t after = overflow__blocks(region);
+    return before > after ? (size_t)(before - after) : 0;
+}
+
+/* -- Recovery -- */
+
+/* The way through a file at open. */
+typedef struct overflow__walk {
+    uint64_t end;      /* place: of the file's end */
+    uint64_t gap;      /* place: where the last good slot ended */
+    uint64_t quiet;    /* place: to here leads the head of a hole, or of a slot that was dropped */
+    uint64_t budget;   /* bytes of bad slots to sum up, before slots are dropped unseen */
+    uint64_t resident; /* byte: below, pages are in memory */
+    uint64_t missing;  /* byte: the next page that the file system does not have */
+    bool     sparse;   /* there was one since the last good slot */
+    int      error;
+    enum { OVERFLOW__IN_ORDER, OVERFLOW__ENDED, OVERFLOW__LOST } state;
+
+    overflow__hole *unnamed; /* holes that the file gives no record for */
+    size_t          unnamed_count, unnamed_room;
+} overflow__walk;
+
+/* The next byte from here on that the file system has, or does not have, a page for. */
+static uint64_t overflow__seek(const overflow_region *region, uint64_t at, int whence)
+{
+    off_t found = lseek(region->fd, (off_t)at, whence);
+    return found >= 0 ? (uint64_t)found : region->file_bytes;
+}
+
+/* Before bytes are read. A disk that fails is an error here, and no SIGBUS. */
+static bool overflow__walk_to(const overflow_region *region, overflow__walk *walk, uint64_t from,
+                              uint64_t to)
+{
+    if (to <= walk->resident) return true;
+    uint64_t begin = overflow__page_down(from > walk->resident ? from : walk->resident);
+    uint64_t end   = begin + OVERFLOW__READ_AHEAD;
+    if (end > walk->missing) end = overflow__page_down(walk->missing); /* stays missing */
+    if (end > region->file_bytes) end = region->file_bytes;
+    if (end < to) end = to;
+    end = overflow__page_up(end);
+    if (overflow__populate(region, begin, end, OVERFLOW__POPULATE_READ) == -EFAULT)
+        walk->error = -EIO;
+    walk->resident = end;
+    return walk->error == 0;
+}
+
+/* A hole that is to be given a record once all others have theirs. */
+static void overflow__walk_unnamed(overflow_region *region, overflow__walk *walk,
+                                   overflow__hole hole)
+{
+    if (walk->unnamed_count == walk->unnamed_room) {
+        size_t          room = walk->unnamed_room * 2 + 64;
+        overflow__hole *more = realloc(walk->unnamed, room * sizeof *more);
+        if (!more) {
+            walk->error = -ENOMEM;
+            return;
+        }
+        walk->unnamed      = more;
+        walk->unnamed_room = room;
+    }
+    walk->unnamed[walk->unnamed_count++] = hole;
+    if (!walk->sparse) return;
+    uint64_t first = overflow__page_down(hole.place * OVERFLOW__GRANULE);
+    uint64_t end   = hole.place + overflow__length(&hole);
+    uint64_t last  = overflow__page_down(end * OVERFLOW__GRANULE - 8);
+    walk->error    = overflow__back(region, first, first + OVERFLOW__PAGE);
+    if (walk->error == 0) walk->error = overflow__back(region, last, last + OVERFLOW__PAGE);
+}
+
+/* What lies between two slots is a hole. It keeps the record that the file gives it, unless that is
+ * taken; then nothing need be written. */
+static void overflow__walk_hole(overflow_region *region, overflow__walk *walk, uint64_t place)
+{
+    uint64_t        granules = place - walk->gap, from, to;
+    overflow__hole  hole     = {.place = walk->gap, .length = granules};
+    overflow__word *words    = overflow__words(&region->view, hole.place);
+
+    if (walk->sparse && overflow__inner_pages(hole.place, granules, &from, &to))
+        hole.length |= (uint64_t)OVERFLOW__UNBACKED << 62;
+    uint64_t head   = overflow__peek(words);
+    uint64_t number = overflow__peek(words + 1);
+    OVERFLOW__HIDE(words, (size_t)granules * OVERFLOW__GRANULE);
+    if (head != overflow__hole_head(&region->view, hole.place, granules) ||
+        number != overflow__peek(words + granules * 4 - 1) || number == 0 ||
+        number > overflow__holes_max(region) * 2 + 4096 || /* much memory for few holes */
+        !overflow__ready(region, number + 1) || region->holes[number].place != 0) {
+        overflow__walk_unnamed(region, walk, hole);
+        return;
+    }
+    region->holes[number] = hole;
+    if (number >= region->hole_top) region->hole_top = (uint32_t)number + 1;
+    overflow__link(region, (uint32_t)number);
+}
+
+/* Whether a slot whose header holds its check is good. */
+static bool overflow__walk_slot(overflow_region *region, overflow__walk *walk, uint64_t place,
+                                const overflow__life *life)
+{
+    const overflow__word *value = overflow__words(&region->view, place) + OVERFLOW__HEAD_WORDS;
+    uint64_t              from  = place * OVERFLOW__GRANULE;
+    uint64_t              to    = from + life->granules * OVERFLOW__GRANULE;
+
+    if (life->serial >> 40 > region->header.serial_limit >> 40 ||
+        life->granules > walk->end - place ||
+        to - from > walk->budget || !overflow__walk_to(region, walk, from, to))
+        return false;
+    if (overflow__copy_out(&region->view, NULL, value, life->size) != life->sum) {
+        walk->budget -= to - from;
+        return false;
+    }
+    if (walk->missing < to) { /* a copy left out zeros; later something else may be written here */
+        walk->error   = overflow__back(region, overflow__page_down(from), overflow__page_up(to));
+        walk->missing = overflow__seek(region, to, OVERFLOW__SEEK_HOLE);
+    }
+    return walk->error == 0;
+}
+
+static void overflow__walk_keep(overflow_region *region, overflow__walk *walk, uint64_t place,
+                                const overflow__life *life)
+{
+    if (walk->gap < place) overflow__walk_hole(region, walk, place);
+    if (walk->state == OVERFLOW__ENDED) region->damaged_slots++; /* what that 0 was before */
+    walk->state  = OVERFLOW__IN_ORDER;
+    walk->gap    = place + life->granules;
+    walk->sparse = false;
+    overflow__hide_tail(&region->view, place, life->size);
+    if (region->serial <= life->serial) region->serial = life->serial + 1; /* power loss */
+    region->live_slots++;
+    region->live_bytes += life->size;
+    region->live_granules += life->granules;
+}
+
+/* One step on from place; how many granules it takes. Every granule outside of good slots is looked
+ * at, whatever heads say of holes: see "Where power fails". */
+static uint64_t overflow__walk_step(overflow_region *region, overflow__walk *walk, uint64_t place)
+{
+    uint64_t       at    = place * OVERFLOW__GRANULE;
+    bool           quiet = place < walk->quiet;
+    overflow__life life;
+
+    if (walk->missing < at) walk->missing = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
+    if (walk->missing <= at) { /* zeros that are not even there */
+        uint64_t data = overflow__seek(region, at, OVERFLOW__SEEK_DATA) / OVERFLOW__GRANULE;
+        if (walk->state == OVERFLOW__IN_ORDER && !quiet) walk->state = OVERFLOW__ENDED;
+        walk->sparse = true;
+        return data > place ? data - place : 1;
+    }
+    if (!overflow__walk_to(region, walk, at, at + OVERFLOW__GRANULE)) return 1;
+
+    uint64_t head = overflow__peek(overflow__words(&region->view, place));
+    if (overflow__look(&region->view, place, head, OVERFLOW__PLACE_MAX, &life)) {
+        if (overflow__walk_slot(region, walk, place, &life)) {
+            overflow__walk_keep(region, walk, place, &life);
+            return life.granules;
+        }
+        if (walk->error != 0) return 1;
+        overflow__end_life(region, place, 1); /* or a ref would find it */
+        if (walk->state != OVERFLOW__ENDED && !quiet) region->damaged_slots++;
+        if (walk->quiet < place + life.granules) walk->quiet = place + life.granules;
+    } else if (walk->state == OVERFLOW__IN_ORDER && !quiet) {
+        uint64_t hole = overflow__hole_length(&region->view, place, head, walk->end);
+        if (hole == 0) walk->state = head == 0 ? OVERFLOW__ENDED : OVERFLOW__LOST;
+        if (hole == 0 && head != 0) region->damaged_slots++;
+        walk->quiet = place + hole;
+    }
+    return 1;
+}
+
+/* Records for all holes, and a 0 where the slots end. */
+static int overflow__walk_done(overflow_region *region, overflow__walk *walk)
+{
+    uint64_t at = walk->gap * OVERFLOW__GRANULE;
+
+    region->used = region->touched = region->backed = walk->gap;
+    if (!overflow__ready(region, region->hole_top + walk->unnamed_count + 1) ||
+        !overflow__ready(region, overflow__holes_max(region)))
+        return -ENOMEM;
+    for (uint32_t number = region->hole_top; --number > 0;)
+        if (region->holes[number].place == 0) overflow__spare_record(region, number);
+    for (size_t i = 0; i < walk->unnamed_count; i++) {
+        const overflow__hole *hole = &walk->unnamed[i];
+        overflow__add_hole(region, overflow__new_record(region), hole->place,
+                           overflow__length(hole), overflow__kind_of(hole));
+    }
+    if (at + OVERFLOW__GRANULE <= region->file_bytes &&
+        overflow__seek(region, at, OVERFLOW__SEEK_HOLE) > at &&
+        overflow__peek(overflow__words(&region->view, region->used)) != 0)
+        overflow__set_head(region, region->used, 0);
+    region->recovered_slots = region->live_slots;
+    if (region->serial > region->header.serial_limit)
+        overflow__turn_header(region, region->serial + OVERFLOW__SERIALS);
+    /* Nothing was ever written under this key: what makes no sense is of before OVERFLOW_FRESH. */
+    if (region->serial == region->header.first_serial) region->damaged_slots = 0;
+    return 0;
+}
+
+static int overflow__recover(overflow_region *region)
+{
+    overflow__walk walk = {.gap = OVERFLOW__FIRST, .budget = region->file_bytes * 16};
+    uint64_t       place = OVERFLOW__FIRST;
+
+    walk.end     = region->file_bytes / OVERFLOW__GRANULE;
+    walk.missing = overflow__seek(region, place * OVERFLOW__GRANULE, OVERFLOW__SEEK_HOLE);
+    while (place < walk.end && walk.error == 0) place += overflow__walk_step(region, &walk, place);
+    if (walk.error == 0) walk.error = overflow__walk_done(region, &walk);
+    free(walk.unnamed);
+    return walk.error;
+}
+
+/* -- open and close -- */
+
+/* Whether the path still leads to that file. */
+static bool overflow__is_there(const overflow_region *region, const struct stat *ours)
+{
+    struct stat there;
+    return stat(region->path, &there) == 0 && there.st_dev == ours->st_dev &&
+           there.st_ino == ours->st_ino;
+}
+
+/* Opens or creates the file, and owns it. */
+static int overflow__own(overflow_region *region)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct stat  ours;
+
+    for (;;) {
+        region->created = false;
+        region->fd      = open(region->path, O_RDWR | OVERFLOW__OPEN);
+        if (region->fd < 0 && errno == ENOENT) {
+            region->fd = open(region->path, O_RDWR | O_CREAT | O_EXCL | OVERFLOW__OPEN, 0600);
+            if (region->fd < 0 && errno == EEXIST) continue;
+            region->created = region->fd >= 0;
+        }
+        if (region->fd < 0) return -errno;
+        if (fstat(region->fd, &ours) != 0) return -errno;
+        if (!S_ISREG(ours.st_mode)) return -EUCLEAN;
+        if (fcntl(region->fd, OVERFLOW__OFD_SETLK, &lock) != 0) {
+            region->created = false; /* whoever has it wants it */
+            return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+        }
+        /* The owner before may have unlinked it while we waited for nothing. */
+        if (overflow__is_there(region, &ours)) break;
+        close(region->fd);
+    }
+    if (fstat(region->fd, &ours) != 0) return -errno;
+    region->file_bytes = (uint64_t)ours.st_size;
+    return 0;
+}
+
+/* The name of a file that was created shall survive power loss, too. */
+static int overflow__sync_name(overflow_region *region)
+{
+    char  *name  = region->path;
+    char  *slash = strrchr(name, '/');
+    char   saved = 0;
+    int    fd, error = 0;
+
+    if (slash) saved = slash[1], slash[1] = 0;
+    fd = open(slash ? name : ".", O_RDONLY | O_NONBLOCK);
+    if (fd < 0 || fsync(fd) != 0) error = -errno;
+    if (fd >= 0) close(fd);
+    if (slash) slash[1] = saved;
+    return error == -EINVAL || error == -EACCES ? 0 : error; /* not to be had here */
+}
+
+/* Reads the header. *words are two pages. */
+static int overflow__read_header(overflow_region *region, overflow__word *words,
+                                 overflow__header *header)
+{
+    size_t got = 0;
+    memset((void *)words, 0, (size_t)OVERFLOW__START);
+    while (got < (size_t)OVERFLOW__START) {
+        ssize_t more = read(region->fd, (char *)words + got, (size_t)OVERFLOW__START - got);
+        if (more < 0 && errno == EINTR) continue;
+        if (more < 0) return -errno;
+        if (more == 0) break;
+        got += (size_t)more;
+    }
+    return overflow__parse_header(&region->view, words, header);
+}
+
+/* Makes the file an empty region of a new key; what it held before means nothing under that. Goes
+ * on counting where it stopped, so that no ref of before is given out again. */
+static int overflow__format(overflow_region *region, overflow__word *words,
+                            overflow__header *header)
+{
+    size_t   put = 0;
+    uint64_t key;
+    uint64_t first[OVERFLOW__HEADER_WORDS];
+
+    if (overflow__file_limit() < OVERFLOW__START) return -ENOSPC;
+    if (getrandom(&key, sizeof key, 0) != sizeof key) return -errno;
+    header->key          = key;
+    header->turn         = (header->turn + 2) & ~UINT64_C(1); /* even: page 0, which comes first */
+    header->first_serial = header->serial_limit;
+    overflow__header_words(&region->view, header, first);
+    memset((void *)words, 0, (size_t)OVERFLOW__START);
+    memcpy((void *)words, first, sizeof first);
+    if (lseek(region->fd, 0, SEEK_SET) != 0) return -errno;
+    while (put < (size_t)OVERFLOW__START) {
+        ssize_t more = write(region->fd, (char *)words + put, (size_t)OVERFLOW__START - put);
+        OVERFLOW_FAULT_POINT("format");
+        if (more < 0 && errno == EINTR) continue;
+        if (more < 0) return overflow__no_space(errno);
+        put += (size_t)more;
+    }
+    if (region->file_bytes < (size_t)OVERFLOW__START) region->file_bytes = OVERFLOW__START;
+    if (region->flags & OVERFLOW_TEMPORARY) return 0;
+    return fsync(region->fd) != 0 ? overflow__no_space(errno) : overflow__sync_name(region);
+}
+
+/* Addresses for all the file can become, and for all the holes it can have. Beyond the end of the
+ * file nothing is touched; growing makes more of the map usable, and moves nothing. */
+static int overflow__map(overflow_region *region, uint64_t max_bytes)
+{
+    uint64_t bytes = overflow__page_up(region->file_bytes > max_bytes ? region->file_bytes
+                                                                      : max_bytes);
+    uint64_t granules = bytes / OVERFLOW__GRANULE;
+    if (granules > OVERFLOW__PLACE_MAX || bytes > SIZE_MAX / 2) return -EFBIG;
+    region->max = granules;
+
+    region->hole_limit = granules + 64;
+    if (region->hole_limit > UINT32_MAX) region->hole_limit = UINT32_MAX;
+    void *map   = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
+    void *holes = mmap(NULL, (size_t)region->hole_limit * sizeof(overflow__hole), PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map != MAP_FAILED) region->view.base = map, region->view.mapped = (size_t)bytes;
+    if (holes != MAP_FAILED) region->holes = holes;
+    if (map == MAP_FAILED || holes == MAP_FAILED) return -ENOMEM;
+    (void)madvise(holes, (size_t)region->hole_limit * sizeof(overflow__hole), OVERFLOW__HUGEPAGE);
+    region->hole_top = 1;
+    return overflow__ready(region, 64) ? 0 : -ENOMEM;
+}
+
+/* Whether there is nothing yet, or no more than the zeros that power loss leaves of a new file. */
+static bool overflow__is_blank(const overflow_region *region, const overflow__word *words)
+{
+    bool blank = region->file_bytes <= OVERFLOW__START;
+    for (size_t i = 0; i < OVERFLOW__START / sizeof *words; i++)
+        blank = blank && overflow__peek(&words[i]) == 0;
+    return blank;
+}
+
+/* From a file that is owned to a region that can be used. */
+static int overflow__start(overflow_region *region, const overflow_config *config)
+{
+    overflow__word   words[OVERFLOW__START / sizeof(overflow__word)];
+    overflow__header header = {.serial_limit = 1};
+    int              error  = overflow__read_header(region, words, &header);
+    if (error == 0 && (header.turn | header.serial_limit) >= OVERFLOW__COUNT_MAX / 4)
+        error = -EUCLEAN; /* nobody counted as far as that; and there must be room to go on */
+    bool             fresh  = (config->flags & OVERFLOW_FRESH) != 0;
+
+    if (fresh || overflow__is_blank(region, words)) {
+        fresh = true;
+        if (error != 0) header = (overflow__header){.serial_limit = 1};
+        error = overflow__format(region, words, &header);
+    }
+    if (error == 0) error = overflow__map(region, config->max_bytes);
+    if (error == 0) error = overflow__back(region, 0, OVERFLOW__START);
+    if (error != 0) return error;
+
+    overflow__set_key(&region->view, header.key);
+    region->header = header;
+    region->serial = header.serial_limit;
+    if (!fresh) return overflow__recover(region);
+
+    region->used = region->backed = region->touched = OVERFLOW__FIRST;
+    if (region->file_bytes > OVERFLOW__START)
+        (void)overflow__punch(region, OVERFLOW__START, overflow__page_up(region->file_bytes));
+    error = overflow__grow(region, config->initial_bytes / OVERFLOW__GRANULE);
+    if (error == 0) overflow__set_head(region, region->used, 0);
+    return error;
+}
+
+/* Gives back what open took, in whatever state. */
+static void overflow__release(overflow_region *region)
+{
+    if (region->view.base) {
+        OVERFLOW__SHOW(region->view.base, (size_t)overflow__page_up(region->file_bytes));
+        (void)munmap(region->view.base, region->view.mapped);
+    }
+    if (region->holes)
+        (void)munmap(region->holes, (size_t)region->hole_limit * sizeof(overflow__hole));
+    if (region->fd >= 0) close(region->fd);
+    free(region);
+}
+
+OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
+                               const overflow_config *config)
+{
+    overflow_config want = config ? *config : (overflow_config){0};
+    uint64_t        most = OVERFLOW__PLACE_MAX * OVERFLOW__GRANULE;
+
+    if (!region) return -EINVAL;
+    *region = NULL;
+    if (want.max_bytes == 0) want.max_bytes = (size_t)1 << 30;
+    want.max_bytes = (size_t)overflow__page_down(want.max_bytes);
+    if (want.initial_bytes == 0)
+        want.initial_bytes = want.max_bytes < (size_t)1 << 26 ? want.max_bytes : (size_t)1 << 26;
+    if (want.initial_bytes < (size_t)3 * OVERFLOW__PAGE)
+        want.initial_bytes = (size_t)3 * OVERFLOW__PAGE;
+    if (!path || (want.flags & ~(uint32_t)(OVERFLOW_FRESH | OVERFLOW_TEMPORARY)) != 0 ||
+        want.max_bytes < (size_t)4 * OVERFLOW__PAGE || want.initial_bytes > want.max_bytes ||
+        (uint64_t)want.max_bytes > most)
+        return -EINVAL;
+
+    size_t           length = strlen(path) + 1;
+    overflow_region *opened = calloc(1, sizeof *opened + length);
+    if (!opened) return -ENOMEM;
+    opened->fd    = -1;
+    opened->flags = want.flags;
+    memcpy(opened->path, path, length);
+    overflow__make_tables(&opened->view);
+    int error = overflow__own(opened);
+    if (error == 0) error = overflow__start(opened, &want);
+    if (error != 0) {
+        if (opened->created) (void)unlink(opened->path);
+        overflow__release(opened);
+        return error;
+    }
+    *region = opened;
+    return 0;
+}
+
+OVERFLOW_API int overflow_close(overflow_region *region)
+{
+    struct stat ours;
+    int         error = 0;
+
+    if (!region) return 0;
+    overflow__settle_all(region);
+    /* So that the next owner goes on counting from here. */
+    if (region->header.serial_limit != region->serial)
+        overflow__turn_header(region, region->serial);
+    if ((region->flags & OVERFLOW_TEMPORARY) && fstat(region->fd, &ours) == 0 &&
+        ours.st_nlink > 0) {
+        if (!overflow__is_there(region, &ours)) error = -ENOENT;
+        else if (unlink(region->path) != 0) error = -errno;
+    }
+    overflow__release(region);
+    return error;
+}
+
+/* -- Readers -- */
+
+/* Maps the file as long as it is now. */
+static int overflow__reader_map(overflow_reader *reader)
+{
+    struct stat status;
+    if (fstat(reader->fd, &status) != 0) return -errno;
+    if (!S_ISREG(status.st_mode) || status.st_size < OVERFLOW__START) return -EUCLEAN;
+    if ((uint64_t)status.st_size > SIZE_MAX / 2) return -ENOMEM;
+    if ((size_t)status.st_size <= reader->view.mapped) return 0;
+
+    void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, reader->fd, 0);
+    if (map == MAP_FAILED) return -ENOMEM;
+    if (reader->view.base) (void)munmap(reader->view.base, reader->view.mapped);
+    reader->view.base   = map;
+    reader->view.mapped = (size_t)status.st_size;
+    reader->end         = reader->view.mapped / OVERFLOW__GRANULE;
+    return 0;
+}
+
+/* Has the map end at that place or above, if the file does. */
+static int overflow__reader_reach(overflow_reader *reader, uint64_t end)
+{
+    return end <= reader->end ? 0 : overflow__reader_map(reader);
+}
+
+/* OVERFLOW_FRESH gives the file another key: then nothing that was read under the first is live. */
+static int overflow__reader_key(overflow_reader *reader)
+{
+    const overflow__word *words = overflow__words(&reader->view, 0);
+    overflow__header      header;
+
+    if (reader->key == overflow__peek(words + 4) ||
+        reader->key == overflow__peek(words + overflow__header_at(1) + 4))
+        return 0;
+    int error = overflow__parse_header(&reader->view, words, &header);
+    if (error != 0) return error;
+    reader->key = header.key;
+    overflow__set_key(&reader->view, header.key);
+    return 0;
+}
+
+OVERFLOW_API int overflow_reader_open(overflow_reader **reader, const char *path)
+{
+    overflow__header header;
+    if (!reader) return -EINVAL;
+    *reader = NULL;
+    if (!path) return -EINVAL;
+    overflow_reader *opened = calloc(1, sizeof *opened);
+    if (!opened) return -ENOMEM;
+
+    overflow__make_tables(&opened->view);
+    opened->fd = open(path, O_RDONLY | OVERFLOW__OPEN);
+    int error  = opened->fd >= 0 ? overflow__reader_map(opened) : -errno;
+    if (error == 0)
+        error = overflow__parse_header(&opened->view, overflow__words(&opened->view, 0), &header);
+    if (error != 0) {
+        overflow_reader_close(opened);
+        return error;
+    }
+    opened->key = header.key;
+    overflow__set_key(&opened->view, header.key);
+    *reader = opened;
+    return 0;
+}
+
+OVERFLOW_API void overflow_reader_close(overflow_reader *reader)
+{
+    if (!reader) return;
+    if (reader->view.base) (void)munmap(reader->view.base, reader->view.mapped);
+    if (reader->fd >= 0) close(reader->fd);
+    free(reader);
+}
+
+/* Copies what lies at ref, and looks whether it was the whole and nothing else. */
+static int overflow__reader_copy(const overflow_reader *reader, overflow_ref ref, void *buffer,
+                                 size_t capacity, size_t *size)
+{
+    const overflow__view *view  = &reader->view;
+    uint64_t              place = overflow__place(ref);
+    const overflow__word *words = overflow__words(view, place);
+    overflow__life        life;
+    uint32_t              sum = 0;
+
+    /* acquire, pairs with the release in overflow__poke_head: who sees the head sees the slot. */
+    uint64_t head = atomic_load_explicit(words, memory_order_acquire);
+    if (!overflow__is_life(head, ref)) return -ESTALE;
+    bool good = overflow__look(view, place, head, reader->end, &life);
+    bool fits = good && life.size <= capacity;
+    if (fits) sum = overflow__copy_out(view, buffer, words + OVERFLOW__HEAD_WORDS, life.size);
+    /* acquire, pairs with the release fence in overflow__end_life: if any word of the copy was
+     * stored after that, the head that we see now is another. */
+    atomic_thread_fence(memory_order_acquire);
+    if (overflow__peek(words) != head) return -ESTALE;
+    if (!good) return -ESTALE;
+    if (fits && sum != life.sum) return -EUCLEAN;
+    *size = (size_t)life.size;
+    return fits ? 0 : -ENOBUFS;
+}
+
+OVERFLOW_API int overflow_reader_read(overflow_reader *reader, overflow_ref ref, void *buffer,
+                                      size_t capacity, size_t *size)
+{
+    if (!size) return -EINVAL;
+    *size = 0;
+    if (!reader || (!buffer && capacity > 0)) return -EINVAL;
+
+    int error = overflow__reader_key(reader);
+    if (error != 0) return -ESTALE; /* the file begins anew at this very moment */
+    uint64_t place = overflow__place(ref);
+    error          = overflow__reader_reach(reader, place + 1);
+    if (error != 0) return error;
+    if (place < OVERFLOW__FIRST || place >= reader->end) return -ESTALE;
+    uint64_t head = overflow__peek(overflow__words(&reader->view, place));
+    if (!overflow__is_life(head, ref)) return -ESTALE;
+    uint64_t granules = overflow__granules(head & OVERFLOW__SIZE_MAX);
+    error             = overflow__reader_reach(reader, place + granules);
+    return error != 0 ? error : overflow__reader_copy(reader, ref, buffer, capacity, size);
+}
+
+#endif /* OVERFLOW_IMPLEMENTATION */
+
+/* The MIT License, or the Unlicense, as you prefer; both in full in the project's LICENSE.
+ *
+ * Copyright (c) 2026 The Ashlar authors
+ *
+ * Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+ * associated documentation files (the "Software"), to deal in the Software without restriction,
+ * including without limitation the rights to use, copy, modify, merge, publish, distribute,
+ * sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
+ * furnished to do so, subject to the following conditions:
+ *
+ * The above copyright notice and this permission notice shall be included in all copies or
+ * substantial portions of the Software.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
+ * NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+ * NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
+ * DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE. */
