@@ -345,8 +345,10 @@ enum { /* Linux's, on every machine; old headers lack some of them */
  *
  *   seed  crc(0xffffffff, key)
  *   sum   four lanes begin with 0xffffffff; lane i takes the words i, i + 4, i + 8 .. of the value
- *         with its zeros. The sum is crc over two words, beginning with 0: low lane 0, high lane 1;
- *         low lane 2, high lane 3. (One chain of crc has to wait for itself; four do not.)
+ *         with its zeros. (One chain of crc has to wait for itself; four do not.) Modulo 2^64, with
+ *         | joining a high and a low half: m = (lane 1 | lane 0) * 0x9e3779b97f4a7c15;
+ *         m = (m ^ m >> 32) + (lane 3 | lane 2); m = m * 0xbf58476d1ce4e5b9; the sum is the low
+ *         half of m ^ m >> 32
  *
  * Hole
  *   0     head: bit 63 is 0; 28 bits: the high bits of crc over seed, place and length; 35 bits:
@@ -663,10 +665,13 @@ static inline uint64_t overflow__tail_word(const unsigned char *data, uint64_t s
 #endif
 }
 
-static inline uint32_t overflow__sum_lanes(const overflow__view *view, const uint64_t lane[4])
+/* Not by another crc: that would be linear, and changes in two lanes could cancel out. */
+static inline uint32_t overflow__join_lanes(const uint64_t lane[4])
 {
-    uint64_t crc = overflow__crc(view, view->instruction, 0, lane[1] << 32 | lane[0]);
-    return (uint32_t)overflow__crc(view, view->instruction, crc, lane[3] << 32 | lane[2]);
+    uint64_t mix = (lane[1] << 32 | lane[0]) * UINT64_C(0x9e3779b97f4a7c15);
+    mix          = (mix ^ mix >> 32) + (lane[3] << 32 | lane[2]);
+    mix *= UINT64_C(0xbf58476d1ce4e5b9);
+    return (uint32_t)(mix ^ mix >> 32);
 }
 
 /* Copies granules from memory into the file, and goes on with their sums. */
@@ -727,7 +732,7 @@ static uint32_t overflow__copy_in(const overflow__view *view, overflow__word *to
         from = (const unsigned char *)last;
         overflow__put(view, view->instruction, to + whole * 4, from, 1, lane);
     }
-    return overflow__sum_lanes(view, lane);
+    return overflow__join_lanes(lane);
 }
 
 /* A value of size bytes out of the file, to memory unless it is NULL; its sum. */
@@ -746,7 +751,7 @@ static uint32_t overflow__copy_out(const overflow__view *view, void *to, const o
         overflow__get(view, view->instruction, last, from + whole * 4, 1, lane);
         if (bytes) memcpy(bytes + whole * OVERFLOW__GRANULE, last, rest);
     }
-    return overflow__sum_lanes(view, lane);
+    return overflow__join_lanes(lane);
 }
 
 static uint64_t overflow__hole_head(const overflow__view *view, uint64_t place, uint64_t granules)
@@ -1562,7 +1567,7 @@ typedef struct overflow__walk {
     uint64_t end;      /* place: of the file's end */
     uint64_t gap;      /* place: where the last good slot ended */
     uint64_t quiet;    /* place: to here leads the head of a hole, or of a slot that was dropped */
-    uint64_t budget;   /* bytes of bad slots to sum up, before slots are dropped unseen */
+    uint64_t budget;   /* bytes of slots, bad or sparse, to sum up before all are dropped unseen */
     uint64_t resident; /* byte: below, pages are in memory */
     uint64_t missing;  /* byte: the next page that the file system does not have */
     bool     sparse;   /* there was one since the last good slot */
@@ -1654,13 +1659,12 @@ static bool overflow__walk_slot(overflow_region *region, overflow__walk *walk, u
     uint64_t              to    = from + life->granules * OVERFLOW__GRANULE;
 
     if (life->serial >> 40 > region->header.serial_limit >> 40 ||
-        life->granules > walk->end - place ||
-        to - from > walk->budget || !overflow__walk_to(region, walk, from, to))
+        life->granules > walk->end - place || to - from > walk->budget ||
+        !overflow__walk_to(region, walk, from, to))
         return false;
-    if (overflow__copy_out(&region->view, NULL, value, life->size) != life->sum) {
-        walk->budget -= to - from;
-        return false;
-    }
+    bool good = overflow__copy_out(&region->view, NULL, value, life->size) == life->sum;
+    if (!good || walk->missing < to) walk->budget -= to - from;
+    if (!good) return false;
     if (walk->missing < to) { /* a copy left out zeros; later something else may be written here */
         walk->error   = overflow__back(region, overflow__page_down(from), overflow__page_up(to));
         walk->missing = overflow__seek(region, to, OVERFLOW__SEEK_HOLE);
@@ -1749,10 +1753,11 @@ static int overflow__walk_done(overflow_region *region, overflow__walk *walk)
 
 static int overflow__recover(overflow_region *region)
 {
-    overflow__walk walk = {.gap = OVERFLOW__FIRST, .budget = region->file_bytes * 16};
+    overflow__walk walk = {.gap = OVERFLOW__FIRST, .budget = overflow__blocks(region) * 16};
     uint64_t       place = OVERFLOW__FIRST;
 
     walk.end     = region->file_bytes / OVERFLOW__GRANULE;
+    walk.budget += (uint64_t)16 << 20;
     walk.missing = overflow__seek(region, place * OVERFLOW__GRANULE, OVERFLOW__SEEK_HOLE);
     while (place < walk.end && walk.error == 0) place += overflow__walk_step(region, &walk, place);
     if (walk.error == 0) walk.error = overflow__walk_done(region, &walk);

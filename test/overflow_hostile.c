@@ -114,8 +114,10 @@ static uint32_t forge_sum(const uint64_t *word, uint64_t words)
     uint32_t lane[4] = {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff};
 
     for (uint64_t i = 0; i < words; i++) lane[i % 4] = forge_crc(lane[i % 4], word[i]);
-    return forge_crc(forge_crc(0, (uint64_t)lane[1] << 32 | lane[0]),
-                     (uint64_t)lane[3] << 32 | lane[2]);
+    uint64_t mix = ((uint64_t)lane[1] << 32 | lane[0]) * UINT64_C(0x9e3779b97f4a7c15);
+    mix          = (mix ^ mix >> 32) + ((uint64_t)lane[3] << 32 | lane[2]);
+    mix *= UINT64_C(0xbf58476d1ce4e5b9);
+    return (uint32_t)(mix ^ mix >> 32);
 }
 
 /* A whole slot; where the next one may begin. */
@@ -250,6 +252,24 @@ static void use(void)
     CHECK_EQ(overflow_write(region, "x", 1, 0, &ref), 0);
 }
 
+/* A reader where no owner has cleared up: what was written, or an error. */
+static void check_unopened(void)
+{
+    static unsigned char buffer[8192];
+    overflow_reader     *reader;
+    int                  error = overflow_reader_open(&reader, path);
+
+    CHECK(error == 0 || error == -EUCLEAN || error == -ENOTSUP);
+    for (uint32_t i = 0; i < count && error == 0; i++) {
+        size_t size;
+        int    result = overflow_reader_read(reader, values[i].ref, buffer, sizeof buffer, &size);
+        CHECK(result == 0 || result == -ESTALE || result == -EUCLEAN);
+        if (result != 0) continue;
+        CHECK(size == values[i].size && memcmp(buffer, values[i].bytes, size) == 0);
+    }
+    overflow_reader_close(reader);
+}
+
 /* Opens what is there, and does everything with it; -errno or the number of live slots. */
 static int64_t attack(uint64_t *damaged)
 {
@@ -257,8 +277,9 @@ static int64_t attack(uint64_t *damaged)
     overflow_reader     *reader = NULL;
     overflow_slot        slot;
     uint64_t             told = 0, cursor = 0;
-    int                  error = overflow_open(&region, path, &config);
 
+    check_unopened();
+    int error = overflow_open(&region, path, &config);
     if (damaged) *damaged = 0;
     if (error != 0) {
         CHECK(region == NULL && (error == -EUCLEAN || error == -ENOTSUP));
@@ -422,6 +443,37 @@ static void blocks_shuffled(void)
     }
 }
 
+/* The same change at two places, as in a torn array of records: no distance hides it. */
+static void twin_changes(void)
+{
+    static unsigned char value[4096], buffer[4096];
+    overflow_reader     *reader;
+    overflow_ref         ref;
+    size_t               size;
+    uint32_t             missed = 0;
+
+    unlink(path);
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(overflow_write(region, value, sizeof value, 0, &ref), 0);
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    unsigned char *bytes = region->view.base + overflow__place(ref) * 32 + 32;
+    for (uint32_t distance = 1; distance < 200; distance++)
+        for (uint32_t i = 0; i < 40; i++) {
+            uint32_t      at     = draw(4096 - distance);
+            unsigned char change = (unsigned char)(1 << i % 8);
+            bytes[at] ^= change;
+            bytes[at + distance] ^= change;
+            int error = overflow_reader_read(reader, ref, buffer, sizeof buffer, &size);
+            missed += error != -EUCLEAN;
+            bytes[at] ^= change;
+            bytes[at + distance] ^= change;
+        }
+    CHECK_EQ(missed, 0);
+    CHECK_EQ(overflow_reader_read(reader, ref, buffer, sizeof buffer, &size), 0);
+    overflow_reader_close(reader);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
 /* A file of the same values under another key, mixed in by sectors: what a wrong disk gives. */
 static void files_mixed(void)
 {
@@ -546,6 +598,37 @@ static void forged_inside(void)
     overflow_close(region);
 }
 
+/* No reader goes beyond the end of the file, and no slot lies in the header's pages. */
+static void forged_outside(void)
+{
+    static unsigned char buffer[IMAGE];
+    overflow_reader     *reader;
+    size_t               size;
+
+    forge_start();
+    forge_slot(&bad, 100, 5, "in the header", 13, 0);
+    uint64_t last = IMAGE / 32 - 4;
+    add_value(256, 1, 50);
+    forge_slot(&bad, last, 2, "good, and the last", 18, 0);
+    forge_head(&bad, last + 2, 3, IMAGE - PAGE, 0, 0);
+    put_file(bad.byte, IMAGE);
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    CHECK_EQ(overflow_reader_read(reader, forge_ref(100, 5), buffer, IMAGE, &size), -ESTALE);
+    CHECK_EQ(overflow_reader_read(reader, forge_ref(last, 2), buffer, IMAGE, &size), 0);
+    CHECK(overflow_reader_read(reader, forge_ref(last + 2, 3), buffer, IMAGE, &size) != 0);
+    overflow_reader_close(reader);
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK(overflow_read(region, forge_ref(100, 5), &size) == NULL);
+    CHECK(overflow_read(region, forge_ref(last, 2), &size) != NULL);
+    /* Its header is scribbled when the file is open: it must not lead beyond what is used. */
+    uint64_t *at = (uint64_t *)(void *)(region->view.base + last * 32);
+    forge_head(&bad, last, 2, IMAGE - PAGE, 0, 0);
+    memcpy(at, bad.word + last * 4, 32);
+    CHECK(overflow_read(region, forge_ref(last, 2), &size) == NULL);
+    CHECK_EQ(overflow_free(region, forge_ref(last, 2)), -ESTALE);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
 static void forged_sizes(void)
 {
     static const uint64_t sizes[] = {
@@ -666,6 +749,22 @@ static void forged_counts(void)
         CHECK(live == 1 || live == 2);
         if (failed()) printf("# serial 2^%d\n", i);
     }
+}
+
+/* A copy of the header that lies where the other belongs is none. */
+static void forged_turns(void)
+{
+    forge_start();
+    add_value(256, 1, 50);
+    struct image *wrong = malloc(sizeof *wrong);
+    if (!wrong) abort();
+    *wrong = bad;
+    forge_copy(wrong, 3, 1000);
+    memcpy(bad.byte, wrong->byte + PAGE, PAGE); /* turn 3 at 0 */
+    memset(bad.byte + PAGE, 0, PAGE);
+    put_file(bad.byte, IMAGE);
+    CHECK_EQ(attack(NULL), -EUCLEAN);
+    free(wrong);
 }
 
 static void forged_others(void)
@@ -916,6 +1015,21 @@ static void names(void)
     CHECK(access(path, F_OK) != 0);
 }
 
+/* What the kernel could not write once is lost, whatever it says the next time. */
+static void sync_fails(void)
+{
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(overflow_sync(region), 0);
+    unsigned char *last = region->view.base + region->file_bytes - PAGE;
+    CHECK_EQ(munmap(last, PAGE), 0);
+    CHECK_EQ(overflow_sync(region), -ENOMEM);
+    CHECK(mmap(last, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, region->fd,
+               (off_t)(region->file_bytes - PAGE)) == last);
+    CHECK_EQ(overflow_sync(region), -ENOMEM);
+    CHECK_EQ(overflow_close(region), 0);
+    unlink(path);
+}
+
 /* A child has the file until it ends, and must not use it; the parent goes on. */
 static void forked(void)
 {
@@ -1095,20 +1209,24 @@ int main(int argc, char **argv)
     RUN(headers_flipped);
     RUN(bits_flipped);
     RUN(blocks_shuffled);
+    RUN(twin_changes);
     RUN(files_mixed);
     RUN(forged_as_told);
     RUN(forged_nested);
     RUN(forged_inside);
+    RUN(forged_outside);
     RUN(forged_sizes);
     RUN(forged_notes);
     RUN(forged_sparse);
     RUN(forged_counts);
+    RUN(forged_turns);
     RUN(forged_others);
     RUN(no_files);
     RUN(no_regions);
     RUN(full_disk);
     RUN(small_limits);
     RUN(names);
+    RUN(sync_fails);
     RUN(forked);
     RUN(forged_refs);
     RUN(scribbler);

@@ -121,8 +121,10 @@ static uint64_t forge_slot(uint64_t place, uint64_t serial, uint64_t size, uint3
     if (filled > room) filled = room;
     for (uint64_t i = 4; i < filled * 4 + 4 && kind != 227; i++) at[i] = kind % 4 ? i * kind : 0;
     for (uint64_t i = 0; i < filled * 4; i++) lane[i % 4] = forge_crc(lane[i % 4], at[i + 4]);
-    uint32_t sum = forge_crc(0, (uint64_t)lane[1] << 32 | lane[0]);
-    sum          = forge_crc(sum, (uint64_t)lane[3] << 32 | lane[2]);
+    uint64_t mix = ((uint64_t)lane[1] << 32 | lane[0]) * UINT64_C(0x9e3779b97f4a7c15);
+    mix          = (mix ^ mix >> 32) + ((uint64_t)lane[3] << 32 | lane[2]);
+    mix *= UINT64_C(0xbf58476d1ce4e5b9);
+    uint32_t sum = (uint32_t)(mix ^ mix >> 32);
     at[0]        = UINT64_C(1) << 63 | serial << 34 | size;
     at[1]        = serial;
     at[2]        = (uint64_t)(sum ^ (kind >= 224)) << 32 | kind;
