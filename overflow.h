@@ -2027,15 +2027,19 @@ static int overflow__reader_reach(overflow_reader *reader, uint64_t end)
 }
 
 /* OVERFLOW_FRESH gives the file another key: then nothing that was read under the first is live. */
-static int overflow__reader_key(overflow_reader *reader)
+static bool overflow__same_key(const overflow_reader *reader)
 {
     const overflow__word *words = overflow__words(&reader->view, 0);
-    overflow__header      header;
+    return reader->key == overflow__peek(words + 4) ||
+           reader->key == overflow__peek(words + overflow__header_at(1) + 4);
+}
 
-    if (reader->key == overflow__peek(words + 4) ||
-        reader->key == overflow__peek(words + overflow__header_at(1) + 4))
-        return 0;
-    int error = overflow__parse_header(&reader->view, words, &header);
+static int overflow__reader_key(overflow_reader *reader)
+{
+    overflow__header header;
+
+    if (overflow__same_key(reader)) return 0;
+    int error = overflow__parse_header(&reader->view, overflow__words(&reader->view, 0), &header);
     if (error != 0) return error;
     reader->key = header.key;
     overflow__set_key(&reader->view, header.key);
@@ -2093,8 +2097,7 @@ static int overflow__reader_copy(const overflow_reader *reader, overflow_ref ref
     /* acquire, pairs with the release fence in overflow__end_life: if any word of the copy was
      * stored after that, the head that we see now is another. */
     atomic_thread_fence(memory_order_acquire);
-    if (overflow__peek(words) != head) return -ESTALE;
-    if (!good) return -ESTALE;
+    if (overflow__peek(words) != head || !overflow__same_key(reader) || !good) return -ESTALE;
     if (fits && sum != life.sum) return -EUCLEAN;
     *size = (size_t)life.size;
     return fits ? 0 : -ENOBUFS;

@@ -179,7 +179,7 @@ struct value {
 static struct value     values[VALUES], good_values[VALUES];
 static uint32_t         count;
 static struct image     good; /* a file with these values, some of them freed since */
-static uint64_t         good_live;
+static uint64_t         good_live, good_last; /* slots; where the last begins */
 static overflow_region *region;
 
 static const struct value *value_of(overflow_ref ref)
@@ -324,6 +324,7 @@ static void write_some(int from, int to)
 static void make_good(void)
 {
     struct overflow_info info;
+    overflow_slot        slot;
 
     unlink(path);
     count = VALUES;
@@ -336,6 +337,7 @@ static void make_good(void)
         CHECK_EQ(overflow_free(region, values[i].ref), 0);
     overflow_stats(region, &info);
     good_live = info.live_slots;
+    for (uint64_t cursor = 0; overflow_next(region, &cursor, &slot);) good_last = slot.offset - 32;
     CHECK(info.live_slots > 30 && info.holes > 4 && info.used_bytes < IMAGE);
     CHECK_EQ(overflow_close(region), 0);
     int fd = open(path, O_RDONLY);
@@ -398,7 +400,7 @@ static void zeroed(void)
         put_file(bad.byte, IMAGE);
         int64_t live = attack(&damaged);
         CHECK(live >= 0 && (uint64_t)live <= good_live);
-        CHECK(damaged > 0 || (uint64_t)live == good_live || from + size > 40000);
+        CHECK(damaged > 0 || (uint64_t)live == good_live || from + size > good_last);
     }
 }
 
@@ -440,6 +442,24 @@ static void blocks_shuffled(void)
         memcpy(bad.byte + to, block, size);
         put_file(bad.byte, IMAGE);
         attack(NULL);
+    }
+}
+
+/* One bit of one slot's header: that slot is gone and counted, all others are there. */
+static void one_slot_flipped(void)
+{
+    uint64_t damaged;
+
+    for (uint64_t i = 0; i < rounds / 4 && !failed(); i++) {
+        good_again();
+        uint64_t place;
+        do place = overflow__place(values[draw(VALUES)].ref);
+        while (good.word[place * 4] >> 63 == 0 || good.word[place * 4 + 1] >= 1000);
+        bad.byte[place * 32 + i % 32] ^= (unsigned char)(1 << draw(8));
+        put_file(bad.byte, IMAGE);
+        CHECK_EQ(attack(&damaged), good_live - 1);
+        CHECK_EQ(damaged, 1);
+        if (failed()) printf("# place %u byte %u\n", (unsigned)place, (unsigned)i % 32);
     }
 }
 
@@ -716,6 +736,42 @@ static void forged_sparse(void)
     unlink(path);
 }
 
+/* Torn slots that claim what the file system does not have: they cost nothing. */
+static void forged_claims(void)
+{
+    struct stat before, after;
+    uint64_t    size = 64 << 20;
+
+    forge_start();
+    uint64_t place = add_value(256, 1, 50);
+    for (uint64_t i = 0; i < 100; i++)
+        forge_head(&bad, place + i, i + 2, size - 16 * PAGE - i % 7 * 1000, 0, 0);
+    put_sparse(&bad, (off_t)size);
+    CHECK_EQ(stat(path, &before), 0);
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK(region && region->live_slots == 1 && region->damaged_slots > 0);
+    CHECK_EQ(overflow_close(region), 0);
+    CHECK_EQ(stat(path, &after), 0);
+    CHECK(after.st_blocks <= before.st_blocks + 64);
+    unlink(path);
+}
+
+/* A serial above the header's limit, as power loss leaves it: the next is above that. */
+static void forged_serial(void)
+{
+    overflow_ref ref;
+
+    forge_start();
+    add_value(add_value(256, 1, 10), 5000, 20);
+    put_file(bad.byte, IMAGE);
+    CHECK_EQ(attack(NULL), 2);
+    put_file(bad.byte, IMAGE);
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(overflow_write(region, "x", 1, 0, &ref), 0);
+    CHECK(ref >> 35 > 5000);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
 /* Counts at their limits: refused, or the file works; and OVERFLOW_FRESH makes it a good one. */
 static void forged_counts(void)
 {
@@ -942,6 +998,30 @@ static void full_disk(void)
         put_sparse(&good, IMAGE);
         CHECK_EQ(attack(NULL), good_live);
     }
+}
+
+/* The largest value, one byte more, and a disk that has room for less than was asked for. */
+static void edges(void)
+{
+    overflow_config      least = {.initial_bytes = 1, .max_bytes = 16 << 10};
+    struct overflow_info info;
+    overflow_ref         ref;
+
+    unlink(path);
+    CHECK_EQ(overflow_open(&region, path, &least), 0);
+    CHECK_EQ(overflow_write(region, good.byte, 8192 - 63, 0, &ref), -EMSGSIZE);
+    CHECK_EQ(overflow_write(region, good.byte, 8192 - 64, 0, &ref), 0);
+    CHECK_EQ(overflow_write(region, good.byte, 0, 0, &ref), -ENOSPC);
+    overflow_stats(region, &info);
+    CHECK(info.used_bytes == (16 << 10) - 32 && info.capacity_bytes == 16 << 10);
+    CHECK_EQ(overflow_close(region), 0);
+    unlink(path);
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    failing = 1;
+    CHECK_EQ(overflow_write(region, good.byte, 60 << 10, 0, &ref), 0);
+    CHECK_EQ(failing, 0);
+    CHECK_EQ(overflow_close(region), 0);
+    unlink(path);
 }
 
 static void small_limits(void)
@@ -1209,6 +1289,7 @@ int main(int argc, char **argv)
     RUN(headers_flipped);
     RUN(bits_flipped);
     RUN(blocks_shuffled);
+    RUN(one_slot_flipped);
     RUN(twin_changes);
     RUN(files_mixed);
     RUN(forged_as_told);
@@ -1218,12 +1299,15 @@ int main(int argc, char **argv)
     RUN(forged_sizes);
     RUN(forged_notes);
     RUN(forged_sparse);
+    RUN(forged_claims);
+    RUN(forged_serial);
     RUN(forged_counts);
     RUN(forged_turns);
     RUN(forged_others);
     RUN(no_files);
     RUN(no_regions);
     RUN(full_disk);
+    RUN(edges);
     RUN(small_limits);
     RUN(names);
     RUN(sync_fails);

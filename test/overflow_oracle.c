@@ -487,7 +487,7 @@ static void write_value(void)
     struct value value    = {.size = draw_size(), .tag = (uint32_t)check_random(&random_state)};
     uint64_t     granules = overflow__granules(value.size), place = UINT64_MAX;
 
-    value.bytes = one_in(16) ? 2 * OFFSETS + SIZE_MAX_ : draw(OFFSETS);
+    value.bytes = one_in(5) ? 2 * OFFSETS + SIZE_MAX_ : draw(OFFSETS);
     value.born  = round_number;
     if (one_in(2)) {
         overflow_stats(region, &info);
