@@ -16,7 +16,7 @@
  *   read      the first 8 bytes of 1 M values of 256 bytes, in random order; the array of names is
  *             walked from end to end; op: a read
  *   read-copy the same with all of the value copied out: a reader beside the owner
- *   churn-100, churn-10k, churn-1m    N holes: 2 N values of 64 to 1024 bytes are written and every
+ *   churn-100, churn-10k, churn-1m    N holes: 2 N values of 64 to 448 bytes are written and every
  *             other is freed. Then op: a random one of those N that live is freed, and a value of
  *             another random size is written in its stead. Neighbours become one hole, so there are
  *             fewer and fewer: after N / 4 operations the clock is stopped, all is freed, and the N
@@ -1009,11 +1009,11 @@ enum { READS = 8000000, READ = 1000000, CHURNS = 500000, SYNCS = 200000, FRAGMEN
         WITH(workload, touch, fill, ops, 1, size), WITH(workload, populate, fill, ops, 1, size), \
         WITH(workload, plain, fill, ops, 1, size), LMDB(workload, fill, ops, 1, size),           \
         MEMKIND(workload, fill, ops, 1, size), BOOST(workload, fill, ops, 1, size)
-#define CHURN(workload, values)                                                                  \
-    WITH(workload, ashlar, churn, CHURNS, values, KI),                                           \
-        WITH(workload, floor, churn, CHURNS, values, KI),                                        \
-        LMDB(workload, churn, CHURNS, values, KI), MEMKIND(workload, churn, CHURNS, values, KI), \
-        BOOST(workload, churn, CHURNS, values, KI)
+#define CHURN(workload, values)                                                                    \
+    WITH(workload, ashlar, churn, CHURNS, values, 448),                                            \
+        WITH(workload, floor, churn, CHURNS, values, 448),                                         \
+        LMDB(workload, churn, CHURNS, values, 448), MEMKIND(workload, churn, CHURNS, values, 448), \
+        BOOST(workload, churn, CHURNS, values, 448)
 #define REOPEN(workload, values)                                                                 \
     WITH(workload, ashlar, reopen, 1, values, 64), WITH(workload, floor, reopen, 1, values, 64), \
         LMDB(workload, reopen, 1, values, 64)

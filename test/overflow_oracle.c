@@ -366,7 +366,7 @@ static void check_all(void)
     struct overflow_info info;
     struct found         found = {.kind = 2};
     uint64_t             place = OVERFLOW__FIRST, slots = 0;
-    overflow_slot        slot;
+    overflow_slot        slot = {0};
 
     overflow_stats(region, &info); /* all frees are settled now */
     for (uint64_t cursor = 0; place < region->used && !failed();) {
