@@ -6,7 +6,7 @@
  * that were freed, and which pages the file system has promised. Now and then the file is walked
  * and everything in it compared.
  *
- *     overflow_oracle [OPS [SEED]]     80000 0
+ *     overflow_oracle [OPS [SEED]]     40000 0
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -59,7 +59,7 @@ struct value {
     uint32_t     born, told; /* in which round of overflow_next */
 };
 
-static uint64_t            ops = 80000, random_state;
+static uint64_t            ops = 40000, random_state;
 static const struct shape *shape;
 static overflow_region    *region;
 static overflow_reader    *reader;
