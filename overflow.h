@@ -376,7 +376,7 @@ enum {
     OVERFLOW__SIZE_BITS   = 34,      /* 16 GiB */
     OVERFLOW__SERIALS     = 4096,    /* reserved at a time: what an owner that dies may waste */
     OVERFLOW__TOUCH       = 1 << 18, /* bytes made resident at a time, ahead of fresh writes */
-    OVERFLOW__GROW_MAX    = 1 << 24, /* bytes asked for at a time; tmpfs takes 2 ms to zero them */
+    OVERFLOW__GROW_MAX    = 1 << 26, /* bytes asked for at a time; tmpfs takes 8 ms to zero them */
     OVERFLOW__EXACT       = 4096,    /* bins below hold one size each, in granules: up to 128 KiB */
     OVERFLOW__FINE        = 32,      /* bins for each doubling above */
     OVERFLOW__BINS        = OVERFLOW__EXACT + (OVERFLOW__PLACE_BITS - 12) * OVERFLOW__FINE,
