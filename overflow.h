@@ -57,7 +57,7 @@ extern "C" {
  *   - A pointer from overflow_read is good until that value is freed; growth moves nothing.
  *   - Reuse is best fit, neighbouring holes are one hole, and no call searches a list.
  *   - A value costs 32 bytes, and up to 31 more: places are multiples of 32. Memory outside of the
- *     file: 24 bytes a hole, and 60 KiB. A value takes none.
+ *     file: 24 bytes a hole (in large pages, where there are any), and 60 KiB. A value takes none.
  *
  * Limits. A ref has 29 bits for the life it names: one that was kept while 2^29 values were written
  * may name another value in the same place (at a million writes a second, after nine minutes). A
@@ -594,7 +594,8 @@ static OVERFLOW__HOT uint32_t overflow__check(const overflow__view *view, uint64
 /* -- Words of the file --
  *
  * Readers look at any time at whatever lies at a place. So all words there are atomic; relaxed,
- * because the head's order is what counts: see overflow__end_life and overflow__reader_copy. */
+ * because the head's order is what counts: see overflow__end_life and overflow__reader_copy. A word
+ * that is stale costs a reader an error, as the head or the check is then another. */
 
 static OVERFLOW__HOT overflow__word *overflow__words(const overflow__view *view, uint64_t place)
 {
@@ -617,7 +618,7 @@ static inline OVERFLOW__UNCHECKED void overflow__poke(overflow__word *word, uint
 }
 
 /* A head replaces another. release: what was stored before, heads above all, comes first, for an
- * owner that dies, and for the acquire in overflow_reader_read. */
+ * owner that dies; pairs with the acquire in overflow__reader_copy. */
 static inline OVERFLOW__UNCHECKED void overflow__poke_head(overflow__word *word, uint64_t head)
 {
     OVERFLOW__CHECK_OFF();
@@ -1905,12 +1906,12 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     overflow__word   words[OVERFLOW__START / sizeof(overflow__word)];
     overflow__header header = {.serial_limit = 1};
     int              error  = overflow__read_header(region, words, &header);
+    bool             fresh  = (config->flags & OVERFLOW_FRESH) != 0 ||
+                 overflow__is_blank(region, words);
+
     if (error == 0 && (header.turn | header.serial_limit) >= OVERFLOW__COUNT_MAX / 4)
         error = -EUCLEAN; /* nobody counted as far as that; and there must be room to go on */
-    bool             fresh  = (config->flags & OVERFLOW_FRESH) != 0;
-
-    if (fresh || overflow__is_blank(region, words)) {
-        fresh = true;
+    if (fresh) {
         if (error != 0) header = (overflow__header){.serial_limit = 1};
         error = overflow__format(region, words, &header);
     }

@@ -17,7 +17,8 @@ more='gcc clang cxx asan-gcc asan-clang tsan-gcc tsan-clang valgrind m32 musl aa
 warnings='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
 headers='slab overflow'
 programs='slab_test slab_misuse slab_process slab_stress slab_store_test slab_store_oracle slab_fit_test
-    overflow_test overflow_oracle overflow_hostile overflow_crash overflow_power overflow_process'
+    overflow_test overflow_oracle overflow_hostile overflow_crash overflow_power overflow_process
+    overflow_full'
 all=$programs
 short='slab_test slab_misuse slab_store_test overflow_test'
 poison='slab_poison overflow_poison'
@@ -88,7 +89,8 @@ matrix() { # every level and standard with the short programs, then all of them
     programs=$short
     suite 'NDEBUG ' '' "$1" -std=c11 -O2 -DNDEBUG -Wno-unused $warnings
     programs=$all
-    suite '-O3 inline ' '' "$1" -std=c11 -O3 '-DSLAB_API=static inline' '-DOVERFLOW_API=static inline' $warnings
+    suite '-O3 inline ' '' "$1" -std=c11 -O3 '-DSLAB_API=static inline' \
+        '-DOVERFLOW_API=static inline' $warnings
 }
 rung_gcc() { need gcc gcc && matrix gcc; }
 rung_clang() { need clang clang && matrix clang; }

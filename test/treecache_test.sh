@@ -233,7 +233,11 @@ check 'and more than to evict the oldest' $?
 # ---- The region. 'kept' has 1350 pieces; a budget of 200K holds a few of them. ----
 
 cp -R store kept
-found() { sed -n 's/^treecache: found \([0-9]*\) pieces, \(.*\) MB of a former run; \([0-9]*\) damaged, \([0-9]*\) outdated, \([0-9]*\) of other programs$/\1 \2 \3 \4 \5/p' out; }
+found() {
+    n='\([0-9]*\)'
+    rest="of a former run; $n damaged, $n outdated, $n of other programs"
+    sed -n "s/^treecache: found $n pieces, \\(.*\\) MB $rest\$/\\1 \\2 \\3 \\4 \\5/p" out
+}
 
 run --budget 200K kept
 ends_with "$all" && [ $status -eq 0 ] && ! [ -s err ] && [ "$(row misses)" -eq 1350 ] &&
