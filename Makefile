@@ -16,9 +16,10 @@ SECONDS_EACH ?= 60
 STRICT      ?=
 
 version  = 0.1.0
-headers  = slab.h overflow.h
+headers  = slab.h overflow.h fixedpool.h
 storms   = slab_stress slab_process slab_store_oracle \
-           overflow_crash overflow_power overflow_process overflow_oracle
+           overflow_crash overflow_power overflow_process overflow_oracle \
+           fixedpool_stress fixedpool_chaos
 fuzzers  = slab_store_fuzz overflow_fuzz
 cc       = $(CC) -std=c11 $(CFLAGS) $(CPPFLAGS) $(LDFLAGS)
 quiet    = @
@@ -43,6 +44,10 @@ stress: $(storms:%=build/%)
 	$(quiet)build/overflow_power 20000
 	$(quiet)build/overflow_process $(SECONDS_EACH)
 	$(quiet)build/overflow_oracle 10000000
+	$(quiet)build/fixedpool_stress $(SECONDS_EACH) 4
+	$(quiet)build/fixedpool_stress $(SECONDS_EACH) 12
+	$(quiet)build/fixedpool_chaos $(SECONDS_EACH) 4
+	$(quiet)build/fixedpool_chaos $(SECONDS_EACH) 12
 
 bench:
 	$(quiet)bench/run.sh
@@ -87,6 +92,8 @@ build/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers
 
 build/%: test/%.c test/check.h $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
+
+build/fixedpool_chaos: test/fixedpool_stress.c
 
 build/%_fuzz: test/fuzz/%_fuzz.c $(headers) | build
 	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $< -o $@

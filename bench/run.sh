@@ -10,13 +10,14 @@
 #   bench/run.sh store       values, store_bench
 #   bench/run.sh overflow    values in a file, overflow_bench: in build (BENCH_DIR=... for
 #                            another directory on a disk) and in /dev/shm
+#   bench/run.sh fixedpool   frames, fixedpool_bench; its file in build, too (BENCH_DIR=...)
 #
 # A subject that could not do its work says FAILED in the table, and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-7}
 : "${CC:=cc}" "${CXX:=c++}" "${CFLAGS:=-O2 -g}" "${BENCH_DIR:=build}"
-[ $# -gt 0 ] || set -- slab store overflow
+[ $# -gt 0 ] || set -- slab store overflow fixedpool
 for program; do
     [ -f "bench/${program}_bench.c" ] || { echo "bench: there is no $program" >&2; exit 2; }
 done
@@ -38,12 +39,12 @@ mkdir -p "$results" build
 libraries=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p)
 library_of() { sed -n "/lib$1\.so/{s/.* => //p;q}" <<<"$libraries"; }
 for name in mimalloc jemalloc tcmalloc_minimal; do
-    [[ " $* " != *" slab "* && " $* " != *" store "* ]] && break
+    [[ " $* " =~ " "(slab|store|fixedpool)" " ]] || break
     [ -n "$(library_of "$name")" ] && continue
     echo "bench: SKIP ${name%_minimal}: its package is not installed"
 done
 
-# A peer of overflow.h: whether a program with that header, in that language, links with it.
+# A peer in C or C++: whether a program with that header, in that language, links with it.
 peer() { # name, package, language, header, library
     local compiler=$CC
     [ "$3" = c ] || compiler=$CXX
@@ -72,28 +73,44 @@ compile_overflow() {
         "${libraries_of_peers[@]}"
 }
 
-# Compiles a program. The subject rte_mempool needs its library: a program of its own, so that the
-# others do not load it.
-compile() {
-    if [ "$1" = overflow ]; then
-        compile_overflow
-        return
+# fixedpool_bench likewise; of Concurrency Kit only headers are needed.
+compile_fixedpool() {
+    local peers=() libraries_of_peers=()
+    peer ck libck-dev c ck_stack.h c || :
+    if peer boost 'libboost-dev or g++' c++ boost/lockfree/stack.hpp stdc++; then
+        # shellcheck disable=SC2086
+        $CXX $CFLAGS -c bench/fixedpool_peers.cc -o build/fixedpool_peers.o
+        peers+=(build/fixedpool_peers.o)
     fi
     # shellcheck disable=SC2086
-    $CC -std=c11 $CFLAGS -pthread "bench/$1_bench.c" -o "build/$1_bench"
-    [ "$1" = slab ] || return 0
-    rm -f build/slab_bench_dpdk
+    $CC -std=c11 $CFLAGS -pthread bench/fixedpool_bench.c "${peers[@]}" -o build/fixedpool_bench \
+        "${libraries_of_peers[@]}"
+}
+
+# DPDK's subjects need its library: a program of its own, so that the others do not load it.
+compile_dpdk() {
+    rm -f "build/$1_bench_dpdk"
     if pkg-config --exists libdpdk 2>/dev/null; then
         # shellcheck disable=SC2046,SC2086
         $CC -std=gnu11 $CFLAGS -w -DWITH_DPDK $(pkg-config --cflags libdpdk) -pthread \
-            bench/slab_bench.c -o build/slab_bench_dpdk $(pkg-config --libs libdpdk)
-    else echo 'bench: SKIP rte_mempool: package libdpdk-dev is not installed'; fi
+            "bench/$1_bench.c" -o "build/$1_bench_dpdk" $(pkg-config --libs libdpdk)
+    else echo "bench: SKIP DPDK's: package libdpdk-dev is not installed"; fi
+}
+
+compile() {
+    # shellcheck disable=SC2086
+    case $1 in
+    overflow) compile_overflow ;;
+    fixedpool) compile_fixedpool ;;
+    *) $CC -std=c11 $CFLAGS -pthread "bench/$1_bench.c" -o "build/$1_bench" ;;
+    esac
+    case $1 in slab | fixedpool) compile_dpdk "$1" ;; esac
 }
 
 # What to run of a program: the workload, the subject's name in the table, the command.
 commands() {
     local workload subject library name run=build/$1_bench options=''
-    [ "$1" != overflow ] || options=" --dir $BENCH_DIR"
+    case $1 in overflow | fixedpool) options=" --dir $BENCH_DIR" ;; esac
     "$run" --list | while read -r workload subject; do
         echo "$workload $subject $run $workload $subject$options"
         [ "$subject" = malloc ] || continue
@@ -103,8 +120,12 @@ commands() {
             echo "$workload ${name%_minimal} env LD_PRELOAD=$library $run $workload malloc"
         done
     done
-    [ "$1" != slab ] || [ ! -x build/slab_bench_dpdk ] || for workload in pair across across16; do
-        echo "$workload rte_mempool build/slab_bench_dpdk $workload rte_mempool"
+    case $1 in slab | fixedpool) ;; *) return ;; esac
+    [ ! -x "${run}_dpdk" ] || "${run}_dpdk" --list | while read -r workload subject; do
+        case "$workload $subject" in
+        crowd\ rte_mempool) ;; # all pages may come to lie in its caches
+        *\ rte_*) echo "$workload $subject ${run}_dpdk $workload $subject" ;;
+        esac
     done
 }
 

@@ -2,8 +2,9 @@
  * with a budget of memory, and from a file what that has no room for.
  *
  * Goal: show that a slab_store keeps what is asked for most within its budget, that an
- * overflow_region keeps the rest, also for the next run and after a kill -9, and that pages of a
- * slab_pool cross between threads without a lock or a lost byte; on real files.
+ * overflow_region keeps the rest, also for the next run and after a kill -9, that an io_uring reads
+ * into frames of a fixedpool, many at a time, and that pages of a slab_pool cross between threads
+ * without a lock or a lost byte; on real files.
  *
  * Method: the data plane, one thread, walks DIR for names and sizes, and fits the tiers of the
  * store to them. Two control planes ask for each of their files once, and for popular ones again
@@ -14,8 +15,8 @@
  *     control plane ---- requests -----------------> data plane: is the piece in the store?
  *     (two of them)                                        | yes          no: in the region?
  *                                                          v             | yes          | no
- *                   <--- replies: ids of ---- pages <-- slab_store <-----+----pread-- files
- *                   ---- slab_pool_return_many ->          |             |
+ *                   <--- replies: ids of ---- pages <-- slab_store <-----+-- frames <-- files
+ *                   ---- slab_pool_return_many ->          |             |       io_uring
  *                                                   full: compact, or    |
  *                                                 the coldest piece --> overflow_region
  *                                                                        | full:
@@ -26,6 +27,12 @@
  * piece's record: so it is known whose ref changes when compact moves it. What finds no room in an
  * empty store, and files larger than the budget, are read straight into the page. Names and records
  * are in malloc'ed memory, outside the budget and counted apart.
+ *
+ * Before each turn of a control plane, the data plane looks at the pieces that the next turn of
+ * each will ask for, and begins to read what is neither in the store nor in the region: by an
+ * io_uring, into frames that the kernel has mapped once and for all. A piece that was there then,
+ * and is gone when its turn comes, is read so, too. Without io_uring, or with --no-ring, pread
+ * reads.
  *
  * What goes from the store is spilled to the region, and stays there when it comes back to the
  * store: to evict it again costs nothing. A spilled piece begins with a key that says of which
@@ -45,6 +52,9 @@
 #define OVERFLOW_API static inline
 #define OVERFLOW_IMPLEMENTATION
 #include "../overflow.h"
+#define FIXEDPOOL_API static inline
+#define FIXEDPOOL_IMPLEMENTATION
+#include "../fixedpool.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -54,6 +64,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -61,6 +72,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -70,10 +83,12 @@ enum {
     PAGE_BYTES     = 8 * 1024, /* the largest slot, too: see TIERS_MAX */
     PAGE_COUNT     = 256,      /* even one would do */
     ASKED_MAX      = 256,      /* requests of a control plane that are not answered to the end */
-    RING_SLOTS     = 512,      /* a power of two */
+    QUEUE_SLOTS    = 512,      /* a power of two */
     BURST          = 16,       /* pages for one control plane before the other has its turn */
     CONTROL_PLANES = 2,
-    ASKED_AGAIN    = 2, /* requests by popularity for each file there is */
+    READS_MAX      = CONTROL_PLANES * BURST, /* in flight: what the next turn of each may need */
+    OPEN_FILES     = READS_MAX + 32,         /* at most, with a file open for each of those */
+    ASKED_AGAIN    = 2,                      /* requests by popularity for each file there is */
     LINE           = 64,
     NOTES_PRINTED  = 10, /* of each kind; the rest are counted */
     NOTE_PATH_MAX  = 200,
@@ -105,8 +120,8 @@ enum {
 
 #define FILE_FLAGS (O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY)
 
-static_assert((RING_SLOTS & (RING_SLOTS - 1)) == 0, "positions wrap to slots with a mask");
-static_assert(RING_SLOTS >= PAGE_COUNT + ASKED_MAX, "a reply always has a slot, be it a refusal");
+static_assert((QUEUE_SLOTS & (QUEUE_SLOTS - 1)) == 0, "positions wrap to slots with a mask");
+static_assert(QUEUE_SLOTS >= PAGE_COUNT + ASKED_MAX, "a reply always has a slot, be it a refusal");
 static_assert(sizeof(slab_id) == sizeof(uint64_t), "an id is a slot");
 
 /* -- Bell: one thread sleeps, any thread wakes it -- */
@@ -141,39 +156,264 @@ static void bell_wait(struct bell *bell)
     atomic_exchange_explicit(&bell->state, QUIET, memory_order_acquire);
 }
 
-/* -- Ring: one thread pushes, one thread pops -- */
+/* -- Queue: one thread pushes, one thread pops -- */
 
-struct ring {
+struct queue {
     alignas(LINE) _Atomic(uint64_t) pushed; /* the pusher writes */
     alignas(LINE) _Atomic(uint64_t) popped; /* the popper writes */
-    alignas(LINE) uint64_t slots[RING_SLOTS];
+    alignas(LINE) uint64_t slots[QUEUE_SLOTS];
 };
 
 /* Pusher. False: full. Both counts only grow, and have one writer each: no ABA. */
-static bool ring_push(struct ring *ring, uint64_t slot)
+static bool queue_push(struct queue *queue, uint64_t slot)
 {
     /* relaxed: our own count. */
-    uint64_t pushed = atomic_load_explicit(&ring->pushed, memory_order_relaxed);
-    /* acquire, pairs with the release in ring_pop: the slot was read before we write it again. */
-    if (pushed - atomic_load_explicit(&ring->popped, memory_order_acquire) == RING_SLOTS)
+    uint64_t pushed = atomic_load_explicit(&queue->pushed, memory_order_relaxed);
+    /* acquire, pairs with the release in queue_pop: the slot was read before we write it again. */
+    if (pushed - atomic_load_explicit(&queue->popped, memory_order_acquire) == QUEUE_SLOTS)
         return false;
-    ring->slots[pushed & (RING_SLOTS - 1)] = slot;
-    /* release, pairs with the acquire in ring_pop: the slot and what it names are written. */
-    atomic_store_explicit(&ring->pushed, pushed + 1, memory_order_release);
+    queue->slots[pushed & (QUEUE_SLOTS - 1)] = slot;
+    /* release, pairs with the acquire in queue_pop: the slot and what it names are written. */
+    atomic_store_explicit(&queue->pushed, pushed + 1, memory_order_release);
     return true;
 }
 
 /* Popper. False: empty. */
-static bool ring_pop(struct ring *ring, uint64_t *slot)
+static bool queue_pop(struct queue *queue, uint64_t *slot)
 {
     /* relaxed: our own count. */
-    uint64_t popped = atomic_load_explicit(&ring->popped, memory_order_relaxed);
-    /* acquire, pairs with the release in ring_push: the slot and what it names are written. */
-    if (popped == atomic_load_explicit(&ring->pushed, memory_order_acquire)) return false;
-    *slot = ring->slots[popped & (RING_SLOTS - 1)];
-    /* release, pairs with the acquire in ring_push: we have read the slot. */
-    atomic_store_explicit(&ring->popped, popped + 1, memory_order_release);
+    uint64_t popped = atomic_load_explicit(&queue->popped, memory_order_relaxed);
+    /* acquire, pairs with the release in queue_push: the slot and what it names are written. */
+    if (popped == atomic_load_explicit(&queue->pushed, memory_order_acquire)) return false;
+    *slot = queue->slots[popped & (QUEUE_SLOTS - 1)];
+    /* release, pairs with the acquire in queue_push: we have read the slot. */
+    atomic_store_explicit(&queue->popped, popped + 1, memory_order_release);
     return true;
+}
+
+/* -- The ring -- */
+
+/* A read by the ring, into the frame of the same number. */
+struct read {
+    const struct file *file; /* NULL: nobody wants it any more */
+    size_t             offset;
+    bool               flying; /* begun, and not yet complete */
+    int32_t            result; /* bytes; or -errno */
+};
+
+/* An io_uring, of the data plane alone. Its rules:
+ * - A read has a frame of its own from its begin until it is taken. There are as many frames as
+ *   places for submissions, and half as many as for completions: neither queue is ever full.
+ * - No piece is read twice at a time: what needs it first takes the read, whoever began it.
+ * - What nobody needs any more is forgotten, but keeps its frame while the kernel may write to it.
+ * - What failed, or came short, is left to pread: that says why. */
+struct uring {
+    bool       off; /* an argument */
+    bool       on;  /* false: nothing is read so */
+    int        fd;  /* -1: there is none */
+    fixedpool *frames;
+
+    /* Shared with the kernel. We write sq_tail and cq_head, the kernel sq_head and cq_tail. */
+    void                      *map;
+    size_t                     map_size, entries_size;
+    _Atomic(uint32_t)         *sq_head, *sq_tail, *cq_head, *cq_tail;
+    struct io_uring_sqe       *submissions; /* as map, MAP_FAILED if there is none */
+    const struct io_uring_cqe *completions;
+    uint32_t                   sq_mask, cq_mask;
+
+    struct read reads[READS_MAX];
+    uint64_t    taken, bytes; /* reads, and what they brought */
+    uint64_t    left;         /* to pread */
+    uint32_t    in_flight;    /* submitted and not reaped, at most */
+};
+
+static bool map_ring(struct uring *ring, const struct io_uring_params *params)
+{
+    static const int access = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_POPULATE;
+    const struct io_sqring_offsets *sq = &params->sq_off;
+    const struct io_cqring_offsets *cq = &params->cq_off;
+
+    errno = ENOTSUP; /* Linux before 5.4 */
+    if (!(params->features & IORING_FEAT_SINGLE_MMAP)) return false;
+    size_t sq_size     = sq->array + params->sq_entries * sizeof(uint32_t);
+    size_t cq_size     = cq->cqes + params->cq_entries * sizeof *ring->completions;
+    ring->map_size     = sq_size > cq_size ? sq_size : cq_size;
+    ring->entries_size = params->sq_entries * sizeof *ring->submissions;
+    ring->map          = mmap(NULL, ring->map_size, access, flags, ring->fd, IORING_OFF_SQ_RING);
+    if (ring->map == MAP_FAILED) return false;
+    ring->submissions = mmap(NULL, ring->entries_size, access, flags, ring->fd, IORING_OFF_SQES);
+    if (ring->submissions == MAP_FAILED) return false;
+
+    unsigned char *at = ring->map;
+    ring->sq_head     = (_Atomic(uint32_t) *)(void *)(at + sq->head);
+    ring->sq_tail     = (_Atomic(uint32_t) *)(void *)(at + sq->tail);
+    ring->cq_head     = (_Atomic(uint32_t) *)(void *)(at + cq->head);
+    ring->cq_tail     = (_Atomic(uint32_t) *)(void *)(at + cq->tail);
+    ring->completions = (const struct io_uring_cqe *)(void *)(at + cq->cqes);
+    ring->sq_mask     = params->sq_entries - 1;
+    ring->cq_mask     = params->cq_entries - 1;
+    /* The queue of submissions holds numbers of entries: each place its own, for ever. */
+    for (uint32_t i = 0; i < params->sq_entries; i++) ((uint32_t *)(void *)(at + sq->array))[i] = i;
+    return true;
+}
+
+/* NULL: it is on. Else what failed, and errno. */
+static const char *open_ring(struct uring *ring)
+{
+    fixedpool_config       shape  = {.frame_size = PAGE_BYTES, .frame_count = READS_MAX};
+    struct io_uring_params params = {0};
+    struct rlimit          files;
+
+    errno = EMFILE; /* Each read may be of a file of its own, which stays open until it is taken. */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < OPEN_FILES) return "ulimit -n";
+    ring->fd = (int)syscall(SYS_io_uring_setup, READS_MAX, &params);
+    if (ring->fd < 0) return "io_uring_setup";
+    if (!map_ring(ring, &params)) return "mmap of the ring";
+    errno = -fixedpool_create(&ring->frames, &shape);
+    if (errno) return "fixedpool_create";
+    errno = -fixedpool_register(ring->frames, ring->fd);
+    if (errno) return "fixedpool_register";
+    ring->on = true;
+    /* Nothing to do; only whether we may. */
+    return syscall(SYS_io_uring_enter, ring->fd, 0, 0, 0, NULL, 0) == 0 ? NULL : "io_uring_enter";
+}
+
+/* Submits what was begun, and waits for a completion, if asked. What it could not submit, for want
+ * of memory or by an interrupt, the next call does. */
+static void enter(struct uring *ring, bool wait)
+{
+    unsigned flags = wait ? IORING_ENTER_GETEVENTS : 0;
+
+    /* relaxed: our own count. acquire, pairs with the kernel's release: it has read the entries. */
+    uint32_t begun = atomic_load_explicit(ring->sq_tail, memory_order_relaxed) -
+                     atomic_load_explicit(ring->sq_head, memory_order_acquire);
+    if (begun == 0 && !wait) return;
+    long result = syscall(SYS_io_uring_enter, ring->fd, begun, wait ? 1 : 0, flags, NULL, 0);
+    assert(result >= 0 || errno == EINTR || errno == EAGAIN || errno == EBUSY);
+    (void)result;
+    /* relaxed, both: only for the table, and in step as it is. */
+    uint32_t in_flight = atomic_load_explicit(ring->sq_head, memory_order_relaxed) -
+                         atomic_load_explicit(ring->cq_head, memory_order_relaxed);
+    if (in_flight > ring->in_flight) ring->in_flight = in_flight;
+}
+
+/* Its frame is free, at once or when it is complete. */
+static void forget(struct uring *ring, struct read *read)
+{
+    read->file = NULL;
+    if (read->flying) return;
+    int error = fixedpool_free(ring->frames, (uint32_t)(read - ring->reads));
+    assert(error == 0);
+    (void)error;
+}
+
+/* Notes which reads are complete. */
+static void reap(struct uring *ring)
+{
+    /* relaxed: our own count. */
+    uint32_t head = atomic_load_explicit(ring->cq_head, memory_order_relaxed);
+    /* acquire, pairs with the kernel's release: the entries are written, and the frames. */
+    uint32_t tail = atomic_load_explicit(ring->cq_tail, memory_order_acquire);
+
+    for (; head != tail; head++) {
+        const struct io_uring_cqe *completion = &ring->completions[head & ring->cq_mask];
+        struct read               *read       = &ring->reads[completion->user_data];
+        read->result                          = completion->res;
+        read->flying                          = false;
+        if (!read->file) forget(ring, read);
+    }
+    /* release, pairs with the kernel's acquire: we have read the entries. */
+    atomic_store_explicit(ring->cq_head, head, memory_order_release);
+}
+
+static void await(struct uring *ring, const struct read *read)
+{
+    reap(ring);
+    while (read->flying) {
+        enter(ring, true);
+        reap(ring);
+    }
+}
+
+/* NULL: it was not begun. */
+static struct read *find_read(struct uring *ring, const struct file *file, size_t offset)
+{
+    for (struct read *read = ring->reads; read < ring->reads + READS_MAX; read++)
+        if (read->file == file && read->offset == offset) return read;
+    return NULL;
+}
+
+/* For enter to submit. NULL: the ring is off, there is nothing to read, or no frame is left. */
+static struct read *begin_read(struct uring *ring, int fd, const struct file *file, size_t offset,
+                               size_t len)
+{
+    int frame = ring->on && len > 0 ? fixedpool_alloc(ring->frames) : -1;
+
+    if (frame < 0) return NULL;
+    /* relaxed: our own count. */
+    uint32_t tail      = atomic_load_explicit(ring->sq_tail, memory_order_relaxed);
+    ring->reads[frame] = (struct read){.file = file, .offset = offset, .flying = true};
+    ring->submissions[tail & ring->sq_mask] = (struct io_uring_sqe){
+        .opcode    = IORING_OP_READ_FIXED,
+        .fd        = fd,
+        .off       = offset,
+        .addr      = (uintptr_t)fixedpool_ptr(ring->frames, (uint32_t)frame),
+        .len       = (uint32_t)len,
+        .buf_index = fixedpool_buf_index(ring->frames, (uint32_t)frame),
+        .user_data = (uint32_t)frame,
+    };
+    /* release, pairs with the kernel's acquire: the entry is written. */
+    atomic_store_explicit(ring->sq_tail, tail + 1, memory_order_release);
+    return &ring->reads[frame];
+}
+
+/* Waits for it, and fills the buffer. False: it did not bring len bytes. */
+static bool take_read(struct uring *ring, struct read *read, unsigned char *buffer, size_t len)
+{
+    await(ring, read);
+    bool good = read->result == (int32_t)len;
+    if (good) memcpy(buffer, fixedpool_ptr(ring->frames, (uint32_t)(read - ring->reads)), len);
+    if (good) ring->bytes += len;
+    ring->taken += good;
+    ring->left += !good;
+    forget(ring, read);
+    return good;
+}
+
+/* All reads of a file, or of any. */
+static void forget_reads(struct uring *ring, const struct file *file)
+{
+    for (struct read *read = ring->reads; read < ring->reads + READS_MAX; read++)
+        if (read->file && (read->file == file || !file)) forget(ring, read);
+}
+
+/* False: something is still in use, or was lost; and that was said. */
+static bool close_ring(struct uring *ring)
+{
+    int unregistered = 0;
+
+    forget_reads(ring, NULL);
+    for (size_t i = 0; ring->on && i < READS_MAX; i++) await(ring, &ring->reads[i]);
+    if (ring->on) unregistered = fixedpool_unregister(ring->frames, ring->fd);
+    if (ring->submissions != MAP_FAILED) munmap(ring->submissions, ring->entries_size);
+    if (ring->map != MAP_FAILED) munmap(ring->map, ring->map_size);
+    if (ring->fd >= 0) close(ring->fd);
+    int destroyed = fixedpool_destroy(ring->frames);
+    ring->on      = false;
+    if (unregistered) fprintf(stderr, "treecache: unregister: %s\n", strerror(-unregistered));
+    if (destroyed) fprintf(stderr, "treecache: frames of the ring: %s\n", strerror(-destroyed));
+    return unregistered == 0 && destroyed == 0;
+}
+
+static void start_ring(struct uring *ring)
+{
+    ring->fd          = -1;
+    ring->map         = MAP_FAILED;
+    ring->submissions = MAP_FAILED;
+    const char *what  = ring->off ? NULL : open_ring(ring);
+    if (!what) return;
+    fprintf(stderr, "treecache: %s: %s; reading with pread\n", what, strerror(errno));
+    close_ring(ring);
 }
 
 /* -- The cache -- */
@@ -281,6 +521,7 @@ struct cache {
     uint32_t     tier_count;
     uint64_t     hits, misses, evictions, moves;
     uint64_t     not_kept; /* misses that went straight to the page */
+    struct uring ring;
     struct spill spill;
 };
 
@@ -868,11 +1109,11 @@ static void free_cache(struct cache *cache)
 
 struct server;
 
-/* The data plane's: what it is sending to a control plane. */
+/* The data plane's: what it is sending to a control plane, or will. */
 struct answer {
-    struct file *file;   /* NULL: nothing */
+    struct file *file;
     size_t       offset; /* of the next piece */
-    int          fd;     /* -1: every piece so far was in the store */
+    int          fd;     /* -1: no piece so far had to be read */
 };
 
 struct control_plane {
@@ -881,9 +1122,9 @@ struct control_plane {
     size_t         end; /* it asks for the files of plan up to here */
     pthread_t      thread;
 
-    struct ring requests; /* it pushes */
-    struct ring replies;  /* it pops */
-    struct bell bell;     /* it sleeps */
+    struct queue requests; /* it pushes */
+    struct queue replies;  /* it pops */
+    struct bell  bell;     /* it sleeps */
 
     /* Its own. The file whose pages come in now is plan[checked]. */
     alignas(LINE) size_t asked, checked;
@@ -894,8 +1135,9 @@ struct control_plane {
     bool          differs;
     unsigned char bytes[PIECE_BYTES]; /* read a second way */
 
-    /* The data plane's. */
-    alignas(LINE) struct answer answer;
+    /* The data plane's. Those that are begun and not ended, in this order. */
+    alignas(LINE) struct answer answers[BURST];
+    size_t begun, ended;
 };
 
 struct server {
@@ -985,7 +1227,7 @@ static bool take_replies(struct control_plane *control)
     size_t   taken = 0, count = 0;
     bool     wake;
 
-    for (; taken < BURST && ring_pop(&control->replies, &slot); taken++) {
+    for (; taken < BURST && queue_pop(&control->replies, &slot); taken++) {
         memcpy(&id, &slot, sizeof slot);
         if (refused(id)) take_refusal(control, refused(id));
         else check_page(control, ids[count++] = id);
@@ -1004,7 +1246,7 @@ static void *control_plane_main(void *argument)
     while (control->checked < control->end) {
         size_t asked = control->asked;
         while (control->asked < control->end && control->asked - control->checked < ASKED_MAX &&
-               ring_push(&control->requests, control->asked))
+               queue_push(&control->requests, control->asked))
             control->asked++;
         if (control->asked > asked) bell_ring(&control->server->bell);
         if (!take_replies(control)) bell_wait(&control->bell);
@@ -1014,24 +1256,41 @@ static void *control_plane_main(void *argument)
 
 /* -- Data plane: serving -- */
 
-/* From the file. 0; errno; ESTALE: it is not what the walk found. */
-static int read_piece(const struct cache *cache, struct answer *answer, unsigned char *buffer,
-                      size_t len)
+/* 0; errno; ESTALE: the file is not what the walk found. */
+static int open_file(const struct cache *cache, struct answer *answer)
 {
-    const struct identity *identity = &answer->file->identity;
-    unsigned char          beyond;
-
-    if (answer->fd < 0) {
-        answer->fd = open_below(cache->root, answer->file->path, FILE_FLAGS);
-        if (answer->fd < 0) return errno;
-        if (!unchanged(answer->fd, identity)) return ESTALE;
+    if (answer->fd >= 0) return 0;
+    int fd = open_below(cache->root, answer->file->path, FILE_FLAGS);
+    if (fd < 0) return errno;
+    if (!unchanged(fd, &answer->file->identity)) {
+        close(fd);
+        return ESTALE;
     }
-    ssize_t got = read_fully(answer->fd, buffer, len, answer->offset);
-    if (got < 0) return errno;
-    if (got != (ssize_t)len || !unchanged(answer->fd, identity)) return ESTALE;
-    /* The files of /proc say that they are empty, and are not. */
-    if (len == 0 && read_fully(answer->fd, &beyond, 1, 0) != 0) return ESTALE;
+    /* With O_NONBLOCK, some file systems, such as overlayfs, let a ring read nothing. It has
+       served: this is no fifo. But some files of /proc, which say that they are empty, need it
+       still. */
+    if (cache->ring.on && answer->file->identity.size > 0) fcntl(fd, F_SETFL, 0);
+    answer->fd = fd;
     return 0;
+}
+
+/* From the file. 0; errno; ESTALE. */
+static int read_piece(struct cache *cache, struct answer *answer, unsigned char *buffer, size_t len)
+{
+    unsigned char beyond;
+
+    int error = open_file(cache, answer);
+    if (error) return error;
+    struct read *read = find_read(&cache->ring, answer->file, answer->offset);
+    if (!read) read = begin_read(&cache->ring, answer->fd, answer->file, answer->offset, len);
+    if (!read || !take_read(&cache->ring, read, buffer, len)) {
+        ssize_t got = read_fully(answer->fd, buffer, len, answer->offset);
+        if (got < 0) return errno;
+        if (got != (ssize_t)len) return ESTALE;
+        /* The files of /proc say that they are empty, and are not. */
+        if (len == 0 && read_fully(answer->fd, &beyond, 1, 0) != 0) return ESTALE;
+    }
+    return unchanged(answer->fd, &answer->file->identity) ? 0 : ESTALE;
 }
 
 /* Fills the page from the region, and the store again. False: the piece is not there. */
@@ -1072,10 +1331,34 @@ static int fill_page(struct cache *cache, struct answer *answer, unsigned char *
     return error;
 }
 
-/* Replies with the next page of the answer, or with a refusal. False: the pages are out. */
+/* Begins the reads that the next burst for a control plane will need. */
+static void look_ahead(struct server *server, struct control_plane *control)
+{
+    struct cache *cache  = server->cache;
+    size_t        pieces = BURST;
+    uint64_t      slot;
+
+    while (control->begun - control->ended < BURST && queue_pop(&control->requests, &slot))
+        control->answers[control->begun++ % BURST] = (struct answer){server->plan[slot], 0, -1};
+    for (size_t i = control->ended; cache->ring.on && i < control->begun; i++) {
+        struct answer *answer = &control->answers[i % BURST];
+        size_t         next   = answer->offset / PIECE_BYTES;
+        for (; next < piece_count(answer->file) && pieces > 0; next++, pieces--) {
+            size_t        offset = next * PIECE_BYTES;
+            struct piece *piece  = find_piece(cache, answer->file, offset);
+            if (piece && (piece->warmer || piece->spilled)) continue;
+            if (find_read(&cache->ring, answer->file, offset)) continue;
+            if (open_file(cache, answer) != 0) break; /* read_piece will say why */
+            begin_read(&cache->ring, answer->fd, answer->file, offset,
+                       piece_len(answer->file, offset));
+        }
+    }
+}
+
+/* Replies with the next page of the first answer, or with a refusal. False: the pages are out. */
 static bool reply(struct server *server, struct control_plane *control)
 {
-    struct answer *answer = &control->answer;
+    struct answer *answer = &control->answers[control->ended % BURST];
     size_t         len    = piece_len(answer->file, answer->offset);
     slab_id        id;
     uint64_t       slot;
@@ -1088,13 +1371,14 @@ static bool reply(struct server *server, struct control_plane *control)
         id = refusal(error);
     }
     memcpy(&slot, &id, sizeof slot);
-    bool pushed = ring_push(&control->replies, slot);
-    assert(pushed); /* RING_SLOTS >= PAGE_COUNT + ASKED_MAX */
+    bool pushed = queue_push(&control->replies, slot);
+    assert(pushed); /* QUEUE_SLOTS >= PAGE_COUNT + ASKED_MAX */
     (void)pushed;
     answer->offset += len;
     if (!error && answer->offset < (size_t)answer->file->identity.size) return true;
+    if (error) forget_reads(&server->cache->ring, answer->file);
     if (answer->fd >= 0) close(answer->fd);
-    answer->file = NULL;
+    control->ended++;
     server->answered++;
     return true;
 }
@@ -1102,14 +1386,11 @@ static bool reply(struct server *server, struct control_plane *control)
 /* The next few replies to one control plane: how many. *out: ran out of pages. */
 static size_t serve(struct server *server, struct control_plane *control, bool *out)
 {
-    size_t   replies = 0;
-    uint64_t slot;
+    size_t replies = 0;
 
-    for (; replies < BURST; replies++) {
-        if (!control->answer.file) {
-            if (!ring_pop(&control->requests, &slot)) break;
-            control->answer = (struct answer){.file = server->plan[slot], .fd = -1};
-        }
+    for (size_t i = 0; i < CONTROL_PLANES; i++) look_ahead(server, &server->control_planes[i]);
+    if (server->cache->ring.on) enter(&server->cache->ring, false);
+    for (; replies < BURST && control->ended < control->begun; replies++) {
         if (reply(server, control)) continue;
         *out = true;
         break;
@@ -1261,6 +1542,17 @@ static void print_ratio(const char *name, uint64_t part, uint64_t whole, const c
     printf("%-26s%14.3f  %s\n", name, whole ? (double)part / (double)whole : 0, remark);
 }
 
+static void print_ring(const struct uring *ring)
+{
+    char shape[64];
+
+    snprintf(shape, sizeof shape, "of %d, each to a frame of %d bytes", READS_MAX, PAGE_BYTES);
+    print_row("reads with fixed buffers", ring->taken, "of the misses, by an io_uring");
+    print_row("  in flight at most", ring->in_flight, shape);
+    print_row("  bytes read so", ring->bytes, "");
+    print_row("  left to pread", ring->left, "they failed, or came short");
+}
+
 static const char *why_refused(int error)
 {
     if (error == EMSGSIZE) return "larger than the region";
@@ -1303,6 +1595,7 @@ static void print_cache(const struct cache *cache)
     print_row("hits", cache->hits, "pages that were in the store");
     print_row("misses", cache->misses, "pages read from their file");
     print_row("  not kept", cache->not_kept, "of files larger than the budget, or no room at all");
+    print_ring(&cache->ring);
     print_ratio("hit ratio", cache->hits, pages, "of all pages");
     print_row("evictions", cache->evictions, "the coldest piece each time");
     print_row("moves by compact", cache->moves, "so that tiers share what is free");
@@ -1338,16 +1631,19 @@ static void print_table(const struct server *server, const struct slab_pool_info
 static bool run(struct cache *cache)
 {
     static struct server  server; /* too large for some stacks */
-    slab_pool_config      shape = {.page_size = PAGE_BYTES, .page_count = PAGE_COUNT};
-    struct slab_pool_info info  = {0};
-    size_t                lost  = 0;
+    slab_pool_config      shape  = {.page_size = PAGE_BYTES, .page_count = PAGE_COUNT};
+    struct slab_pool_info info   = {0};
+    size_t                lost   = 0;
+    bool                  closed = true;
 
     server.cache = cache;
     int error    = make_plan(&server) ? make_store(cache) : ENOMEM;
     if (!error) error = make_spill(cache);
     if (!error) error = -slab_pool_create(&server.pool, &shape);
     if (!error) {
-        error = serve_all(&server);
+        start_ring(&cache->ring);
+        error  = serve_all(&server);
+        closed = !cache->ring.on || close_ring(&cache->ring);
         slab_pool_stats(server.pool, &info);
         lost = slab_pool_destroy(server.pool);
         if (cache->spill.keep) spill_all(cache);
@@ -1357,7 +1653,7 @@ static bool run(struct cache *cache)
     if (error) fprintf(stderr, "treecache: cannot serve: %s\n", strerror(error));
     if (lost > 0) fprintf(stderr, "treecache: %zu pages were never given back\n", lost);
     print_table(&server, &info);
-    return error == 0 && lost == 0 && info.refused == 0;
+    return error == 0 && lost == 0 && info.refused == 0 && closed;
 }
 
 /* -- Program -- */
@@ -1408,6 +1704,7 @@ static int parse(struct cache *cache, int argc, char **argv)
                                             {"spill-max", required_argument, NULL, 'm'},
                                             {"keep", no_argument, NULL, 'k'},
                                             {"no-spill", no_argument, NULL, 'n'},
+                                            {"no-ring", no_argument, NULL, 'r'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     struct spill              *spill     = &cache->spill;
@@ -1420,6 +1717,7 @@ static int parse(struct cache *cache, int argc, char **argv)
         if (option == 's') spill->path = optarg;
         if (option == 'k') spill->keep = true;
         if (option == 'n') spill->off = true;
+        if (option == 'r') cache->ring.off = true;
         if (option == 'h') return 'h';
         if (option == '?') return 'u';
     }
@@ -1440,7 +1738,8 @@ int main(int argc, char **argv)
         "                     a temporary file in $TMPDIR or /tmp\n"
         "  --keep             serve what FILE holds of a former run, too, and leave it all there\n"
         "  --spill-max BYTES  the region at most, from 16K on; default 1G\n"
-        "  --no-spill         what the budget has no room for is read again\n";
+        "  --no-spill         what the budget has no room for is read again\n"
+        "  --no-ring          files are read with pread, not by an io_uring\n";
     struct cache cache = {.root     = -1,
                           .terminal = isatty(STDERR_FILENO),
                           .percent  = -1,

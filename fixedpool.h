@@ -1,0 +1,1734 @@
+/* fixedpool.h - page-aligned frames at addresses that never change, registered with io_uring once,
+ * leased and given back by any thread.
+ *
+ *     #define FIXEDPOOL_IMPLEMENTATION          // in one C file
+ *     #include "fixedpool.h"
+ *     #include <stdio.h>
+ *     #include <string.h>
+ *
+ *     int main(void)
+ *     {
+ *         fixedpool       *pool;
+ *         fixedpool_config config = {0, 256, 0};                    // 256 frames of 64 KiB
+ *
+ *         if (fixedpool_create(&pool, &config) != 0) return 1;
+ *         int frame = fixedpool_alloc(pool);                        // any thread; -ENOBUFS: none
+ *         if (frame < 0) return 1;
+ *         strcpy(fixedpool_ptr(pool, (uint32_t)frame), "hello");
+ *         puts(fixedpool_ptr(pool, (uint32_t)frame));
+ *         fixedpool_free(pool, (uint32_t)frame);                    // any thread, once
+ *         return fixedpool_destroy(pool);                           // 0: no frame is out
+ *     }
+ *
+ * With io_uring, after fixedpool_register(pool, ring_fd), a read into a frame is
+ *
+ *     sqe->opcode    = IORING_OP_READ_FIXED;
+ *     sqe->addr      = (uintptr_t)fixedpool_ptr(pool, frame);
+ *     sqe->len       = (uint32_t)fixedpool_frame_size(pool);        // or less
+ *     sqe->buf_index = fixedpool_buf_index(pool, frame);
+ *
+ * Include it anywhere for the declarations. Before including it you may define
+ *   FIXEDPOOL_API         what stands before each function; static inline, with the implementation
+ *                         in each file that includes it, is the fastest
+ *   FIXEDPOOL_MAP(size)           zeroed memory, aligned to 4096, or NULL; with one of yours
+ *                                 FIXEDPOOL_HUGEPAGES does nothing
+ *   FIXEDPOOL_UNMAP(memory, size) gives it back
+ *   FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f)      syscall(2): -1 and errno on failure
+ *   FIXEDPOOL_ASSERT(x)           assert; for our own invariants only
+ * in the file that has FIXEDPOOL_IMPLEMENTATION.
+ * Linux, C11 with gcc or clang; the declarations are C++11 too. Links with nothing.
+ * Licence: at the end of the file.
+ */
+#ifndef FIXEDPOOL_H
+#define FIXEDPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifndef FIXEDPOOL_API
+#define FIXEDPOOL_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Any thread calls any function of a pool; a cache is one thread's at a time. A frame may be leased
+ * in one way and freed in another, by another thread.
+ *
+ *   - A frame is leased to one caller at a time, and a lease fails only when there is none: idle
+ *     frames in another thread's cache are found, even if that thread sleeps, or was stopped in the
+ *     middle of a call. (The one frame that it was about to lease or free there counts as leased.)
+ *   - alloc and free are lock-free, in both ways: nobody waits for anybody. There is no moment in
+ *     which a thread that is stopped holds up others, however many there are.
+ *   - A frame freed twice is -EALREADY the second time, and nothing else happens. Of frees of one
+ *     lease at the same moment one is told 0, with one exception: if it was leased through a cache
+ *     and freed through it at the very moment when another thread frees it, both may be told 0. It
+ *     is idle once all the same. (To tell those two apart takes a locked instruction in each free:
+ *     Attiya et al., Laws of Order, POPL 2011.)
+ *   - The last access of who frees a frame comes before the first of who leases it next.
+ *   - A waiter that sleeps is woken, whoever frees and in whatever way.
+ *   - Frames are zero until first written, and a lease does not clear them: it shows what was left.
+ *   - Besides the frames: 4 bytes a frame, at most 19 KiB, and 0.4 KiB for each cache.
+ *
+ * Limits. An index has no generation: a frame freed too late may be the next one's lease, and ends
+ * it. A cache that is not used while others take over and leave one of its groups of frames exactly
+ * 2^30 times (43 s of nothing else), and is used then, lends what is not its own. A child after
+ * fork has no frames (no copy may part them from what the device has pinned) and must not use the
+ * pool. */
+
+typedef struct fixedpool       fixedpool;
+typedef struct fixedpool_cache fixedpool_cache;
+
+enum {
+    FIXEDPOOL_HUGEPAGES = 1u << 0, /* explicit huge pages, else transparent ones, else plain */
+    FIXEDPOOL_POPULATE  = 1u << 1, /* fault every page in at create */
+};
+
+typedef struct fixedpool_config {
+    uint32_t frame_size;  /* bytes, a multiple of 4096, at most 1 GiB; 0 = 64 KiB */
+    uint32_t frame_count; /* 1..65536; 0 is -EINVAL */
+    uint32_t flags;
+} fixedpool_config;
+
+/* What lies below the frames. */
+enum {
+    FIXEDPOOL_PAGES_PLAIN,
+    FIXEDPOOL_PAGES_TRANSPARENT, /* huge, as far as the kernel finds some */
+    FIXEDPOOL_PAGES_EXPLICIT,    /* huge, of the system's reserve (vm.nr_hugepages) */
+};
+
+struct fixedpool_info {
+    uint32_t frame_count;
+    uint32_t leased;
+    uint32_t cached;  /* idle in some thread's cache */
+    uint32_t rings;   /* registered with */
+    uint64_t waits;   /* alloc_wait calls that had to sleep */
+    uint64_t refused; /* frees turned away */
+    uint32_t caches;  /* open */
+    uint32_t pages;   /* FIXEDPOOL_PAGES_... */
+};
+
+/* 0; -EINVAL: a NULL pointer, or a size, count or flag out of range; -ENOMEM: no memory, or more
+ * than the address space has. On failure *pool is NULL. */
+FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *config);
+
+/* When no other thread is inside a call and all I/O on frames is done: a ring that was unregistered
+ * or closed may still be reading into them. 0; -EBUSY while a frame is leased, a cache open or a
+ * ring registered, and the pool is as it was. NULL: 0. */
+FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
+
+/* Any thread; lock-free. A frame's index, or -ENOBUFS, and that only when every frame is leased.
+ * One compare-exchange, mostly; with every frame out, a look at all there is. */
+FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool);
+
+/* Any thread; lock-free. 0, -EINVAL (no such frame), -EALREADY (not leased). */
+FIXEDPOOL_API int fixedpool_free(fixedpool *pool, uint32_t frame);
+
+/* Any thread; lock-free. The same for count frames: up to 16 by one compare-exchange, those that
+ * lie in one group of 16. alloc_many: how many it got; fewer only when every frame is leased.
+ * free_many: how many were leased; the others are refused, each by itself. */
+FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, uint32_t *frames, uint32_t count);
+FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const uint32_t *frames, uint32_t count);
+
+/* Any thread. Sleeps until a frame is free; timeout_ns < 0: for ever. A frame, or -ETIMEDOUT. No
+ * wake-up is lost. Sleepers are woken in order of arrival, one for each frame that is freed; a
+ * thread that comes by may be faster than the one that was woken, which then sleeps again. */
+FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
+
+/* A thread's own few frames, at most 128 of which are idle: alloc and free without any locked
+ * instruction. Idle ones are still everybody's: who finds no other takes them. Where the kernel has
+ * no membarrier(2) a cache works all the same, at the price of fixedpool_alloc.
+ * Any thread opens one. NULL: out of memory. It may move to another thread as other data does. */
+FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
+
+/* Its idle frames are everybody's; those it leased stay leased. NULL: nothing happens. */
+FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache);
+
+/* The cache's thread; lock-free. As fixedpool_alloc and fixedpool_free; any frame may be freed. */
+FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
+FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, uint32_t frame);
+
+/* Any thread. Where the frame lies, leased or not; NULL: no such frame. */
+FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, uint32_t frame);
+
+/* Any thread. The frame that ptr lies in, at whatever byte; -EINVAL: none. */
+FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr);
+
+FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
+
+/* Any thread; waits while another one registers or unregisters. Registers the frames with an
+ * io_uring, as buffers of at most 1 GiB, each made of whole frames: 65,536 frames of 4 KiB are one
+ * buffer. A second ring shares the pages that the first one pinned, where the kernel can (6.12).
+ * 0, or, and nothing has changed:
+ *   -EEXIST      the pool is registered with this ring already
+ *   -EBUSY       the ring has buffers of somebody else
+ *   -ENOMEM      RLIMIT_MEMLOCK does not cover the frames: raise it (`ulimit -l`, LimitMEMLOCK= in
+ *                a systemd unit), or create the ring with CAP_IPC_LOCK, which is not counted
+ *   -ENOSYS      the kernel has no io_uring; the pool works all the same
+ *   -EOPNOTSUPP  the descriptor is not an io_uring;  -EBADF: it is none at all
+ *   -EINVAL      more than 16,384 buffers: frames above 512 MiB, and very many
+ *   -ENOSPC      a pool is registered with at most 1,024 rings
+ *   and what io_uring_register(2) says. */
+FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd);
+
+/* Before the ring is closed. Does not wait for I/O: what is in flight goes on, and keeps its pages
+ * pinned. 0; -ENXIO: not registered, or the ring was closed before (then it is forgotten). */
+FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd);
+
+/* Any thread. The buffer that the frame lies in, for sqe->buf_index; frame: below frame_count. */
+FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, uint32_t frame);
+
+/* The buffers themselves, for those who register by other means. How many there are; fills at most
+ * count of iovecs, which may be NULL if count is 0. */
+FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iovecs,
+                                        uint32_t count);
+
+/* Any thread; looks at each group of frames. Exact when no other thread is inside a call. stats
+ * NULL: nothing happens. */
+FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* FIXEDPOOL_H */
+
+/* ======== FIXEDPOOL_IMPLEMENTATION ========================================================== */
+
+#if defined FIXEDPOOL_IMPLEMENTATION && !defined FIXEDPOOL__IMPLEMENTED
+#define FIXEDPOOL__IMPLEMENTED
+
+#ifdef __cplusplus
+#error "fixedpool.h: define FIXEDPOOL_IMPLEMENTATION in a C file; C++ gets the declarations"
+#endif
+
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
+#include <asm/mman.h>
+#endif
+
+/* -- Configuration -- */
+
+#ifndef FIXEDPOOL_ASSERT
+#include <assert.h>
+#define FIXEDPOOL_ASSERT(condition) assert(condition)
+#endif
+
+/* What glibc hides under -std=c11. */
+long syscall(long number, ...);
+int  madvise(void *memory, size_t size, int advice);
+
+#ifndef FIXEDPOOL_SYSCALL
+#define FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f)                                                \
+    syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#endif
+
+enum { /* Linux's, on every machine; old headers lack some of them */
+    FIXEDPOOL__IO_URING_REGISTER  = 427,
+    FIXEDPOOL__REGISTER_BUFFERS   = 0,
+    FIXEDPOOL__UNREGISTER_BUFFERS = 1,
+    FIXEDPOOL__CLONE_BUFFERS      = 30,
+    FIXEDPOOL__DONTFORK           = 10,
+    FIXEDPOOL__DOFORK             = 11,
+    FIXEDPOOL__HUGEPAGE           = 14,
+    FIXEDPOOL__POPULATE_WRITE     = 23,
+    FIXEDPOOL__HUGE_2MB           = 21 << 26,
+    FIXEDPOOL__MEMBARRIER         = 1 << 3, /* private expedited */
+    FIXEDPOOL__MEMBARRIER_READY   = 1 << 4, /* registers for it */
+    FIXEDPOOL__FUTEX_WAIT         = 9 | 128, /* bitset, private: the deadline is a time */
+    FIXEDPOOL__FUTEX_WAKE         = 1 | 128,
+    FIXEDPOOL__MONOTONIC          = 1,
+};
+
+#if defined FIXEDPOOL_MAP != defined FIXEDPOOL_UNMAP
+#error "fixedpool.h: define FIXEDPOOL_MAP and FIXEDPOOL_UNMAP, or neither"
+#endif
+static void *fixedpool__map(size_t size, int flags)
+{
+    void *memory =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+#ifdef FIXEDPOOL_MAP
+#define FIXEDPOOL__MAP_FLAGS(size, flags) ((flags) == 0 ? FIXEDPOOL_MAP(size) : NULL)
+#define FIXEDPOOL__CAN_BE_HUGE            false
+#else
+#define FIXEDPOOL_MAP(size)               fixedpool__map(size, 0)
+#define FIXEDPOOL_UNMAP(memory, size)     ((void)munmap(memory, size))
+#define FIXEDPOOL__CAN_BE_HUGE            true
+#endif
+
+/* Idle frames are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
+ * was included first: a write to a frame after its free is reported at the write. Such builds take
+ * a lock for it. What the kernel writes for io_uring is not looked at. */
+#if defined __SANITIZE_ADDRESS__
+#define FIXEDPOOL__ASAN
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)
+#define FIXEDPOOL__ASAN
+#endif
+#endif
+#if defined FIXEDPOOL__ASAN
+#include <sanitizer/asan_interface.h>
+#define FIXEDPOOL__POISONS            1
+#define FIXEDPOOL__HIDE(memory, size) __asan_poison_memory_region(memory, size)
+#define FIXEDPOOL__SHOW(memory, size) __asan_unpoison_memory_region(memory, size)
+#elif defined VALGRIND_MAKE_MEM_NOACCESS && !defined NVALGRIND
+#define FIXEDPOOL__POISONS            RUNNING_ON_VALGRIND
+#define FIXEDPOOL__HIDE(memory, size) ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
+#define FIXEDPOOL__SHOW(memory, size) ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#endif
+
+#define FIXEDPOOL__COLD   __attribute__((cold, noinline))
+#define FIXEDPOOL__HOT    __attribute__((always_inline)) inline
+#define FIXEDPOOL__LIKELY(x) __builtin_expect(!!(x), 1)
+
+/* A fence in two unequal halves: the light one, in the fast paths, only keeps the compiler from
+ * reordering; the heavy one has the kernel run a full fence on each processor that runs a thread of
+ * ours. Between a light and a heavy one things are as between two seq_cst fences. (The model
+ * checker does not know membarrier, and is given just that.) */
+#ifndef FIXEDPOOL_LIGHT_FENCE
+#define FIXEDPOOL_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
+#define FIXEDPOOL_HEAVY_FENCE() fixedpool__heavy_fence()
+static inline void fixedpool__heavy_fence(void)
+{
+    long error = FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER, 0, 0, 0, 0, 0);
+    FIXEDPOOL_ASSERT(error == 0); /* the process has registered for it */
+    (void)error;
+}
+#endif
+
+/* -- How it works --
+ *
+ * Frames come in groups of sixteen (fewer in a small pool, so that there are groups to go round).
+ * All that is known of a group is in one cache line:
+ *
+ *    shared   | turn: 32 bits | returned: 16 | taken: 16 |   changed by atomic operations
+ *    lent     a byte for each frame                          changed by the group's owner alone
+ *
+ * A group without an owner is everybody's: alloc sets a bit in taken, free clears it. Either is one
+ * atomic operation, and one that finds the bit cleared already is the second free. Nothing can be
+ * taken for something else here: the bit is the state and the free list in one.
+ *
+ * A cache becomes the owner of whole groups and has them for itself: it lends a frame by setting
+ * its byte in lent, a plain store, and takes it back by clearing that. A lent frame that is freed
+ * elsewhere gets a bit in returned; the owner clears both when it comes by. So in such a group
+ *
+ *    a frame is idle  <=>  it is not taken, and it is not lent or was returned
+ *
+ *    no owner   turn 4n      alloc: taken = 1     free: taken = 0
+ *      | ^
+ *      | | leave        <--- the cache has enough other groups, or is closed: what is lent and was
+ *      | |                   not returned is from now on taken, in the same atomic operation
+ *      v | adopt
+ *    owned      turn 4n + 1  lend: lent = 1       free: lent = 0; elsewhere: returned = 1
+ *      |
+ *      | revoke         <--- somebody finds no idle frame but here
+ *      v
+ *    revoked    turn 4n + 2  the owner lends no more; who revoked it leaves the group in its stead,
+ *                            unless the owner may be in the middle of a call on it
+ *
+ * Nothing is ever moved from one place to another, so there is no moment in which an idle frame is
+ * in neither.
+ *
+ * The owner says which frame it is about to lend or take back (busy), then looks whether the group
+ * is still its own, and then does it. Who revokes changes the turn, and then looks what the owner
+ * is busy with. Store and load cross, so one sees the other: a fence on both sides, which is light
+ * for the owner and heavy for who revokes. The frame that the owner is busy with is left alone; all
+ * others can be had at once. So nobody waits, not even for a thread that is stopped.
+ *
+ * Alloc says that no frame is idle only after it looked at every group while no frame became idle:
+ * it counts itself among the watchers; who makes a frame idle then looks for watchers, and if there
+ * are some counts up events. Those two cross as well. Waiters are watchers that sleep on events. */
+
+enum {
+    FIXEDPOOL__LINE        = 64,
+    FIXEDPOOL__FRAME_ALIGN = 4096,
+    FIXEDPOOL__GROUP_SHIFT = 4,  /* log2: sixteen frames */
+    FIXEDPOOL__GROUPS      = 16, /* at least, if there are as many frames */
+    FIXEDPOOL__SLOTS       = 8,  /* groups that a cache owns at most */
+    FIXEDPOOL__SEATS       = 32, /* in a block */
+    FIXEDPOOL__MISSES      = 4,  /* hints followed in vain before they are cleared */
+    FIXEDPOOL__RINGS       = 1024,
+    FIXEDPOOL__HUGE        = 2 << 20,
+    FIXEDPOOL__BUFFER_MAX  = 1 << 30, /* bytes, the kernel's */
+    FIXEDPOOL__NONE        = -1,
+
+    FIXEDPOOL__UNOWNED = 0, /* turn % 4 */
+    FIXEDPOOL__OWNED   = 1,
+    FIXEDPOOL__REVOKED = 2,
+    FIXEDPOOL__NEVER   = 3, /* no group's */
+};
+
+/* In busy, beside a frame + 1: no frame, but something with the whole group of this one. */
+#define FIXEDPOOL__WHOLE (UINT32_C(1) << 31)
+
+/* Sixteen frames, or fewer: then the others are taken for ever. */
+typedef struct fixedpool__group {
+    alignas(FIXEDPOOL__LINE) _Atomic(uint64_t) shared;
+    _Atomic(uint64_t) owner; /* the turn in which it became that << 32 | seat * SLOTS + slot. Has it
+                              * another turn than shared, nothing is lent yet */
+    _Atomic(uint8_t) lent[1 << FIXEDPOOL__GROUP_SHIFT];
+} fixedpool__group;
+
+/* Of a cache: what others look at. A seat is never given back before the pool is, so that it may be
+ * looked at after its cache was closed. */
+typedef struct fixedpool__seat {
+    alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) busy; /* frame + 1 that it is about to lend or take
+                                                      * back, or WHOLE; 0 = nothing */
+    uint32_t number;                                 /* 1 .. */
+    bool     in_use;                                 /* under the pool's lock */
+} fixedpool__seat;
+
+typedef struct fixedpool__seats {
+    fixedpool__seat seats[FIXEDPOOL__SEATS];
+    _Atomic(struct fixedpool__seats *) next;
+} fixedpool__seats;
+
+typedef struct fixedpool__ring {
+    int      fd;
+    uint64_t inode; /* tells it from another ring that has its number later */
+} fixedpool__ring;
+
+struct fixedpool {
+    /* Constant after create. */
+    alignas(FIXEDPOOL__LINE) unsigned char *frames;
+    uint32_t          frame_size;
+    uint32_t          frame_count;
+    uint32_t          group_shift; /* log2 of the frames in a group */
+    uint32_t          group_mask;  /* bits of a frame's index that say which in its group */
+    uint32_t          group_count;
+    uint32_t          span;       /* frames in a registered buffer */
+    uint32_t          pages;      /* FIXEDPOOL_PAGES_... */
+    bool              has_fences; /* the kernel has membarrier */
+    size_t            size;       /* of the pool itself */
+    size_t            frames_size;
+
+    /* Any thread. */
+    alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) watchers; /* threads that look at everything */
+    _Atomic(uint32_t) sleepers;                          /* of them, on the futex */
+    _Atomic(uint32_t) events;                            /* the futex */
+
+    alignas(FIXEDPOOL__LINE) _Atomic(uint64_t) waits;
+    _Atomic(uint64_t) refused;
+
+    /* Under the lock, but for reading seats. */
+    alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) lock;
+    uint32_t                    caches;
+    uint32_t                    ring_count;
+    _Atomic(fixedpool__seats *) seats;
+    fixedpool__ring             rings[FIXEDPOOL__RINGS];
+
+    /* Bit g: group g may have an idle frame and no owner. Set by who makes it so; cleared by who
+     * looked and found that it is not. Says where to look first, and no more. */
+    alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) hints[65536 / 16 / 32];
+
+    alignas(FIXEDPOOL__LINE) fixedpool__group groups[];
+};
+
+/* A group that a cache owns, or owned until somebody revoked it. */
+typedef struct fixedpool__slot {
+    fixedpool__group *group; /* NULL: the slot is free */
+    uint32_t          turn;  /* in which the cache became the owner */
+    uint32_t          first; /* the group's first frame */
+    uint32_t          idle;  /* frames to lend, as far as the cache knows: bits */
+    uint32_t          taken; /* frames that are taken, as far as it knows */
+} fixedpool__slot;
+
+struct fixedpool_cache {
+    fixedpool__slot  now;    /* what it lends from: a copy of one of the slots */
+    uint32_t         last;   /* idle, too, and lent first: the frame freed last, + 1; 0 = none. A
+                              * free and an alloc have little to wait for so: 2.9 ns for 4.2 */
+    uint32_t         at;     /* the slot's index */
+    uint32_t         number; /* the seat's */
+    uint32_t         group_mask;
+    fixedpool__seat *seat;
+    fixedpool       *pool;
+    fixedpool__slot  slots[FIXEDPOOL__SLOTS];
+};
+
+_Static_assert(sizeof(fixedpool__group) == FIXEDPOOL__LINE, "a group's state is one line");
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "lock-free is meant");
+_Static_assert((unsigned)FIXEDPOOL__UNOWNED == 0, "a pool of zeros is everybody's");
+
+/* -- Helpers -- */
+
+static inline uint32_t fixedpool__turn(uint64_t shared) { return (uint32_t)(shared >> 32); }
+static inline uint32_t fixedpool__state(uint64_t shared) { return (uint32_t)(shared >> 32) & 3; }
+static inline uint32_t fixedpool__taken(uint64_t shared) { return (uint16_t)shared; }
+static inline uint32_t fixedpool__returned(uint64_t shared) { return (uint16_t)(shared >> 16); }
+/* The same masks, or the same number, in another turn. */
+static inline uint64_t fixedpool__with_turn(uint64_t shared, uint32_t turn)
+{
+    return (uint64_t)turn << 32 | (uint32_t)shared;
+}
+
+/* The turn in which the group has no owner, after the one that the word has. */
+static inline uint32_t fixedpool__next_turn(uint64_t shared)
+{
+    return (fixedpool__turn(shared) & ~UINT32_C(3)) + 4;
+}
+
+/* The turn of the owner that the group has, or had before it was revoked. */
+static inline uint32_t fixedpool__owners_turn(uint64_t shared)
+{
+    return (fixedpool__turn(shared) & ~UINT32_C(3)) + FIXEDPOOL__OWNED;
+}
+
+/* The word of a group when its owner is gone: what it lent is taken. */
+static inline uint64_t fixedpool__left(uint64_t shared, uint32_t lent)
+{
+    uint32_t taken = fixedpool__taken(shared) | (lent & ~fixedpool__returned(shared));
+    return (uint64_t)fixedpool__next_turn(shared) << 32 | taken;
+}
+
+static inline uint32_t fixedpool__idle(uint64_t shared, uint32_t lent)
+{
+    return ~fixedpool__taken(shared) & (~lent | fixedpool__returned(shared)) & 0xffff;
+}
+
+static inline uint32_t fixedpool__first_bit(uint32_t bits) { return bits & (0 - bits); }
+static inline uint32_t fixedpool__index(uint32_t bit) { return (uint32_t)__builtin_ctz(bit); }
+static inline uint32_t fixedpool__count(uint32_t bits)
+{
+    uint32_t count = 0;
+    for (; bits; bits &= bits - 1) count++;
+    return count;
+}
+
+static inline uint32_t fixedpool__group_of(const fixedpool *pool, uint32_t frame)
+{
+    return frame >> pool->group_shift;
+}
+
+static inline uint32_t fixedpool__offset_of(const fixedpool *pool, uint32_t frame)
+{
+    return frame & pool->group_mask;
+}
+
+/* The frame of the lowest bit. */
+static inline uint32_t fixedpool__frame(const fixedpool *pool, uint32_t group, uint32_t bits)
+{
+    return (group << pool->group_shift) + fixedpool__index(bits);
+}
+
+static void fixedpool__lock(fixedpool *pool)
+{
+    /* acquire, pairs with the release in fixedpool__unlock. Held for a few instructions, or while
+       the kernel registers: milliseconds. */
+    while (atomic_exchange_explicit(&pool->lock, 1, memory_order_acquire)) sched_yield();
+}
+
+static void fixedpool__unlock(fixedpool *pool)
+{
+    atomic_store_explicit(&pool->lock, 0, memory_order_release);
+}
+
+static FIXEDPOOL__COLD int fixedpool__refuse(fixedpool *pool, uint32_t count, int error)
+{
+    /* relaxed: a count; nobody concludes anything from it. */
+    atomic_fetch_add_explicit(&pool->refused, count, memory_order_relaxed);
+    return error;
+}
+
+/* -- Poison --
+ *
+ * A frame must be known to be leased before it is hidden, and be hidden before somebody leases it
+ * again. So in builds with poison, and only there, a lock is held around a free and its hiding, and
+ * around the showing of a lease: the showing comes last, since the lease came after the free. */
+
+#ifdef FIXEDPOOL__POISONS
+__attribute__((weak)) _Atomic(uint32_t) fixedpool__poison_lock; /* one, in however many files */
+
+static void fixedpool__poison_enter(void)
+{
+    if (!FIXEDPOOL__POISONS) return;
+    /* acquire, pairs with the release in fixedpool__poison_leave: the other's poisoning is done. */
+    while (atomic_exchange_explicit(&fixedpool__poison_lock, 1, memory_order_acquire))
+        sched_yield();
+}
+static void fixedpool__poison_leave(void)
+{
+    if (FIXEDPOOL__POISONS)
+        atomic_store_explicit(&fixedpool__poison_lock, 0, memory_order_release);
+}
+static void fixedpool__hide(const fixedpool *pool, uint32_t group, uint32_t bits)
+{
+    for (; bits; bits &= bits - 1)
+        FIXEDPOOL__HIDE(fixedpool_ptr(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
+}
+static void fixedpool__show(const fixedpool *pool, uint32_t group, uint32_t bits)
+{
+    fixedpool__poison_enter();
+    for (; bits; bits &= bits - 1)
+        FIXEDPOOL__SHOW(fixedpool_ptr(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
+    fixedpool__poison_leave();
+}
+static void fixedpool__hide_all(const fixedpool *pool)
+{
+    FIXEDPOOL__HIDE(pool->frames, (size_t)pool->frame_size * pool->frame_count);
+}
+static void fixedpool__show_all(const fixedpool *pool)
+{
+    FIXEDPOOL__SHOW(pool->frames, (size_t)pool->frame_size * pool->frame_count);
+}
+#else
+#define fixedpool__poison_enter()          ((void)0)
+#define fixedpool__poison_leave()          ((void)0)
+#define fixedpool__hide(pool, group, bits) ((void)(pool))
+#define fixedpool__show(pool, group, bits) ((void)(pool))
+#define fixedpool__hide_all(pool)          ((void)(pool))
+#define fixedpool__show_all(pool)          ((void)(pool))
+#endif
+
+/* -- Create -- */
+
+/* Whether the config is one; fills in the default. */
+static bool fixedpool__shape(const fixedpool_config *config, uint32_t *frame_size)
+{
+    if (!config || config->frame_count == 0 || config->frame_count > 65536) return false;
+    if (config->flags & ~(uint32_t)(FIXEDPOOL_HUGEPAGES | FIXEDPOOL_POPULATE)) return false;
+    *frame_size = config->frame_size ? config->frame_size : 64 * 1024;
+    return *frame_size % FIXEDPOOL__FRAME_ALIGN == 0 && *frame_size <= FIXEDPOOL__BUFFER_MAX;
+}
+
+/* size bytes aligned to a huge page, transparent ones asked for. NULL: it cannot. */
+static unsigned char *fixedpool__map_transparent(size_t size)
+{
+    unsigned char *memory = (unsigned char *)fixedpool__map(size + FIXEDPOOL__HUGE, 0);
+    if (!memory) return NULL;
+
+    size_t before = (FIXEDPOOL__HUGE - (uintptr_t)memory % FIXEDPOOL__HUGE) % FIXEDPOOL__HUGE;
+    if (before > 0) munmap(memory, before);
+    munmap(memory + before + size, FIXEDPOOL__HUGE - before);
+    memory += before;
+    if (madvise(memory, size, FIXEDPOOL__HUGEPAGE) == 0) return memory;
+    munmap(memory, size);
+    return NULL;
+}
+
+/* The memory below the frames, on the best pages there are. False: there is none. */
+static bool fixedpool__map_frames(fixedpool *pool, uint32_t flags)
+{
+    size_t size   = (size_t)pool->frame_size * pool->frame_count;
+    size_t huge   = (size + FIXEDPOOL__HUGE - 1) & ~(size_t)(FIXEDPOOL__HUGE - 1);
+    void  *memory = NULL;
+
+    if (FIXEDPOOL__CAN_BE_HUGE && flags & FIXEDPOOL_HUGEPAGES) {
+        pool->frames_size = huge;
+        pool->pages       = FIXEDPOOL_PAGES_EXPLICIT;
+        memory            = fixedpool__map(huge, MAP_HUGETLB | FIXEDPOOL__HUGE_2MB);
+        if (!memory) {
+            pool->pages = FIXEDPOOL_PAGES_TRANSPARENT;
+            memory      = fixedpool__map_transparent(huge);
+        }
+    }
+    if (!memory) {
+        pool->frames_size = size;
+        pool->pages       = FIXEDPOOL_PAGES_PLAIN;
+        memory            = FIXEDPOOL_MAP(size);
+    }
+    pool->frames = (unsigned char *)memory;
+    return memory != NULL;
+}
+
+/* Faults every page in. False: there is no memory for that. */
+static bool fixedpool__populate(const fixedpool *pool)
+{
+    if (madvise(pool->frames, pool->frames_size, FIXEDPOOL__POPULATE_WRITE) == 0) return true;
+    if (errno != EINVAL) return false;
+    /* Before Linux 5.14. */
+    for (size_t at = 0; at < pool->frames_size; at += FIXEDPOOL__FRAME_ALIGN)
+        *(volatile unsigned char *)(pool->frames + at) = 0;
+    return true;
+}
+
+static void fixedpool__make_groups(fixedpool *pool)
+{
+    uint32_t rest = pool->frame_count;
+
+    /* relaxed: nobody else has the pool yet. */
+    for (uint32_t index = 0; index < pool->group_count; index++) {
+        uint32_t size   = UINT32_C(1) << pool->group_shift;
+        uint32_t frames = rest < size ? rest : size, none = 0xffff & ~((UINT32_C(1) << frames) - 1);
+        atomic_store_explicit(&pool->groups[index].shared, none, memory_order_relaxed);
+        atomic_fetch_or_explicit(&pool->hints[index / 32], UINT32_C(1) << index % 32,
+                                 memory_order_relaxed);
+        rest -= frames;
+    }
+}
+
+FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *config)
+{
+    uint32_t frame_size, shift = FIXEDPOOL__GROUP_SHIFT;
+
+    if (!pool) return -EINVAL;
+    *pool = NULL;
+    if (!fixedpool__shape(config, &frame_size)) return -EINVAL;
+    if (SIZE_MAX / 2 / frame_size < config->frame_count) return -ENOMEM;
+
+    while (shift > 0 && config->frame_count >> shift < FIXEDPOOL__GROUPS) shift--;
+    uint32_t   group_count = ((config->frame_count - 1) >> shift) + 1;
+    size_t     size        = sizeof(fixedpool) + group_count * sizeof(fixedpool__group);
+    fixedpool *made        = (fixedpool *)FIXEDPOOL_MAP(size);
+    if (!made) return -ENOMEM;
+    made->size        = size;
+    made->frame_size  = frame_size;
+    made->frame_count = config->frame_count;
+    made->group_shift = shift;
+    made->group_mask  = (UINT32_C(1) << shift) - 1;
+    made->group_count = group_count;
+    made->span        = FIXEDPOOL__BUFFER_MAX / frame_size;
+    fixedpool__make_groups(made);
+    if (!fixedpool__map_frames(made, config->flags)) {
+        FIXEDPOOL_UNMAP(made, size);
+        return -ENOMEM;
+    }
+    (void)madvise(made->frames, made->frames_size, FIXEDPOOL__DONTFORK);
+    if (config->flags & FIXEDPOOL_POPULATE && !fixedpool__populate(made)) {
+        FIXEDPOOL_UNMAP(made->frames, made->frames_size);
+        FIXEDPOOL_UNMAP(made, size);
+        return -ENOMEM;
+    }
+    made->has_fences =
+        FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER_READY, 0, 0, 0, 0, 0) == 0;
+    fixedpool__hide_all(made);
+    *pool = made;
+    return 0;
+}
+
+FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, uint32_t frame)
+{
+    return frame < pool->frame_count ? pool->frames + (size_t)frame * pool->frame_size : NULL;
+}
+
+FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr)
+{
+    uintptr_t offset = (uintptr_t)ptr - (uintptr_t)pool->frames; /* huge if ptr lies below */
+    uintptr_t frame  = offset / pool->frame_size;
+    return frame < pool->frame_count ? (int)frame : -EINVAL;
+}
+
+FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool) { return pool->frame_size; }
+
+/* -- Who frees tells -- */
+
+/* Some frames became idle while there were watchers. */
+static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
+{
+    /* seq_cst, both: crosses with fixedpool__sleep, which counts itself a sleeper before the kernel
+       looks at events. It sees the new count, or we see it. */
+    atomic_fetch_add_explicit(&pool->events, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) == 0) return;
+    (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
+}
+
+/* After count frames became idle by a seq_cst operation. */
+static inline void fixedpool__tell_watchers(fixedpool *pool, uint32_t count)
+{
+    /* seq_cst, pairs with the count in fixedpool__watch: who looks at the frames sees ours idle, or
+       we see it watch. */
+    if (atomic_load_explicit(&pool->watchers, memory_order_seq_cst) != 0)
+        fixedpool__tell(pool, count);
+}
+
+/* After a plain store made a frame idle. */
+static inline void fixedpool__tell_watchers_lightly(fixedpool *pool)
+{
+    /* As above; the light half, pairs with the heavy one in fixedpool__watch. */
+    FIXEDPOOL_LIGHT_FENCE();
+    if (atomic_load_explicit(&pool->watchers, memory_order_relaxed) != 0) fixedpool__tell(pool, 1);
+}
+
+/* The group may have an idle frame and no owner. */
+static inline void fixedpool__hint(fixedpool *pool, uint32_t group)
+{
+    uint32_t bit = UINT32_C(1) << group % 32;
+
+    /* relaxed: a hint that is missed costs a look at everything, once. */
+    if (!(atomic_load_explicit(&pool->hints[group / 32], memory_order_relaxed) & bit))
+        atomic_fetch_or_explicit(&pool->hints[group / 32], bit, memory_order_relaxed);
+}
+
+/* -- What a group's owner has lent -- */
+
+/* The frames that are lent, of a group that has this word. */
+static uint32_t fixedpool__lent(const fixedpool *pool, const fixedpool__group *group,
+                                uint64_t shared)
+{
+    uint32_t lent = 0;
+
+    if (fixedpool__state(shared) == FIXEDPOOL__UNOWNED) return 0;
+    /* acquire, pairs with the release in fixedpool__adopt: lent is cleared before. */
+    uint64_t owner = atomic_load_explicit(&group->owner, memory_order_acquire);
+    if ((uint32_t)(owner >> 32) != fixedpool__owners_turn(shared)) return 0;
+    /* acquire, pairs with the release of the owner's free: its last access comes before the first
+       of who leases the frame. */
+    for (uint32_t i = 0; i <= pool->group_mask; i++)
+        lent |= (uint32_t)atomic_load_explicit(&group->lent[i], memory_order_acquire) << i;
+    return lent;
+}
+
+/* -- Free -- */
+
+/* Frees those of the bits that are lent by the owner that this word of the group has; which.
+ * *again: another owner came meanwhile, or none; none was freed. */
+static FIXEDPOOL__COLD uint32_t fixedpool__free_lent(const fixedpool *pool, fixedpool__group *group,
+                                                     uint64_t shared, uint32_t bits, bool *again)
+{
+    uint32_t turn = fixedpool__owners_turn(shared), freed;
+
+    *again = false;
+    do {
+        freed = fixedpool__lent(pool, group, shared) & ~fixedpool__returned(shared) & bits;
+        /* relaxed: if lent was that of another owner, then we saw that there is one. */
+        if (!freed) shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
+        /* seq_cst, as in fixedpool__free_bits. */
+        else if (atomic_compare_exchange_weak_explicit(
+                     &group->shared, &shared, shared | (uint64_t)freed << 16, memory_order_seq_cst,
+                     memory_order_relaxed))
+            return freed;
+        *again = fixedpool__owners_turn(shared) != turn;
+    } while (freed && !*again);
+    return 0;
+}
+
+/* Frees those of the group's frames that are leased; which. */
+static FIXEDPOOL__HOT uint32_t fixedpool__free_bits(fixedpool *pool, uint32_t index, uint64_t bits)
+{
+    fixedpool__group *group = &pool->groups[index];
+    uint32_t          freed = 0;
+    bool              again = false;
+
+    fixedpool__poison_enter();
+    do { /* again if the owner left the group: then what it lent is taken */
+        /* release, pairs with the acquire of who leases it: our last access comes before its first.
+           seq_cst: see fixedpool__tell_watchers. */
+        uint64_t shared = atomic_fetch_and_explicit(&group->shared, ~bits, memory_order_seq_cst);
+        freed |= (uint32_t)(shared & bits);
+        bits &= ~shared;
+        if (FIXEDPOOL__LIKELY(!bits) || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) break;
+        freed |= fixedpool__free_lent(pool, group, shared, (uint32_t)bits, &again);
+    } while (again);
+    fixedpool__hide(pool, index, freed);
+    fixedpool__poison_leave();
+    fixedpool__hint(pool, index);
+    return freed;
+}
+
+/* The same for one frame that is most likely taken, in a form that gcc makes one instruction of. */
+static FIXEDPOOL__HOT bool fixedpool__free_taken(fixedpool *pool, uint32_t index, uint32_t offset)
+{
+    fixedpool__group *group = &pool->groups[index];
+    uint64_t          bit   = UINT64_C(1) << offset;
+
+    fixedpool__poison_enter();
+    /* seq_cst, as in fixedpool__free_bits. */
+    uint64_t was   = atomic_fetch_and_explicit(&group->shared, ~bit, memory_order_seq_cst) & bit;
+    bool     taken = was != 0;
+    if (taken) fixedpool__hide(pool, index, (uint32_t)bit);
+    fixedpool__poison_leave();
+    if (taken) fixedpool__hint(pool, index);
+    return taken;
+}
+
+FIXEDPOOL_API int fixedpool_free(fixedpool *pool, uint32_t frame)
+{
+    if (frame >= pool->frame_count) return fixedpool__refuse(pool, 1, -EINVAL);
+    uint32_t index = fixedpool__group_of(pool, frame), offset = fixedpool__offset_of(pool, frame);
+    if (!FIXEDPOOL__LIKELY(fixedpool__free_taken(pool, index, offset)) &&
+        !fixedpool__free_bits(pool, index, UINT32_C(1) << offset))
+        return fixedpool__refuse(pool, 1, -EALREADY);
+    fixedpool__tell_watchers(pool, 1);
+    return 0;
+}
+
+FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const uint32_t *frames, uint32_t count)
+{
+    uint32_t freed = 0, i = 0;
+
+    while (i < count) { /* those that follow each other in one group, each once */
+        uint32_t group = fixedpool__group_of(pool, frames[i]), bits = 0;
+        for (; i < count && frames[i] < pool->frame_count; i++) {
+            uint32_t bit = UINT32_C(1) << fixedpool__offset_of(pool, frames[i]);
+            if (fixedpool__group_of(pool, frames[i]) != group || bits & bit) break;
+            bits |= bit;
+        }
+        if (bits) freed += fixedpool__count(fixedpool__free_bits(pool, group, bits));
+        else i++; /* no such frame */
+    }
+    if (freed > 0) fixedpool__tell_watchers(pool, freed);
+    if (freed < count) (void)fixedpool__refuse(pool, count - freed, 0);
+    return freed;
+}
+
+/* -- Lease -- */
+
+/* Of the idle frames, count or fewer. */
+static inline uint32_t fixedpool__pick(uint32_t idle, uint32_t count)
+{
+    uint32_t picked = 0;
+
+    if (count == 1) return fixedpool__first_bit(idle);
+    for (; idle && count > 0; count--, idle &= idle - 1) picked |= fixedpool__first_bit(idle);
+    return picked;
+}
+
+/* Leases at most count idle frames of a group, as long as it has no owner; which. shared: the
+ * group's word, and then what it was last. */
+static FIXEDPOOL__HOT uint32_t fixedpool__lease_unowned(fixedpool__group *group, uint64_t *shared,
+                                                        uint32_t count)
+{
+    while (fixedpool__state(*shared) == FIXEDPOOL__UNOWNED) {
+        uint32_t bits = fixedpool__pick(fixedpool__idle(*shared, 0), count);
+        /* acquire, both, pairs with the release of who freed a frame here, or of an owner that
+           left. A word that was changed and changed back (ABA) does no harm: it says all there is
+           to know. */
+        if (!bits || atomic_compare_exchange_weak_explicit(&group->shared, shared, *shared | bits,
+                                                           memory_order_acquire,
+                                                           memory_order_acquire))
+            return bits;
+    }
+    return 0;
+}
+
+static FIXEDPOOL__HOT uint32_t fixedpool__lease(fixedpool *pool, uint32_t index, uint32_t count)
+{
+    fixedpool__group *group = &pool->groups[index];
+    /* acquire, as above. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+
+    return fixedpool__lease_unowned(group, &shared, count);
+}
+
+/* Whether the group has an idle frame and no owner. */
+static bool fixedpool__has_idle(const fixedpool *pool, uint32_t index)
+{
+    /* relaxed: where to look. */
+    uint64_t shared = atomic_load_explicit(&pool->groups[index].shared, memory_order_relaxed);
+    return fixedpool__state(shared) == FIXEDPOOL__UNOWNED && fixedpool__idle(shared, 0) != 0;
+}
+
+/* Clears a hint that led to nothing. False: there was something after all. */
+static bool fixedpool__clear_hint(fixedpool *pool, uint32_t group)
+{
+    /* relaxed: who frees a frame meanwhile may see the hint and leave it at that. So look again; if
+       a hint is lost all the same, it costs a look at everything. */
+    atomic_fetch_and_explicit(&pool->hints[group / 32], ~(UINT32_C(1) << group % 32),
+                              memory_order_relaxed);
+    if (!fixedpool__has_idle(pool, group)) return true;
+    fixedpool__hint(pool, group);
+    return false;
+}
+
+/* A group with an idle frame and no owner, the first from `from` on that has a hint; or NONE. */
+static int fixedpool__find(fixedpool *pool, uint32_t from)
+{
+    uint32_t words = (pool->group_count + 31) / 32, beginning = (UINT32_C(1) << from % 32) - 1;
+    uint32_t misses = 0;
+
+    for (uint32_t i = 0; i <= words; i++) { /* the first word twice: its end, then its beginning */
+        uint32_t word = (from / 32 + i) % words;
+        uint32_t bits = atomic_load_explicit(&pool->hints[word], memory_order_relaxed);
+        if (i == 0) bits &= ~beginning;
+        if (i == words) bits &= beginning;
+        for (; bits; bits &= bits - 1) {
+            uint32_t group = word * 32 + fixedpool__index(bits);
+            if (fixedpool__has_idle(pool, group)) return (int)group;
+            /* To clear a hint, and to set it again, takes longer than to follow a few in vain. */
+            if (misses++ < FIXEDPOOL__MISSES) continue;
+            if (!fixedpool__clear_hint(pool, group)) return (int)group;
+        }
+    }
+    return FIXEDPOOL__NONE;
+}
+
+/* Where a thread begins to look: where it last found something, in whatever pool. */
+static _Thread_local uint32_t fixedpool__home = UINT32_MAX;
+
+/* A thread's first home; or one in this pool, which has fewer groups. */
+static FIXEDPOOL__COLD uint32_t fixedpool__new_home(const fixedpool *pool)
+{
+    static _Atomic(uint32_t) threads;
+
+    /* relaxed: any number will do. By threes, so that neighbours are not in neighbouring lines. */
+    if (fixedpool__home == UINT32_MAX)
+        fixedpool__home = atomic_fetch_add_explicit(&threads, 3, memory_order_relaxed);
+    return fixedpool__home %= pool->group_count;
+}
+
+static inline uint32_t fixedpool__home_in(const fixedpool *pool)
+{
+    uint32_t home = fixedpool__home;
+    return FIXEDPOOL__LIKELY(home < pool->group_count) ? home : fixedpool__new_home(pool);
+}
+
+/* Some frames of one group, leased. */
+typedef struct fixedpool__frames {
+    uint32_t group;
+    uint32_t bits; /* 0: none */
+} fixedpool__frames;
+
+/* Follows the hints. */
+static fixedpool__frames fixedpool__lease_elsewhere(fixedpool *pool, uint32_t count)
+{
+    int group;
+
+    while ((group = fixedpool__find(pool, fixedpool__home_in(pool))) != FIXEDPOOL__NONE) {
+        uint32_t bits = fixedpool__lease(pool, (uint32_t)group, count);
+        if (!bits) continue;
+        fixedpool__home = (uint32_t)group;
+        return (fixedpool__frames){(uint32_t)group, bits};
+    }
+    return (fixedpool__frames){0, 0};
+}
+
+/* -- Lease what a cache has idle -- */
+
+static fixedpool__seat *fixedpool__seat_of(const fixedpool *pool, uint32_t number)
+{
+    /* acquire, both, pairs with the release in fixedpool__new_seats. */
+    fixedpool__seats *seats = atomic_load_explicit(&pool->seats, memory_order_acquire);
+    for (; number > FIXEDPOOL__SEATS; number -= FIXEDPOOL__SEATS)
+        seats = atomic_load_explicit(&seats->next, memory_order_acquire);
+    return &seats->seats[number - 1];
+}
+
+/* For who saw the group revoked before a heavy fence. Whether the owner that it had in that turn
+ * may be in the middle of a call on it, and which frame it is about to lend or take back. If not,
+ * it will begin none. */
+static bool fixedpool__is_busy(const fixedpool *pool, uint32_t index, uint32_t turn, uint32_t *bits)
+{
+    /* acquire, pairs with the release in fixedpool__adopt. An owner that has not said that it is
+       has lent nothing yet, and will see that its turn is over; but it is about to clear lent. */
+    uint64_t owner = atomic_load_explicit(&pool->groups[index].owner, memory_order_acquire);
+    *bits          = 0;
+    if ((uint32_t)(owner >> 32) != turn) return true;
+    /* acquire, pairs with the release at the end of its calls: if we do not see it busy, we see
+       what it did. */
+    fixedpool__seat *seat  = fixedpool__seat_of(pool, (uint32_t)owner / FIXEDPOOL__SLOTS);
+    uint32_t         busy  = atomic_load_explicit(&seat->busy, memory_order_acquire);
+    uint32_t         frame = (busy & ~FIXEDPOOL__WHOLE) - 1;
+    if (busy == 0 || fixedpool__group_of(pool, frame) != index) return false;
+    if (!(busy & FIXEDPOOL__WHOLE)) *bits = UINT32_C(1) << fixedpool__offset_of(pool, frame);
+    return true;
+}
+
+/* Leases at most count frames of a group that was revoked before a heavy fence, from whatever its
+ * owner is not busy with; makes it everybody's if the owner is gone. shared: what it was, and then
+ * is. False: it has changed meanwhile. */
+static bool fixedpool__lease_revoked(fixedpool *pool, uint32_t index, uint64_t *shared,
+                                     uint32_t count, uint32_t *bits)
+{
+    fixedpool__group *group = &pool->groups[index];
+    uint32_t          busy;
+
+    bool     stays = fixedpool__is_busy(pool, index, fixedpool__owners_turn(*shared), &busy);
+    uint32_t lent  = fixedpool__lent(pool, group, *shared);
+    *bits          = fixedpool__pick(fixedpool__idle(*shared, lent) & ~busy, count);
+    if (stays && !*bits) return true;
+    /* acquire, pairs with the release of who freed a frame; release: the next owner's stores to
+       lent come after those of the last. */
+    uint64_t to = (stays ? *shared : fixedpool__left(*shared, lent)) | *bits;
+    if (!atomic_compare_exchange_strong_explicit(&group->shared, shared, to, memory_order_acq_rel,
+                                                 memory_order_acquire))
+        return false;
+    if (!stays) fixedpool__hint(pool, index);
+    return true;
+}
+
+/* Leases at most count idle frames of a group, whoever owns it; which. None: it had none, or one
+ * that its owner was busy with. */
+static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count)
+{
+    fixedpool__group *group  = &pool->groups[index];
+    uint32_t          fenced = 0, bits; /* fenced: the revoked turn that a fence came after */
+
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+    for (;;) {
+        bits = fixedpool__lease_unowned(group, &shared, count);
+        if (bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) return bits;
+        if (fixedpool__state(shared) == FIXEDPOOL__OWNED) {
+            uint64_t revoked = fixedpool__with_turn(shared, fixedpool__turn(shared) + 1);
+            if (!atomic_compare_exchange_strong_explicit(&group->shared, &shared, revoked,
+                                                         memory_order_seq_cst,
+                                                         memory_order_acquire))
+                continue;
+            shared = revoked;
+        }
+        /* Pairs with the light fence of the owner, between its saying that it is busy and its look
+           at the turn. */
+        if (fenced != fixedpool__turn(shared)) FIXEDPOOL_HEAVY_FENCE();
+        fenced = fixedpool__turn(shared);
+        if (fixedpool__lease_revoked(pool, index, &shared, count, &bits)) return bits;
+    }
+}
+
+/* -- Look at everything --
+ *
+ * The only way to know that no frame is idle. */
+
+static void fixedpool__watch(fixedpool *pool)
+{
+    /* seq_cst, pairs with fixedpool__tell_watchers; the fence with the caches' lighter one. */
+    atomic_fetch_add_explicit(&pool->watchers, 1, memory_order_seq_cst);
+    /* seq_cst, pairs with the fence in fixedpool_cache_open: before there is a cache, or it sees us
+       watch. */
+    if (atomic_load_explicit(&pool->seats, memory_order_seq_cst) && pool->has_fences)
+        FIXEDPOOL_HEAVY_FENCE();
+}
+
+static void fixedpool__unwatch(fixedpool *pool)
+{
+    /* relaxed: who still sees us watch tells in vain. */
+    atomic_fetch_sub_explicit(&pool->watchers, 1, memory_order_relaxed);
+}
+
+/* For a watcher: leases at most count frames of one group, wherever. None: all were leased, if
+ * events is still what it is now. */
+static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32_t *events)
+{
+    uint32_t home = fixedpool__home_in(pool);
+
+    /* seq_cst, pairs with the count in fixedpool__tell. */
+    *events = atomic_load_explicit(&pool->events, memory_order_seq_cst);
+    for (uint32_t i = 0; i < pool->group_count; i++) {
+        uint32_t                index = (home + i) % pool->group_count;
+        const fixedpool__group *group = &pool->groups[index];
+        /* seq_cst, pairs with the free's compare-exchange, see fixedpool__tell_watchers. As
+           acquire: an owner that takes note of a return changes lent first, then returned. */
+        uint64_t shared = atomic_load_explicit(&group->shared, memory_order_seq_cst);
+        if (!fixedpool__idle(shared, fixedpool__lent(pool, group, shared))) continue;
+        uint32_t bits = fixedpool__steal(pool, index, count);
+        if (!bits) continue;
+        fixedpool__home = index;
+        return (fixedpool__frames){index, bits};
+    }
+    return (fixedpool__frames){0, 0};
+}
+
+static bool fixedpool__has_changed(const fixedpool *pool, uint32_t events)
+{
+    /* seq_cst, pairs with the count in fixedpool__tell: a frame became idle behind us. */
+    return atomic_load_explicit(&pool->events, memory_order_seq_cst) != events;
+}
+
+/* First where hints say, then everywhere. */
+static FIXEDPOOL__COLD fixedpool__frames fixedpool__search(fixedpool *pool, uint32_t count)
+{
+    uint32_t          events;
+    fixedpool__frames found = fixedpool__lease_elsewhere(pool, count);
+    if (found.bits) return found;
+
+    fixedpool__watch(pool);
+    do {
+        found = fixedpool__look(pool, count, &events);
+    } while (!found.bits && fixedpool__has_changed(pool, events));
+    fixedpool__unwatch(pool);
+    return found;
+}
+
+static FIXEDPOOL__HOT fixedpool__frames fixedpool__alloc(fixedpool *pool, uint32_t count)
+{
+    fixedpool__frames found = {fixedpool__home_in(pool), 0};
+
+    found.bits = fixedpool__lease(pool, found.group, count);
+    if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__search(pool, count);
+    fixedpool__show(pool, found.group, found.bits);
+    return found;
+}
+
+FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool)
+{
+    fixedpool__frames found = fixedpool__alloc(pool, 1);
+    return found.bits ? (int)fixedpool__frame(pool, found.group, found.bits) : -ENOBUFS;
+}
+
+FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, uint32_t *frames, uint32_t count)
+{
+    uint32_t got = 0;
+
+    while (got < count) {
+        fixedpool__frames found = fixedpool__alloc(pool, count - got);
+        if (!found.bits) break;
+        for (; found.bits; found.bits &= found.bits - 1)
+            frames[got++] = fixedpool__frame(pool, found.group, found.bits);
+    }
+    return got;
+}
+
+/* -- Wait -- */
+
+typedef struct fixedpool__time {
+    long seconds, nanoseconds; /* as the kernel's calls without 64 in their names have it */
+} fixedpool__time;
+
+static fixedpool__time fixedpool__now(void)
+{
+    fixedpool__time now = {0, 0};
+    (void)FIXEDPOOL_SYSCALL(SYS_clock_gettime, FIXEDPOOL__MONOTONIC, &now, 0, 0, 0, 0);
+    return now;
+}
+
+static fixedpool__time fixedpool__after(int64_t ns)
+{
+    fixedpool__time time    = fixedpool__now();
+    int64_t         seconds = ns / 1000000000;
+
+    time.nanoseconds += (long)(ns % 1000000000);
+    if (time.nanoseconds >= 1000000000) {
+        time.nanoseconds -= 1000000000;
+        seconds++;
+    }
+    time.seconds = seconds < LONG_MAX - time.seconds ? time.seconds + (long)seconds : LONG_MAX;
+    return time;
+}
+
+static bool fixedpool__is_over(const fixedpool__time *deadline)
+{
+    if (!deadline) return false;
+    fixedpool__time now = fixedpool__now();
+    return now.seconds > deadline->seconds ||
+           (now.seconds == deadline->seconds && now.nanoseconds >= deadline->nanoseconds);
+}
+
+/* Until events is no longer that, or the deadline; or for no reason. */
+static void fixedpool__sleep(fixedpool *pool, uint32_t events, const fixedpool__time *deadline)
+{
+    /* seq_cst, crosses with fixedpool__tell. */
+    atomic_fetch_add_explicit(&pool->sleepers, 1, memory_order_seq_cst);
+    (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAIT, events, deadline, 0,
+                            UINT32_MAX);
+    /* relaxed: who still sees us sleep wakes nobody. */
+    atomic_fetch_sub_explicit(&pool->sleepers, 1, memory_order_relaxed);
+}
+
+/* Looks at everything, and sleeps, in turn. */
+static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns)
+{
+    fixedpool__time   time = fixedpool__after(timeout_ns > 0 ? timeout_ns : 0), *deadline = NULL;
+    bool              over = timeout_ns == 0, slept = false;
+    fixedpool__frames found;
+    uint32_t          events;
+
+    if (timeout_ns > 0) deadline = &time;
+    fixedpool__watch(pool);
+    for (;;) { /* after the deadline, too, a last look: we may have been woken */
+        found = fixedpool__look(pool, 1, &events);
+        if (found.bits || (over && !fixedpool__has_changed(pool, events))) break;
+        if (over) continue;
+        /* relaxed: a count. */
+        if (!slept) atomic_fetch_add_explicit(&pool->waits, 1, memory_order_relaxed);
+        slept = true;
+        fixedpool__sleep(pool, events, deadline);
+        over = fixedpool__is_over(deadline);
+    }
+    fixedpool__unwatch(pool);
+    return found;
+}
+
+FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns)
+{
+    fixedpool__frames found = {fixedpool__home_in(pool), 0};
+
+    found.bits = fixedpool__lease(pool, found.group, 1);
+    if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__lease_elsewhere(pool, 1);
+    if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__wait(pool, timeout_ns);
+    if (!found.bits) return -ETIMEDOUT;
+    fixedpool__show(pool, found.group, found.bits);
+    return (int)fixedpool__frame(pool, found.group, found.bits);
+}
+
+/* -- Caches -- */
+
+/* Under the lock. More seats, at *end. NULL: out of memory. */
+static fixedpool__seats *fixedpool__new_seats(_Atomic(fixedpool__seats *) *end, uint32_t number)
+{
+    fixedpool__seats *made = (fixedpool__seats *)FIXEDPOOL_MAP(sizeof *made);
+
+    if (!made) return NULL;
+    for (uint32_t i = 0; i < FIXEDPOOL__SEATS; i++) made->seats[i].number = number + i;
+    /* release, pairs with the acquire in fixedpool__seat_of. */
+    atomic_store_explicit(end, made, memory_order_release);
+    return made;
+}
+
+/* Under the lock. NULL: out of memory. */
+static fixedpool__seat *fixedpool__take_seat(fixedpool *pool)
+{
+    _Atomic(fixedpool__seats *) *end = &pool->seats;
+
+    for (uint32_t number = 1;; number += FIXEDPOOL__SEATS) {
+        /* relaxed: written under this lock. */
+        fixedpool__seats *seats = atomic_load_explicit(end, memory_order_relaxed);
+        if (!seats) seats = fixedpool__new_seats(end, number);
+        if (!seats) return NULL;
+        for (fixedpool__seat *seat = seats->seats; seat < seats->seats + FIXEDPOOL__SEATS; seat++) {
+            if (seat->in_use) continue;
+            seat->in_use = true;
+            return seat;
+        }
+        end = &seats->next;
+    }
+}
+
+FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
+{
+    fixedpool_cache *cache = (fixedpool_cache *)calloc(1, sizeof *cache);
+
+    if (!cache) return NULL;
+    fixedpool__lock(pool);
+    cache->seat = fixedpool__take_seat(pool);
+    if (cache->seat) pool->caches++;
+    fixedpool__unlock(pool);
+    if (!cache->seat) {
+        free(cache);
+        return NULL;
+    }
+    /* seq_cst, see fixedpool__watch: crosses with our looks for watchers. */
+    atomic_thread_fence(memory_order_seq_cst);
+    cache->pool       = pool;
+    cache->number     = cache->seat->number;
+    cache->group_mask = pool->group_mask;
+    cache->now.first  = fixedpool__home_in(pool) << pool->group_shift;
+    cache->now.group  = &pool->groups[fixedpool__group_of(pool, cache->now.first)];
+    cache->now.turn   = FIXEDPOOL__NEVER;
+    return cache;
+}
+
+/* The end of a call on a frame, which has come to nothing. Somebody may have left the frame alone
+ * because we were busy with it. */
+static FIXEDPOOL__COLD void fixedpool__back_off(fixedpool_cache *cache)
+{
+    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
+    fixedpool__tell_watchers_lightly(cache->pool);
+}
+
+/* Gives up a group, or what has become of it. */
+static void fixedpool__leave(fixedpool *pool, fixedpool__slot *slot)
+{
+    fixedpool__group *group  = slot->group;
+    uint64_t          shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
+
+    slot->group = NULL;
+    while (fixedpool__owners_turn(shared) == slot->turn &&
+           fixedpool__state(shared) != FIXEDPOOL__UNOWNED) {
+        uint64_t to = fixedpool__left(shared, fixedpool__lent(pool, group, shared));
+        /* release, pairs with the acquire in fixedpool__lease and fixedpool__adopt: what is idle
+           is so by frees to us; the next owner's stores to lent come after ours. */
+        if (!atomic_compare_exchange_weak_explicit(&group->shared, &shared, to,
+                                                   memory_order_release, memory_order_relaxed))
+            continue;
+        fixedpool__hint(pool, fixedpool__group_of(pool, slot->first));
+        return;
+    }
+}
+
+/* Takes note of frames that were lent and then freed elsewhere: they are no longer lent, and no
+ * longer returned. What the group's word is then; with another turn, if it was revoked. */
+static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
+{
+    fixedpool__group *group = slot->group;
+
+    atomic_store_explicit(&cache->seat->busy, FIXEDPOOL__WHOLE | (slot->first + 1),
+                          memory_order_relaxed);
+    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool_cache_alloc */
+    /* acquire, pairs with the release of who freed them. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+    while (fixedpool__turn(shared) == slot->turn && fixedpool__returned(shared)) {
+        uint64_t to = shared & ~((uint64_t)fixedpool__returned(shared) << 16);
+        /* release, pairs with the acquire in fixedpool__lent: what they did before their frees. */
+        for (uint32_t bits = fixedpool__returned(shared); bits; bits &= bits - 1)
+            atomic_store_explicit(&group->lent[fixedpool__index(bits)], 0, memory_order_release);
+        slot->idle |= fixedpool__returned(shared);
+        /* release: lent first, for fixedpool__look; acquire as above. */
+        if (atomic_compare_exchange_weak_explicit(&group->shared, &shared, to, memory_order_acq_rel,
+                                                  memory_order_acquire))
+            shared = to;
+    }
+    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
+    return shared;
+}
+
+/* Lends from this slot from now on. False: nothing is idle there, or it was revoked. */
+static bool fixedpool__lend_from(fixedpool_cache *cache, uint32_t at)
+{
+    fixedpool__slot *slot = &cache->slots[at];
+
+    if (!slot->group) return false;
+    /* acquire, pairs with the release of who freed a taken frame. */
+    uint64_t shared = atomic_load_explicit(&slot->group->shared, memory_order_acquire);
+    if (fixedpool__returned(shared)) shared = fixedpool__absorb(cache, slot);
+    if (fixedpool__turn(shared) != slot->turn) {
+        fixedpool__leave(cache->pool, slot);
+        return false;
+    }
+    slot->idle |= slot->taken & ~fixedpool__taken(shared);
+    slot->taken &= fixedpool__taken(shared);
+    if (!slot->idle) return false;
+    cache->now  = *slot;
+    cache->last = 0;
+    cache->at   = at;
+    return true;
+}
+
+/* Becomes the owner of a group that has none, in this slot. False: it has got another owner. */
+static bool fixedpool__adopt(fixedpool_cache *cache, uint32_t at, uint32_t index)
+{
+    fixedpool        *pool   = cache->pool;
+    fixedpool__group *group  = &pool->groups[index];
+    uint64_t          shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
+    uint32_t          turn   = fixedpool__turn(shared) + 1;
+
+    /* acquire, pairs with the release in fixedpool__leave and fixedpool__lease_revoked: our stores
+       to lent come after those of the last owner. */
+    if (fixedpool__state(shared) != FIXEDPOOL__UNOWNED ||
+        !atomic_compare_exchange_strong_explicit(&group->shared, &shared,
+                                                 fixedpool__with_turn(shared, turn),
+                                                 memory_order_acquire, memory_order_relaxed))
+        return false;
+    /* release, pairs with the acquire in fixedpool__lent: who takes these for those of the last
+       owner sees that there is a new one when it looks again. */
+    for (uint32_t i = 0; i <= pool->group_mask; i++)
+        atomic_store_explicit(&group->lent[i], 0, memory_order_release);
+    /* release, pairs with the acquire in fixedpool__lent and fixedpool__is_busy: lent is cleared,
+       there is such a seat. */
+    atomic_store_explicit(&group->owner,
+                          (uint64_t)turn << 32 | (cache->number * FIXEDPOOL__SLOTS + at),
+                          memory_order_release);
+    uint32_t taken   = fixedpool__taken(shared);
+    cache->slots[at] = (fixedpool__slot){group, turn, index << pool->group_shift,
+                                         fixedpool__idle(shared, 0), taken};
+    return true;
+}
+
+/* Finds a group to lend from: one of its own, or one that nobody owns. False: there is none. */
+static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache)
+{
+    fixedpool *pool = cache->pool;
+    uint32_t   at   = (cache->at + 1) % FIXEDPOOL__SLOTS;
+    int        found;
+
+    cache->slots[cache->at].idle = cache->now.idle; /* nothing, if all went well */
+    for (uint32_t i = 0; i < FIXEDPOOL__SLOTS; i++)
+        if (fixedpool__lend_from(cache, (at + i) % FIXEDPOOL__SLOTS)) return true;
+    if (!pool->has_fences) return false;
+    /* A slot whose frames are all out makes room for one that has some. */
+    while ((found = fixedpool__find(pool, fixedpool__group_of(pool, cache->now.first))) !=
+           FIXEDPOOL__NONE) {
+        if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
+        if (fixedpool__adopt(cache, at, (uint32_t)found) && fixedpool__lend_from(cache, at))
+            return true;
+    }
+    return false;
+}
+
+/* A frame of the current group to lend, + 1; 0 = none. The cache has it no longer. */
+static inline uint32_t fixedpool__take_idle(fixedpool_cache *cache)
+{
+    uint32_t last = cache->last, idle = cache->now.idle;
+
+    cache->last = 0;
+    if (FIXEDPOOL__LIKELY(last)) return last;
+    if (!FIXEDPOOL__LIKELY(idle)) return 0;
+    cache->now.idle = idle & (idle - 1);
+    return cache->now.first + fixedpool__index(idle) + 1;
+}
+
+FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache)
+{
+    do {
+        uint32_t busy = fixedpool__take_idle(cache);
+        if (!FIXEDPOOL__LIKELY(busy)) continue;
+        uint32_t          frame = busy - 1, offset = frame - cache->now.first;
+        fixedpool__group *group = cache->now.group;
+        atomic_store_explicit(&cache->seat->busy, busy, memory_order_relaxed);
+        /* Pairs with the heavy fence in fixedpool__steal: either we see that the group was revoked,
+           or they see what we are busy with. */
+        FIXEDPOOL_LIGHT_FENCE();
+        /* acquire, pairs with the release of who freed the frame, if it was taken. */
+        uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+        if (FIXEDPOOL__LIKELY(fixedpool__turn(shared) == cache->now.turn &&
+                              !((shared | shared >> 16) & UINT64_C(1) << offset))) {
+            /* relaxed: who finds it lent concludes nothing. */
+            atomic_store_explicit(&group->lent[offset], 1, memory_order_relaxed);
+            /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
+            atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
+            fixedpool__show(cache->pool, fixedpool__group_of(cache->pool, frame),
+                            UINT32_C(1) << offset);
+            return (int)frame;
+        }
+        fixedpool__back_off(cache);
+    } while (fixedpool__refill(cache));
+    return fixedpool_alloc(cache->pool);
+}
+
+/* A lent frame of a group that is the cache's since that turn is no longer lent. False: it was not,
+ * or the group is no longer the cache's. */
+static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpool__group *group,
+                                                uint32_t turn, uint32_t frame, uint32_t offset)
+{
+    fixedpool__poison_enter();
+    atomic_store_explicit(&cache->seat->busy, frame + 1, memory_order_relaxed);
+    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool_cache_alloc */
+    /* relaxed, both: what we look for we did ourselves; or others before this frame's free, if it
+       is its second. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
+    if (!FIXEDPOOL__LIKELY(
+            fixedpool__turn(shared) == turn &&
+            !((shared | shared >> 16) & UINT64_C(1) << offset) &&
+            atomic_load_explicit(&group->lent[offset], memory_order_relaxed) != 0)) {
+        fixedpool__poison_leave();
+        fixedpool__back_off(cache);
+        return false;
+    }
+    fixedpool__hide(cache->pool, fixedpool__group_of(cache->pool, frame), UINT32_C(1) << offset);
+    /* release, pairs with the acquire in fixedpool__lent. */
+    atomic_store_explicit(&group->lent[offset], 0, memory_order_release);
+    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release); /* as in cache_alloc */
+    fixedpool__poison_leave();
+    return true;
+}
+
+/* cache_free of what is not of the current group. */
+static int fixedpool__free_other(fixedpool_cache *cache, uint32_t frame)
+{
+    fixedpool *pool = cache->pool;
+
+    if (frame >= pool->frame_count) return fixedpool__refuse(pool, 1, -EINVAL);
+    uint32_t          offset = fixedpool__offset_of(pool, frame);
+    fixedpool__group *group  = &pool->groups[fixedpool__group_of(pool, frame)];
+    /* relaxed: if it is ours, we wrote it; if it no longer is, shared has another turn. */
+    uint64_t owner = atomic_load_explicit(&group->owner, memory_order_relaxed);
+    if ((uint32_t)owner / FIXEDPOOL__SLOTS != cache->number ||
+        !fixedpool__take_back(cache, group, (uint32_t)(owner >> 32), frame, offset))
+        return fixedpool_free(pool, frame);
+    cache->slots[(uint32_t)owner % FIXEDPOOL__SLOTS].idle |= UINT32_C(1) << offset;
+    fixedpool__tell_watchers_lightly(pool);
+    return 0;
+}
+
+FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, uint32_t frame)
+{
+    uint32_t offset = frame - cache->now.first;
+
+    if (!FIXEDPOOL__LIKELY(offset <= cache->group_mask)) return fixedpool__free_other(cache, frame);
+    if (!FIXEDPOOL__LIKELY(
+            fixedpool__take_back(cache, cache->now.group, cache->now.turn, frame, offset)))
+        return fixedpool_free(cache->pool, frame); /* taken, or not leased, or the group revoked */
+    if (cache->last) cache->now.idle |= UINT32_C(1) << (cache->last - 1 - cache->now.first);
+    cache->last = frame + 1;
+    fixedpool__tell_watchers_lightly(cache->pool);
+    return 0;
+}
+
+FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache)
+{
+    if (!cache) return;
+    fixedpool *pool = cache->pool;
+    for (uint32_t at = 0; at < FIXEDPOOL__SLOTS; at++)
+        if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
+    fixedpool__lock(pool);
+    cache->seat->in_use = false;
+    pool->caches--;
+    fixedpool__unlock(pool);
+    free(cache);
+}
+
+/* -- io_uring -- */
+
+static long fixedpool__io_uring_register(int ring_fd, int opcode, const void *argument,
+                                         uint32_t count)
+{
+    return FIXEDPOOL_SYSCALL(FIXEDPOOL__IO_URING_REGISTER, ring_fd, opcode, argument, count, 0, 0);
+}
+
+/* Each ring has one of its own. 0: the kernel does not say. */
+static uint64_t fixedpool__inode(int fd)
+{
+    struct stat about;
+    return fstat(fd, &about) == 0 ? (uint64_t)about.st_ino : 0;
+}
+
+/* Under the lock. The index of the ring, or ring_count. */
+static uint32_t fixedpool__ring_at(const fixedpool *pool, int ring_fd)
+{
+    uint32_t at = 0;
+    while (at < pool->ring_count && pool->rings[at].fd != ring_fd) at++;
+    return at;
+}
+
+static void fixedpool__forget_ring(fixedpool *pool, uint32_t at)
+{
+    pool->rings[at] = pool->rings[--pool->ring_count];
+}
+
+FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iovecs, uint32_t count)
+{
+    uint32_t spans = 0;
+
+    for (uint32_t frame = 0; frame < pool->frame_count; frame += pool->span, spans++) {
+        uint32_t rest = pool->frame_count - frame, frames = rest < pool->span ? rest : pool->span;
+        if (!iovecs || spans >= count) continue;
+        iovecs[spans].iov_base = pool->frames + (size_t)frame * pool->frame_size;
+        iovecs[spans].iov_len  = (size_t)frames * pool->frame_size;
+    }
+    return spans;
+}
+
+FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, uint32_t frame)
+{
+    return (uint16_t)(frame / pool->span);
+}
+
+/* Shares the pages that another ring has pinned. False: the kernel would not. */
+static bool fixedpool__clone(const fixedpool *pool, int ring_fd)
+{
+    for (uint32_t at = 0; at < pool->ring_count; at++) {
+        const fixedpool__ring *from     = &pool->rings[at];
+        uint32_t               clone[8] = {(uint32_t)from->fd}; /* flags, offsets, number: 0, all */
+        if (from->inode != fixedpool__inode(from->fd)) continue;
+        return fixedpool__io_uring_register(ring_fd, FIXEDPOOL__CLONE_BUFFERS, clone, 1) == 0;
+    }
+    return false;
+}
+
+/* Pins the pages. 0 or -errno. */
+static int fixedpool__pin(const fixedpool *pool, int ring_fd)
+{
+    uint32_t      spans  = fixedpool_iovecs(pool, NULL, 0);
+    size_t        size   = spans * sizeof(struct iovec);
+    struct iovec *iovecs = (struct iovec *)FIXEDPOOL_MAP(size);
+
+    if (!iovecs) return -ENOMEM;
+    fixedpool_iovecs(pool, iovecs, spans);
+    long error = fixedpool__io_uring_register(ring_fd, FIXEDPOOL__REGISTER_BUFFERS, iovecs, spans);
+    int  why   = error == 0 ? 0 : -errno;
+    FIXEDPOOL_UNMAP(iovecs, size);
+    return why;
+}
+
+/* Under the lock. */
+static int fixedpool__register(fixedpool *pool, int ring_fd)
+{
+    uint64_t inode = fixedpool__inode(ring_fd);
+    uint32_t at    = fixedpool__ring_at(pool, ring_fd);
+    int      error = 0;
+
+    if (ring_fd < 0) return -EBADF; /* to the kernel -1 is something else */
+    if (at < pool->ring_count) {
+        if (pool->rings[at].inode == inode) return -EEXIST;
+        fixedpool__forget_ring(pool, at); /* that one was closed */
+    }
+    if (pool->ring_count == FIXEDPOOL__RINGS) return -ENOSPC;
+    if (!fixedpool__clone(pool, ring_fd)) error = fixedpool__pin(pool, ring_fd);
+    if (error == 0) pool->rings[pool->ring_count++] = (fixedpool__ring){ring_fd, inode};
+    return error;
+}
+
+FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
+{
+    fixedpool__lock(pool);
+    int error = fixedpool__register(pool, ring_fd);
+    fixedpool__unlock(pool);
+    return error;
+}
+
+FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
+{
+    int error = -ENXIO;
+
+    fixedpool__lock(pool);
+    uint32_t at = fixedpool__ring_at(pool, ring_fd);
+    if (at < pool->ring_count) {
+        const int opcode = FIXEDPOOL__UNREGISTER_BUFFERS;
+        long      done   = -1;
+        if (pool->rings[at].inode == fixedpool__inode(ring_fd)) {
+            do { /* before Linux 5.13 it waits, and can be interrupted */
+                done = fixedpool__io_uring_register(ring_fd, opcode, NULL, 0);
+            } while (done != 0 && errno == EINTR);
+        }
+        if (done == 0) error = 0;
+        fixedpool__forget_ring(pool, at);
+    }
+    fixedpool__unlock(pool);
+    return error;
+}
+
+/* -- Stats and the end -- */
+
+FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats)
+{
+    if (!stats) return;
+    *stats             = (struct fixedpool_info){0, 0, 0, 0, 0, 0, 0, 0};
+    stats->frame_count = pool->frame_count;
+    stats->leased      = pool->frame_count;
+    for (uint32_t index = 0; index < pool->group_count; index++) {
+        const fixedpool__group *group = &pool->groups[index];
+        /* acquire: as in fixedpool__look. */
+        uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+        uint32_t idle   = fixedpool__idle(shared, fixedpool__lent(pool, group, shared));
+        stats->leased -= fixedpool__count(idle);
+        if (fixedpool__state(shared) != FIXEDPOOL__UNOWNED) stats->cached += fixedpool__count(idle);
+    }
+    stats->waits   = atomic_load_explicit(&pool->waits, memory_order_relaxed);
+    stats->refused = atomic_load_explicit(&pool->refused, memory_order_relaxed);
+    stats->pages   = pool->pages;
+
+    fixedpool *locked = (fixedpool *)(uintptr_t)pool;
+    fixedpool__lock(locked);
+    stats->caches = pool->caches;
+    stats->rings  = pool->ring_count;
+    fixedpool__unlock(locked);
+}
+
+FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
+{
+    struct fixedpool_info info;
+
+    if (!pool) return 0;
+    fixedpool_stats(pool, &info);
+    if (info.leased > 0 || info.caches > 0 || info.rings > 0) return -EBUSY;
+    fixedpool__show_all(pool);
+    (void)madvise(pool->frames, pool->frames_size, FIXEDPOOL__DOFORK); /* they may be the user's */
+    FIXEDPOOL_UNMAP(pool->frames, pool->frames_size);
+    for (fixedpool__seats *seats = pool->seats, *next; seats; seats = next) {
+        next = seats->next;
+        FIXEDPOOL_UNMAP(seats, sizeof *seats);
+    }
+    FIXEDPOOL_UNMAP(pool, pool->size);
+    return 0;
+}
+
+#endif /* FIXEDPOOL_IMPLEMENTATION */
+
+/* The MIT License, or the Unlicense, as you prefer; both in full in the project's LICENSE.
+ *
+ * Copyright (c) 2026 The Ashlar authors
+ *
+ * Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+ * associated documentation files (the "Software"), to deal in the Software without restriction,
+ * including without limitation the rights to use, copy, modify, merge, publish, distribute,
+ * sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
+ * furnished to do so, subject to the following conditions:
+ *
+ * The above copyright notice and this permission notice shall be included in all copies or
+ * substantial portions of the Software.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
+ * NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+ * NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
+ * DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE. */
