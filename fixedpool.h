@@ -810,16 +810,20 @@ static FIXEDPOOL__HOT uint32_t fixedpool__free_bits(fixedpool *pool, uint32_t in
 {
     fixedpool__group *group = &pool->groups[index];
     uint32_t          freed = 0;
-    bool              again = false;
+    bool              again;
 
     fixedpool__poison_enter();
-    do { /* again if the owner left the group: then what it lent is taken */
-        /* release, pairs with the acquire of who leases it: our last access comes before its first.
-           seq_cst: see fixedpool__tell_watchers. */
-        uint64_t shared = atomic_fetch_and_explicit(&group->shared, ~bits, memory_order_seq_cst);
-        freed |= (uint32_t)(shared & bits);
-        bits &= ~shared;
-        if (FIXEDPOOL__LIKELY(!bits) || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) break;
+    do { /* again if another owner came meanwhile, or none */
+        /* relaxed: whether it is a taken or a lent frame is known to who may free it. */
+        uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
+        if (shared & bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) {
+            /* release, pairs with the acquire of who leases it: our last access comes before its
+               first. seq_cst: see fixedpool__tell_watchers. */
+            shared = atomic_fetch_and_explicit(&group->shared, ~bits, memory_order_seq_cst);
+            freed |= (uint32_t)(shared & bits);
+            bits &= ~shared;
+            if (!bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) break;
+        }
         freed |= fixedpool__free_lent(pool, group, shared, (uint32_t)bits, &again);
     } while (again);
     fixedpool__hide(pool, index, freed);
@@ -844,13 +848,21 @@ static FIXEDPOOL__HOT bool fixedpool__free_taken(fixedpool *pool, uint32_t index
     return taken;
 }
 
+/* A frame that is most likely lent, by whatever cache. */
+static FIXEDPOOL__COLD int fixedpool__free_any(fixedpool *pool, uint32_t index, uint32_t offset)
+{
+    if (!fixedpool__free_bits(pool, index, UINT32_C(1) << offset))
+        return fixedpool__refuse(pool, 1, -EALREADY);
+    fixedpool__tell_watchers(pool, 1);
+    return 0;
+}
+
 FIXEDPOOL_API int fixedpool_free(fixedpool *pool, uint32_t frame)
 {
     if (frame >= pool->frame_count) return fixedpool__refuse(pool, 1, -EINVAL);
     uint32_t index = fixedpool__group_of(pool, frame), offset = fixedpool__offset_of(pool, frame);
-    if (!FIXEDPOOL__LIKELY(fixedpool__free_taken(pool, index, offset)) &&
-        !fixedpool__free_bits(pool, index, UINT32_C(1) << offset))
-        return fixedpool__refuse(pool, 1, -EALREADY);
+    if (!FIXEDPOOL__LIKELY(fixedpool__free_taken(pool, index, offset)))
+        return fixedpool__free_any(pool, index, offset);
     fixedpool__tell_watchers(pool, 1);
     return 0;
 }
@@ -1140,11 +1152,21 @@ static FIXEDPOOL__COLD fixedpool__frames fixedpool__search(fixedpool *pool, uint
     return found;
 }
 
+/* Somebody else is at work in this group: next time elsewhere. */
+static FIXEDPOOL__COLD void fixedpool__make_way(const fixedpool *pool)
+{
+    fixedpool__home = (fixedpool__home + 5) % pool->group_count;
+}
+
 static FIXEDPOOL__HOT fixedpool__frames fixedpool__alloc(fixedpool *pool, uint32_t count)
 {
     fixedpool__frames found = {fixedpool__home_in(pool), 0};
+    fixedpool__group *group = &pool->groups[found.group];
 
-    found.bits = fixedpool__lease(pool, found.group, count);
+    /* acquire, as in fixedpool__lease_unowned. */
+    uint64_t was = atomic_load_explicit(&group->shared, memory_order_acquire), shared = was;
+    found.bits   = fixedpool__lease_unowned(group, &shared, count);
+    if (!FIXEDPOOL__LIKELY(shared == was)) fixedpool__make_way(pool);
     if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__search(pool, count);
     fixedpool__show(pool, found.group, found.bits);
     return found;
@@ -1508,13 +1530,14 @@ static int fixedpool__free_other(fixedpool_cache *cache, uint32_t frame)
     fixedpool *pool = cache->pool;
 
     if (frame >= pool->frame_count) return fixedpool__refuse(pool, 1, -EINVAL);
+    uint32_t          index  = fixedpool__group_of(pool, frame);
     uint32_t          offset = fixedpool__offset_of(pool, frame);
-    fixedpool__group *group  = &pool->groups[fixedpool__group_of(pool, frame)];
+    fixedpool__group *group  = &pool->groups[index];
     /* relaxed: if it is ours, we wrote it; if it no longer is, shared has another turn. */
     uint64_t owner = atomic_load_explicit(&group->owner, memory_order_relaxed);
     if ((uint32_t)owner / FIXEDPOOL__SLOTS != cache->number ||
         !fixedpool__take_back(cache, group, (uint32_t)(owner >> 32), frame, offset))
-        return fixedpool_free(pool, frame);
+        return fixedpool__free_any(pool, index, offset);
     cache->slots[(uint32_t)owner % FIXEDPOOL__SLOTS].idle |= UINT32_C(1) << offset;
     fixedpool__tell_watchers_lightly(pool);
     return 0;
