@@ -1436,6 +1436,15 @@ static bool fixedpool__adopt(fixedpool_cache *cache, uint32_t at, uint32_t index
     return true;
 }
 
+/* What is idle in the current group, for when it is not the current one. */
+static inline void fixedpool__keep_idle(fixedpool_cache *cache)
+{
+    uint32_t last = cache->last;
+
+    if (last) cache->now.idle |= UINT32_C(1) << (last - 1 - cache->now.first);
+    cache->slots[cache->at].idle = cache->now.idle;
+}
+
 /* Finds a group to lend from: one of its own, or one that nobody owns. False: there is none. */
 static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache)
 {
@@ -1443,7 +1452,7 @@ static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache)
     uint32_t   at   = (cache->at + 1) % FIXEDPOOL__SLOTS;
     int        found;
 
-    cache->slots[cache->at].idle = cache->now.idle; /* nothing, if all went well */
+    fixedpool__keep_idle(cache); /* nothing, if all went well */
     for (uint32_t i = 0; i < FIXEDPOOL__SLOTS; i++)
         if (fixedpool__lend_from(cache, (at + i) % FIXEDPOOL__SLOTS)) return true;
     if (!pool->has_fences) return false;
@@ -1462,8 +1471,10 @@ static inline uint32_t fixedpool__take_idle(fixedpool_cache *cache)
 {
     uint32_t last = cache->last, idle = cache->now.idle;
 
-    cache->last = 0;
-    if (FIXEDPOOL__LIKELY(last)) return last;
+    if (FIXEDPOOL__LIKELY(last)) {
+        cache->last = 0;
+        return last;
+    }
     if (!FIXEDPOOL__LIKELY(idle)) return 0;
     cache->now.idle = idle & (idle - 1);
     return cache->now.first + fixedpool__index(idle) + 1;
@@ -1524,7 +1535,8 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
     return true;
 }
 
-/* cache_free of what is not of the current group. */
+/* cache_free of what is not of the current group. If the group is the cache's, it is from now on
+ * the current one: what was freed last is lent first, and more of it may follow. */
 static int fixedpool__free_other(fixedpool_cache *cache, uint32_t frame)
 {
     fixedpool *pool = cache->pool;
@@ -1538,7 +1550,10 @@ static int fixedpool__free_other(fixedpool_cache *cache, uint32_t frame)
     if ((uint32_t)owner / FIXEDPOOL__SLOTS != cache->number ||
         !fixedpool__take_back(cache, group, (uint32_t)(owner >> 32), frame, offset))
         return fixedpool__free_any(pool, index, offset);
-    cache->slots[(uint32_t)owner % FIXEDPOOL__SLOTS].idle |= UINT32_C(1) << offset;
+    fixedpool__keep_idle(cache);
+    cache->at   = (uint32_t)owner % FIXEDPOOL__SLOTS;
+    cache->now  = cache->slots[cache->at];
+    cache->last = frame + 1;
     fixedpool__tell_watchers_lightly(pool);
     return 0;
 }
