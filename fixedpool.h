@@ -65,8 +65,8 @@ extern "C" {
  *     which a thread that is stopped holds up others, however many there are.
  *   - A frame freed twice is -EALREADY the second time, and nothing else happens. Of frees of one
  *     lease at the same moment one is told 0, with one exception: if it was leased through a cache
- *     and freed through it at the very moment when another thread frees it, both may be told 0. It
- *     is idle once all the same. (To tell those two apart takes a locked instruction in each free:
+ *     whose thread frees it, or takes note of a free, at that very moment, two may be told 0. It is
+ *     idle once all the same. (To tell those two apart takes a locked instruction in each free:
  *     Attiya et al., Laws of Order, POPL 2011.)
  *   - The last access of who frees a frame comes before the first of who leases it next.
  *   - A waiter that sleeps is woken, whoever frees and in whatever way.
@@ -1445,8 +1445,9 @@ static inline void fixedpool__keep_idle(fixedpool_cache *cache)
     cache->slots[cache->at].idle = cache->now.idle;
 }
 
-/* Finds a group to lend from: one of its own, or one that nobody owns. False: there is none. */
-static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache)
+/* Finds a group to lend from: one of its own, or, if it may adopt one, one that nobody owns. False:
+ * there is none, or it was revoked at once. */
+static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache, bool may_adopt)
 {
     fixedpool *pool = cache->pool;
     uint32_t   at   = (cache->at + 1) % FIXEDPOOL__SLOTS;
@@ -1455,13 +1456,12 @@ static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache)
     fixedpool__keep_idle(cache); /* nothing, if all went well */
     for (uint32_t i = 0; i < FIXEDPOOL__SLOTS; i++)
         if (fixedpool__lend_from(cache, (at + i) % FIXEDPOOL__SLOTS)) return true;
-    if (!pool->has_fences) return false;
-    /* A slot whose frames are all out makes room for one that has some. */
+    if (!may_adopt || !pool->has_fences) return false;
     while ((found = fixedpool__find(pool, fixedpool__group_of(pool, cache->now.first))) !=
            FIXEDPOOL__NONE) {
+        /* The slot's frames are all out: it makes room for one that has some. */
         if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
-        if (fixedpool__adopt(cache, at, (uint32_t)found) && fixedpool__lend_from(cache, at))
-            return true;
+        if (fixedpool__adopt(cache, at, (uint32_t)found)) return fixedpool__lend_from(cache, at);
     }
     return false;
 }
@@ -1480,32 +1480,50 @@ static inline uint32_t fixedpool__take_idle(fixedpool_cache *cache)
     return cache->now.first + fixedpool__index(idle) + 1;
 }
 
+/* Lends a frame of the current group. -1: there is none, or the group is no longer the cache's. */
+static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
+{
+    uint32_t busy = fixedpool__take_idle(cache);
+    if (!FIXEDPOOL__LIKELY(busy)) return -1;
+
+    uint32_t          frame = busy - 1, offset = frame - cache->now.first;
+    fixedpool__group *group = cache->now.group;
+    atomic_store_explicit(&cache->seat->busy, busy, memory_order_relaxed);
+    /* Pairs with the heavy fence in fixedpool__steal: either we see that the group was revoked, or
+       they see what we are busy with. */
+    FIXEDPOOL_LIGHT_FENCE();
+    /* acquire, pairs with the release of who freed the frame, if it was taken. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+    if (!FIXEDPOOL__LIKELY(fixedpool__turn(shared) == cache->now.turn &&
+                           !((shared | shared >> 16) & UINT64_C(1) << offset))) {
+        fixedpool__back_off(cache);
+        return -1;
+    }
+    /* relaxed: who finds it lent concludes nothing. */
+    atomic_store_explicit(&group->lent[offset], 1, memory_order_relaxed);
+    /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
+    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
+    fixedpool__show(cache->pool, fixedpool__group_of(cache->pool, frame), UINT32_C(1) << offset);
+    return (int)frame;
+}
+
+static FIXEDPOOL__COLD int fixedpool__refill_and_lend(fixedpool_cache *cache)
+{
+    int frame = -1;
+
+    /* It may adopt a group once in a call. If it always might, this thread and one that revokes
+       could keep each other from ever getting anything done. */
+    for (bool may_adopt = true; frame < 0; may_adopt = false) {
+        if (!fixedpool__refill(cache, may_adopt)) return fixedpool_alloc(cache->pool);
+        frame = fixedpool__lend(cache);
+    }
+    return frame;
+}
+
 FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache)
 {
-    do {
-        uint32_t busy = fixedpool__take_idle(cache);
-        if (!FIXEDPOOL__LIKELY(busy)) continue;
-        uint32_t          frame = busy - 1, offset = frame - cache->now.first;
-        fixedpool__group *group = cache->now.group;
-        atomic_store_explicit(&cache->seat->busy, busy, memory_order_relaxed);
-        /* Pairs with the heavy fence in fixedpool__steal: either we see that the group was revoked,
-           or they see what we are busy with. */
-        FIXEDPOOL_LIGHT_FENCE();
-        /* acquire, pairs with the release of who freed the frame, if it was taken. */
-        uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
-        if (FIXEDPOOL__LIKELY(fixedpool__turn(shared) == cache->now.turn &&
-                              !((shared | shared >> 16) & UINT64_C(1) << offset))) {
-            /* relaxed: who finds it lent concludes nothing. */
-            atomic_store_explicit(&group->lent[offset], 1, memory_order_relaxed);
-            /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
-            atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
-            fixedpool__show(cache->pool, fixedpool__group_of(cache->pool, frame),
-                            UINT32_C(1) << offset);
-            return (int)frame;
-        }
-        fixedpool__back_off(cache);
-    } while (fixedpool__refill(cache));
-    return fixedpool_alloc(cache->pool);
+    int frame = fixedpool__lend(cache);
+    return FIXEDPOOL__LIKELY(frame >= 0) ? frame : fixedpool__refill_and_lend(cache);
 }
 
 /* A lent frame of a group that is the cache's since that turn is no longer lent. False: it was not,
