@@ -499,6 +499,12 @@ static inline uint32_t fixedpool__idle(uint64_t shared, uint32_t lent)
     return ~fixedpool__taken(shared) & (~lent | fixedpool__returned(shared)) & 0xffff;
 }
 
+/* Whether a group with this word has an idle frame and no owner. */
+static inline bool fixedpool__is_free(uint64_t shared)
+{
+    return fixedpool__state(shared) == FIXEDPOOL__UNOWNED && fixedpool__idle(shared, 0) != 0;
+}
+
 static inline uint32_t fixedpool__first_bit(uint32_t bits) { return bits & (0 - bits); }
 static inline uint32_t fixedpool__index(uint32_t bit) { return (uint32_t)__builtin_ctz(bit); }
 static inline uint32_t fixedpool__count(uint32_t bits)
@@ -781,6 +787,40 @@ static uint32_t fixedpool__lent(const fixedpool *pool, const fixedpool__group *g
     return lent;
 }
 
+/* Where a thread last found something, in whatever pool: it begins to look there. It expects the
+ * word to be as it left it; that spares it a load, which would have to wait for the last locked
+ * instruction, and tells it if somebody else is at work there. */
+typedef struct fixedpool__home {
+    uint64_t shared;
+    uint32_t group;
+} fixedpool__home;
+
+static _Thread_local fixedpool__home fixedpool__my_home = {UINT16_MAX, UINT32_MAX};
+
+static inline void fixedpool__settle(uint32_t group)
+{
+    fixedpool__my_home.shared = UINT16_MAX; /* nothing idle: so it will look */
+    fixedpool__my_home.group  = group;
+}
+
+/* A thread's first home; or one in this pool, which has fewer groups. */
+static FIXEDPOOL__COLD uint32_t fixedpool__new_home(const fixedpool *pool)
+{
+    static _Atomic(uint32_t) threads;
+
+    /* relaxed: any number will do. By threes, so that neighbours are not in neighbouring lines. */
+    if (fixedpool__my_home.group == UINT32_MAX)
+        fixedpool__my_home.group = atomic_fetch_add_explicit(&threads, 3, memory_order_relaxed);
+    fixedpool__settle(fixedpool__my_home.group % pool->group_count);
+    return fixedpool__my_home.group;
+}
+
+static inline uint32_t fixedpool__home_in(const fixedpool *pool)
+{
+    uint32_t home = fixedpool__my_home.group;
+    return FIXEDPOOL__LIKELY(home < pool->group_count) ? home : fixedpool__new_home(pool);
+}
+
 /* -- Free -- */
 
 /* Frees those of the bits that are lent by the owner that this word of the group has; which.
@@ -845,6 +885,7 @@ static FIXEDPOOL__HOT bool fixedpool__free_taken(fixedpool *pool, uint32_t index
     if (taken) fixedpool__hide(pool, index, (uint32_t)bit);
     fixedpool__poison_leave();
     if (taken) fixedpool__hint(pool, index);
+    if (index == fixedpool__my_home.group) fixedpool__my_home.shared &= ~bit;
     return taken;
 }
 
@@ -925,12 +966,11 @@ static FIXEDPOOL__HOT uint32_t fixedpool__lease(fixedpool *pool, uint32_t index,
     return fixedpool__lease_unowned(group, &shared, count);
 }
 
-/* Whether the group has an idle frame and no owner. */
 static bool fixedpool__has_idle(const fixedpool *pool, uint32_t index)
 {
     /* relaxed: where to look. */
     uint64_t shared = atomic_load_explicit(&pool->groups[index].shared, memory_order_relaxed);
-    return fixedpool__state(shared) == FIXEDPOOL__UNOWNED && fixedpool__idle(shared, 0) != 0;
+    return fixedpool__is_free(shared);
 }
 
 /* Clears a hint that led to nothing. False: there was something after all. */
@@ -967,26 +1007,6 @@ static int fixedpool__find(fixedpool *pool, uint32_t from)
     return FIXEDPOOL__NONE;
 }
 
-/* Where a thread begins to look: where it last found something, in whatever pool. */
-static _Thread_local uint32_t fixedpool__home = UINT32_MAX;
-
-/* A thread's first home; or one in this pool, which has fewer groups. */
-static FIXEDPOOL__COLD uint32_t fixedpool__new_home(const fixedpool *pool)
-{
-    static _Atomic(uint32_t) threads;
-
-    /* relaxed: any number will do. By threes, so that neighbours are not in neighbouring lines. */
-    if (fixedpool__home == UINT32_MAX)
-        fixedpool__home = atomic_fetch_add_explicit(&threads, 3, memory_order_relaxed);
-    return fixedpool__home %= pool->group_count;
-}
-
-static inline uint32_t fixedpool__home_in(const fixedpool *pool)
-{
-    uint32_t home = fixedpool__home;
-    return FIXEDPOOL__LIKELY(home < pool->group_count) ? home : fixedpool__new_home(pool);
-}
-
 /* Some frames of one group, leased. */
 typedef struct fixedpool__frames {
     uint32_t group;
@@ -1001,7 +1021,7 @@ static fixedpool__frames fixedpool__lease_elsewhere(fixedpool *pool, uint32_t co
     while ((group = fixedpool__find(pool, fixedpool__home_in(pool))) != FIXEDPOOL__NONE) {
         uint32_t bits = fixedpool__lease(pool, (uint32_t)group, count);
         if (!bits) continue;
-        fixedpool__home = (uint32_t)group;
+        fixedpool__settle((uint32_t)group);
         return (fixedpool__frames){(uint32_t)group, bits};
     }
     return (fixedpool__frames){0, 0};
@@ -1125,7 +1145,7 @@ static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32
         if (!fixedpool__idle(shared, fixedpool__lent(pool, group, shared))) continue;
         uint32_t bits = fixedpool__steal(pool, index, count);
         if (!bits) continue;
-        fixedpool__home = index;
+        fixedpool__settle(index);
         return (fixedpool__frames){index, bits};
     }
     return (fixedpool__frames){0, 0};
@@ -1152,21 +1172,19 @@ static FIXEDPOOL__COLD fixedpool__frames fixedpool__search(fixedpool *pool, uint
     return found;
 }
 
-/* Somebody else is at work in this group: next time elsewhere. */
-static FIXEDPOOL__COLD void fixedpool__make_way(const fixedpool *pool)
-{
-    fixedpool__home = (fixedpool__home + 5) % pool->group_count;
-}
-
 static FIXEDPOOL__HOT fixedpool__frames fixedpool__alloc(fixedpool *pool, uint32_t count)
 {
     fixedpool__frames found = {fixedpool__home_in(pool), 0};
     fixedpool__group *group = &pool->groups[found.group];
+    uint64_t          was   = fixedpool__my_home.shared;
 
-    /* acquire, as in fixedpool__lease_unowned. */
-    uint64_t was = atomic_load_explicit(&group->shared, memory_order_acquire), shared = was;
-    found.bits   = fixedpool__lease_unowned(group, &shared, count);
-    if (!FIXEDPOOL__LIKELY(shared == was)) fixedpool__make_way(pool);
+    if (!fixedpool__is_free(was)) /* acquire, as in fixedpool__lease_unowned */
+        was = atomic_load_explicit(&group->shared, memory_order_acquire);
+    uint64_t shared      = was;
+    found.bits           = fixedpool__lease_unowned(group, &shared, count);
+    fixedpool__my_home.shared = shared | found.bits;
+    /* Somebody else is at work in this group: next time elsewhere. */
+    if (!FIXEDPOOL__LIKELY(shared == was)) fixedpool__settle((found.group + 5) % pool->group_count);
     if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__search(pool, count);
     fixedpool__show(pool, found.group, found.bits);
     return found;
