@@ -25,8 +25,8 @@
  *   dry       4 threads and 2 frames; who gets none tries again; op: a frame leased and freed
  *   wake      a thread sleeps for the only frame, another frees it when /proc says that it sleeps;
  *             median from before the free to when the sleeper has the frame
- *   register64, register1024, register4096    the first ring; so many frames, populated; a median
- *   clone64, clone1024, clone4096             the second ring, while the first is registered
+ *   register64M, register1G   the first ring; a pool of that size, populated; a median
+ *   clone64M, clone1G         the second ring, while the first is registered
  *   odirect   4 KiB at random from a file of 256 MiB in DIR (default: build, or .), O_DIRECT, 32 at
  *             a time through one ring; op: a read. cpu-ns: of all our threads and the kernel for
  *             them. Each block is checked
@@ -1480,9 +1480,8 @@ static const struct run runs[] = {
     ALONE("wake", floor, wake, WOKEN, 1),
     ALONE("wake", condvar, wake, WOKEN, 1),
     ALONE("wake", semaphore, wake, WOKEN, 1),
-    REGISTER(64, "64"),
-    REGISTER(1024, "1024"),
-    REGISTER(4096, "4096"),
+    REGISTER(1024, "64M"),
+    REGISTER(16384, "1G"),
     ALONE("odirect", ashlar, odirect, READS, 64),
     ALONE("odirect", read, odirect, READS, 64),
     ALONE("odirect", pread, odirect, READS / 10, 64),
