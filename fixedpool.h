@@ -737,6 +737,9 @@ static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
     /* seq_cst, both: crosses with fixedpool__sleep, which counts itself a sleeper before the kernel
        looks at events. It sees the new count, or we see it. */
     atomic_fetch_add_explicit(&pool->events, 1, memory_order_seq_cst);
+    /* release, pairs with the acquire in fixedpool__look: who sees a lease of ours that comes after
+       this sees the new count. */
+    atomic_thread_fence(memory_order_release);
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) == 0) return;
     (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
 }
@@ -790,17 +793,13 @@ static uint32_t fixedpool__lent(const fixedpool *pool, const fixedpool__group *g
 /* Where a thread last found something, in whatever pool: it begins to look there. It expects the
  * word to be as it left it; that spares it a load, which would have to wait for the last locked
  * instruction, and tells it if somebody else is at work there. */
-typedef struct fixedpool__home {
-    uint64_t shared;
-    uint32_t group;
-} fixedpool__home;
-
-static _Thread_local fixedpool__home fixedpool__my_home = {UINT16_MAX, UINT32_MAX};
+static _Thread_local uint32_t fixedpool__home      = UINT32_MAX;
+static _Thread_local uint64_t fixedpool__home_word = UINT16_MAX; /* nothing idle: it will look */
 
 static inline void fixedpool__settle(uint32_t group)
 {
-    fixedpool__my_home.shared = UINT16_MAX; /* nothing idle: so it will look */
-    fixedpool__my_home.group  = group;
+    fixedpool__home      = group;
+    fixedpool__home_word = UINT16_MAX;
 }
 
 /* A thread's first home; or one in this pool, which has fewer groups. */
@@ -809,15 +808,15 @@ static FIXEDPOOL__COLD uint32_t fixedpool__new_home(const fixedpool *pool)
     static _Atomic(uint32_t) threads;
 
     /* relaxed: any number will do. By threes, so that neighbours are not in neighbouring lines. */
-    if (fixedpool__my_home.group == UINT32_MAX)
-        fixedpool__my_home.group = atomic_fetch_add_explicit(&threads, 3, memory_order_relaxed);
-    fixedpool__settle(fixedpool__my_home.group % pool->group_count);
-    return fixedpool__my_home.group;
+    if (fixedpool__home == UINT32_MAX)
+        fixedpool__home = atomic_fetch_add_explicit(&threads, 3, memory_order_relaxed);
+    fixedpool__settle(fixedpool__home % pool->group_count);
+    return fixedpool__home;
 }
 
 static inline uint32_t fixedpool__home_in(const fixedpool *pool)
 {
-    uint32_t home = fixedpool__my_home.group;
+    uint32_t home = fixedpool__home;
     return FIXEDPOOL__LIKELY(home < pool->group_count) ? home : fixedpool__new_home(pool);
 }
 
@@ -885,7 +884,7 @@ static FIXEDPOOL__HOT bool fixedpool__free_taken(fixedpool *pool, uint32_t index
     if (taken) fixedpool__hide(pool, index, (uint32_t)bit);
     fixedpool__poison_leave();
     if (taken) fixedpool__hint(pool, index);
-    if (index == fixedpool__my_home.group) fixedpool__my_home.shared &= ~bit;
+    if (index == fixedpool__home) fixedpool__home_word &= ~bit;
     return taken;
 }
 
@@ -960,8 +959,8 @@ static FIXEDPOOL__HOT uint32_t fixedpool__lease_unowned(fixedpool__group *group,
 static FIXEDPOOL__HOT uint32_t fixedpool__lease(fixedpool *pool, uint32_t index, uint32_t count)
 {
     fixedpool__group *group = &pool->groups[index];
-    /* acquire, as above. */
-    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+    /* relaxed: the compare-exchange looks again. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
 
     return fixedpool__lease_unowned(group, &shared, count);
 }
@@ -1031,10 +1030,10 @@ static fixedpool__frames fixedpool__lease_elsewhere(fixedpool *pool, uint32_t co
 
 static fixedpool__seat *fixedpool__seat_of(const fixedpool *pool, uint32_t number)
 {
-    /* acquire, both, pairs with the release in fixedpool__new_seats. */
-    fixedpool__seats *seats = atomic_load_explicit(&pool->seats, memory_order_acquire);
+    /* relaxed, both: who knows of the number knows of the seat, see fixedpool__is_busy. */
+    fixedpool__seats *seats = atomic_load_explicit(&pool->seats, memory_order_relaxed);
     for (; number > FIXEDPOOL__SEATS; number -= FIXEDPOOL__SEATS)
-        seats = atomic_load_explicit(&seats->next, memory_order_acquire);
+        seats = atomic_load_explicit(&seats->next, memory_order_relaxed);
     return &seats->seats[number - 1];
 }
 
@@ -1134,8 +1133,8 @@ static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32
 {
     uint32_t home = fixedpool__home_in(pool);
 
-    /* seq_cst, pairs with the count in fixedpool__tell. */
-    *events = atomic_load_explicit(&pool->events, memory_order_seq_cst);
+    /* acquire: before the looks. */
+    *events = atomic_load_explicit(&pool->events, memory_order_acquire);
     for (uint32_t i = 0; i < pool->group_count; i++) {
         uint32_t                index = (home + i) % pool->group_count;
         const fixedpool__group *group = &pool->groups[index];
@@ -1153,8 +1152,9 @@ static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32
 
 static bool fixedpool__has_changed(const fixedpool *pool, uint32_t events)
 {
-    /* seq_cst, pairs with the count in fixedpool__tell: a frame became idle behind us. */
-    return atomic_load_explicit(&pool->events, memory_order_seq_cst) != events;
+    /* relaxed: after the looks, by what those saw, see fixedpool__tell. A frame that became idle
+       behind us was counted. */
+    return atomic_load_explicit(&pool->events, memory_order_relaxed) != events;
 }
 
 /* First where hints say, then everywhere. */
@@ -1176,13 +1176,13 @@ static FIXEDPOOL__HOT fixedpool__frames fixedpool__alloc(fixedpool *pool, uint32
 {
     fixedpool__frames found = {fixedpool__home_in(pool), 0};
     fixedpool__group *group = &pool->groups[found.group];
-    uint64_t          was   = fixedpool__my_home.shared;
+    uint64_t          was   = fixedpool__home_word;
 
-    if (!fixedpool__is_free(was)) /* acquire, as in fixedpool__lease_unowned */
-        was = atomic_load_explicit(&group->shared, memory_order_acquire);
+    if (!fixedpool__is_free(was)) /* relaxed: as in fixedpool__lease */
+        was = atomic_load_explicit(&group->shared, memory_order_relaxed);
     uint64_t shared      = was;
     found.bits           = fixedpool__lease_unowned(group, &shared, count);
-    fixedpool__my_home.shared = shared | found.bits;
+    fixedpool__home_word = shared | found.bits;
     /* Somebody else is at work in this group: next time elsewhere. */
     if (!FIXEDPOOL__LIKELY(shared == was)) fixedpool__settle((found.group + 5) % pool->group_count);
     if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__search(pool, count);
@@ -1300,8 +1300,8 @@ static fixedpool__seats *fixedpool__new_seats(_Atomic(fixedpool__seats *) *end, 
 
     if (!made) return NULL;
     for (uint32_t i = 0; i < FIXEDPOOL__SEATS; i++) made->seats[i].number = number + i;
-    /* release, pairs with the acquire in fixedpool__seat_of. */
-    atomic_store_explicit(end, made, memory_order_release);
+    /* relaxed: others learn of a seat by the owner of a group, which comes after. */
+    atomic_store_explicit(end, made, memory_order_relaxed);
     return made;
 }
 
@@ -1389,9 +1389,9 @@ static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     while (fixedpool__turn(shared) == slot->turn && fixedpool__returned(shared)) {
         uint64_t to = shared & ~((uint64_t)fixedpool__returned(shared) << 16);
-        /* release, pairs with the acquire in fixedpool__lent: what they did before their frees. */
+        /* relaxed: the compare-exchange is the release. */
         for (uint32_t bits = fixedpool__returned(shared); bits; bits &= bits - 1)
-            atomic_store_explicit(&group->lent[fixedpool__index(bits)], 0, memory_order_release);
+            atomic_store_explicit(&group->lent[fixedpool__index(bits)], 0, memory_order_relaxed);
         slot->idle |= fixedpool__returned(shared);
         /* release: lent first, for fixedpool__look; acquire as above. */
         if (atomic_compare_exchange_weak_explicit(&group->shared, &shared, to, memory_order_acq_rel,
@@ -1517,7 +1517,7 @@ static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
         fixedpool__back_off(cache);
         return -1;
     }
-    /* relaxed: who finds it lent concludes nothing. */
+    /* relaxed: who finds it lent need not know more; see also fixedpool__tell. */
     atomic_store_explicit(&group->lent[offset], 1, memory_order_relaxed);
     /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
     atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
