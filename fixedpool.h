@@ -1571,9 +1571,15 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
     return true;
 }
 
+/* Taken, or not leased, or of a group that was revoked. */
+static FIXEDPOOL__COLD int fixedpool__free_elsewhere(fixedpool_cache *cache, uint32_t frame)
+{
+    return fixedpool_free(cache->pool, frame);
+}
+
 /* cache_free of what is not of the current group. If the group is the cache's, it is from now on
  * the current one: what was freed last is lent first, and more of it may follow. */
-static int fixedpool__free_other(fixedpool_cache *cache, uint32_t frame)
+static FIXEDPOOL__COLD int fixedpool__free_other(fixedpool_cache *cache, uint32_t frame)
 {
     fixedpool *pool = cache->pool;
 
@@ -1601,7 +1607,7 @@ FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, uint32_t frame)
     if (!FIXEDPOOL__LIKELY(offset <= cache->group_mask)) return fixedpool__free_other(cache, frame);
     if (!FIXEDPOOL__LIKELY(
             fixedpool__take_back(cache, cache->now.group, cache->now.turn, frame, offset)))
-        return fixedpool_free(cache->pool, frame); /* taken, or not leased, or the group revoked */
+        return fixedpool__free_elsewhere(cache, frame);
     if (cache->last) cache->now.idle |= UINT32_C(1) << (cache->last - 1 - cache->now.first);
     cache->last = frame + 1;
     fixedpool__tell_watchers_lightly(cache->pool);
