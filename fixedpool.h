@@ -71,7 +71,7 @@ extern "C" {
  *   - The last access of who frees a frame comes before the first of who leases it next.
  *   - A waiter that sleeps is woken, whoever frees and in whatever way.
  *   - Frames are zero until first written, and a lease does not clear them: it shows what was left.
- *   - Besides the frames: 4 bytes a frame, at most 19 KiB, and 0.4 KiB for each cache.
+ *   - Besides the frames: 4 bytes a frame, at most 19 KiB, and 0.5 KiB for each cache.
  *
  * Limits. An index has no generation: a frame freed too late may be the next one's lease, and ends
  * it. A cache that is not used while others take over and leave one of its groups of frames exactly
@@ -141,7 +141,8 @@ FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
 /* A thread's own few frames, at most 128 of which are idle: alloc and free without any locked
  * instruction. Idle ones are still everybody's: who finds no other takes them. Where the kernel has
  * no membarrier(2) a cache works all the same, at the price of fixedpool_alloc.
- * Any thread opens one. NULL: out of memory. It may move to another thread as other data does. */
+ * Any thread opens one; waits while another one registers. NULL: out of memory. It may move to
+ * another thread as other data does. */
 FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
 
 /* Its idle frames are everybody's; those it leased stay leased. NULL: nothing happens. */
