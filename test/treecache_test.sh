@@ -430,7 +430,11 @@ static void put(overflow_region *region, const void *value, size_t size, uint32_
 }
 static void forge_one(overflow_region *region, int kind, overflow_ref ref)
 {
-    struct { uint32_t version, path_len; uint64_t offset, size, device, inode, times[4]; char rest[20000]; } copy;
+    struct {
+        uint32_t version, path_len;
+        uint64_t offset, size, device, inode, times[4];
+        char     rest[20000];
+    } copy;
     overflow_slot slot;
     overflow_describe(region, ref, &slot);
     memcpy(&copy, overflow_read(region, ref, &slot.size), slot.size);
@@ -502,7 +506,8 @@ run --spill region --keep kept
 # shellcheck disable=SC2046  # five words
 set -- $(found)
 ends_with "$all" && [ $status -eq 0 ] && [ "$1" -eq $((1349 - forged)) ] && [ "$3" -gt 0 ] &&
-    [ "$4" -gt 40 ] && [ $(($3 + $4)) -eq $((forged + 40)) ] && [ "$5" -eq 1 ] && [ "$(row misses)" -eq "$forged" ]
+    [ "$4" -gt 40 ] && [ $(($3 + $4)) -eq $((forged + 40)) ] && [ "$5" -eq 1 ] &&
+        [ "$(row misses)" -eq "$forged" ]
 check 'what is almost a piece is not served' $?
 if $CC -std=c11 $CFLAGS -O0 -w -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
     "$root/examples/treecache.c" -o checked >out 2>err; then
@@ -558,7 +563,8 @@ check 'a region in the tree is not served' $?
 rm kept/region
 
 rm region
-(ulimit -f 4096 && run --budget 200K --spill region --keep kept && [ $status -eq 0 ]) # 2 or 4 MiB, by the shell
+# 2 or 4 MiB, by the shell.
+(ulimit -f 4096 && run --budget 200K --spill region --keep kept && [ $status -eq 0 ])
 ends_with "$all" && [ "$(row 'pieces dropped')" -gt 0 ] && [ "$(row region)" -le 4194304 ] &&
     [ "$(row 'pages served')" -gt 0 ]
 check 'no more room on the disk: the oldest are dropped' $?
