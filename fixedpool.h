@@ -134,7 +134,8 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, uint32_t *frames, u
 FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const uint32_t *frames, uint32_t count);
 
 /* Any thread. Sleeps until a frame is free; timeout_ns < 0: for ever. A frame, or -ETIMEDOUT. No
- * wake-up is lost. Sleepers are woken in order of arrival, one for each frame that is freed; a
+ * wake-up is lost; a thread that is stopped after it freed a frame, and before it woke somebody,
+ * delays that one. Sleepers are woken in order of arrival, one for each frame that is freed; a
  * thread that comes by may be faster than the one that was woken, which then sleeps again. */
 FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
 
@@ -236,6 +237,12 @@ int  madvise(void *memory, size_t size, int advice);
     syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #endif
 
+#ifdef SYS_clock_gettime32 /* musl's name for it where long has 32 bits */
+#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime32
+#else
+#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime
+#endif
+
 enum { /* Linux's, on every machine; old headers lack some of them */
     FIXEDPOOL__IO_URING_REGISTER  = 427,
     FIXEDPOOL__REGISTER_BUFFERS   = 0,
@@ -263,7 +270,6 @@ static void *fixedpool__map(size_t size, int flags)
     return memory == MAP_FAILED ? NULL : memory;
 }
 #ifdef FIXEDPOOL_MAP
-#define FIXEDPOOL__MAP_FLAGS(size, flags) ((flags) == 0 ? FIXEDPOOL_MAP(size) : NULL)
 #define FIXEDPOOL__CAN_BE_HUGE            false
 #else
 #define FIXEDPOOL_MAP(size)               fixedpool__map(size, 0)
@@ -1088,14 +1094,17 @@ static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count
     fixedpool__group *group  = &pool->groups[index];
     uint32_t          fenced = 0, bits; /* fenced: the revoked turn that a fence came after */
 
+    /* acquire: a lease that we see here is followed by the count of what was freed before it, see
+       fixedpool__tell. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     for (;;) {
         bits = fixedpool__lease_unowned(group, &shared, count);
         if (bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) return bits;
         if (fixedpool__state(shared) == FIXEDPOOL__OWNED) {
             uint64_t revoked = fixedpool__with_turn(shared, fixedpool__turn(shared) + 1);
+            /* acquire, as the load above; the fence below is what orders it. */
             if (!atomic_compare_exchange_strong_explicit(&group->shared, &shared, revoked,
-                                                         memory_order_seq_cst,
+                                                         memory_order_acquire,
                                                          memory_order_acquire))
                 continue;
             shared = revoked;
@@ -1219,7 +1228,7 @@ typedef struct fixedpool__time {
 static fixedpool__time fixedpool__now(void)
 {
     fixedpool__time now = {0, 0};
-    (void)FIXEDPOOL_SYSCALL(SYS_clock_gettime, FIXEDPOOL__MONOTONIC, &now, 0, 0, 0, 0);
+    (void)FIXEDPOOL_SYSCALL(FIXEDPOOL__CLOCK_GETTIME, FIXEDPOOL__MONOTONIC, &now, 0, 0, 0, 0);
     return now;
 }
 
@@ -1360,15 +1369,16 @@ static FIXEDPOOL__COLD void fixedpool__back_off(fixedpool_cache *cache)
 /* Gives up a group, or what has become of it. */
 static void fixedpool__leave(fixedpool *pool, fixedpool__slot *slot)
 {
-    fixedpool__group *group  = slot->group;
-    uint64_t          shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
+    fixedpool__group *group = slot->group;
+    /* relaxed: the compare-exchange looks again; and a turn that is over stays so. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
 
     slot->group = NULL;
     while (fixedpool__owners_turn(shared) == slot->turn &&
            fixedpool__state(shared) != FIXEDPOOL__UNOWNED) {
         uint64_t to = fixedpool__left(shared, fixedpool__lent(pool, group, shared));
-        /* release, pairs with the acquire in fixedpool__lease and fixedpool__adopt: what is idle
-           is so by frees to us; the next owner's stores to lent come after ours. */
+        /* release, pairs with the acquire in fixedpool__lease_unowned and fixedpool__adopt: what
+           is idle is so by frees to us; the next owner's stores to lent come after ours. */
         if (!atomic_compare_exchange_weak_explicit(&group->shared, &shared, to,
                                                    memory_order_release, memory_order_relaxed))
             continue;
@@ -1385,7 +1395,7 @@ static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
 
     atomic_store_explicit(&cache->seat->busy, FIXEDPOOL__WHOLE | (slot->first + 1),
                           memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool_cache_alloc */
+    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool__lend */
     /* acquire, pairs with the release of who freed them. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     while (fixedpool__turn(shared) == slot->turn && fixedpool__returned(shared)) {
@@ -1428,10 +1438,11 @@ static bool fixedpool__lend_from(fixedpool_cache *cache, uint32_t at)
 /* Becomes the owner of a group that has none, in this slot. False: it has got another owner. */
 static bool fixedpool__adopt(fixedpool_cache *cache, uint32_t at, uint32_t index)
 {
-    fixedpool        *pool   = cache->pool;
-    fixedpool__group *group  = &pool->groups[index];
-    uint64_t          shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
-    uint32_t          turn   = fixedpool__turn(shared) + 1;
+    fixedpool        *pool  = cache->pool;
+    fixedpool__group *group = &pool->groups[index];
+    /* relaxed: the compare-exchange looks again. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
+    uint32_t turn   = fixedpool__turn(shared) + 1;
 
     /* acquire, pairs with the release in fixedpool__leave and fixedpool__lease_revoked: our stores
        to lent come after those of the last owner. */
@@ -1507,6 +1518,7 @@ static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
 
     uint32_t          frame = busy - 1, offset = frame - cache->now.first;
     fixedpool__group *group = cache->now.group;
+    /* relaxed: the fence puts it in its place. */
     atomic_store_explicit(&cache->seat->busy, busy, memory_order_relaxed);
     /* Pairs with the heavy fence in fixedpool__steal: either we see that the group was revoked, or
        they see what we are busy with. */
@@ -1552,7 +1564,7 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
 {
     fixedpool__poison_enter();
     atomic_store_explicit(&cache->seat->busy, frame + 1, memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool_cache_alloc */
+    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool__lend */
     /* relaxed, both: what we look for we did ourselves; or others before this frame's free, if it
        is its second. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
@@ -1567,7 +1579,7 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
     fixedpool__hide(cache->pool, fixedpool__group_of(cache->pool, frame), UINT32_C(1) << offset);
     /* release, pairs with the acquire in fixedpool__lent. */
     atomic_store_explicit(&group->lent[offset], 0, memory_order_release);
-    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release); /* as in cache_alloc */
+    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release); /* as in fixedpool__lend */
     fixedpool__poison_leave();
     return true;
 }
@@ -1764,6 +1776,7 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
         stats->leased -= fixedpool__count(idle);
         if (fixedpool__state(shared) != FIXEDPOOL__UNOWNED) stats->cached += fixedpool__count(idle);
     }
+    /* relaxed: counts. */
     stats->waits   = atomic_load_explicit(&pool->waits, memory_order_relaxed);
     stats->refused = atomic_load_explicit(&pool->refused, memory_order_relaxed);
     stats->pages   = pool->pages;
@@ -1785,8 +1798,10 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
     fixedpool__show_all(pool);
     (void)madvise(pool->frames, pool->frames_size, FIXEDPOOL__DOFORK); /* they may be the user's */
     FIXEDPOOL_UNMAP(pool->frames, pool->frames_size);
-    for (fixedpool__seats *seats = pool->seats, *next; seats; seats = next) {
-        next = seats->next;
+    /* relaxed: nobody else has the pool any more. */
+    fixedpool__seats *next, *seats = atomic_load_explicit(&pool->seats, memory_order_relaxed);
+    for (; seats; seats = next) {
+        next = atomic_load_explicit(&seats->next, memory_order_relaxed);
         FIXEDPOOL_UNMAP(seats, sizeof *seats);
     }
     FIXEDPOOL_UNMAP(pool, pool->size);

@@ -532,6 +532,24 @@ static void spans_are_what_is_registered(void)
     end();
 }
 
+/* Of numbers that are no descriptors here, and a kernel that says yes to all. */
+static void as_many_rings_as_there_are(void)
+{
+    enum { FIRST = 5000, MOST = 1024 };
+
+    make(4096, 4);
+    answers = true;
+    for (int i = 0; i < MOST; i++) CHECK_EQ(fixedpool_register(pool, FIRST + i), 0);
+    CHECK_EQ(fixedpool_register(pool, FIRST + MOST), -ENOSPC);
+    CHECK_EQ(rings(), MOST);
+    CHECK_EQ(fixedpool_unregister(pool, FIRST + 7), 0);
+    CHECK_EQ(fixedpool_register(pool, FIRST + MOST), 0);
+    for (int i = 0; i <= MOST; i++)
+        CHECK_EQ(fixedpool_unregister(pool, FIRST + i), i == 7 ? -ENXIO : 0);
+    answers = false;
+    end();
+}
+
 static void what_the_kernel_says_is_passed_on(void)
 {
     static const int errors[] = {ENOMEM, EBUSY, ENOSYS, EOPNOTSUPP,
@@ -645,6 +663,7 @@ int main(void)
 
     RUN(spans_are_what_is_registered);
     RUN(what_the_kernel_says_is_passed_on);
+    RUN(as_many_rings_as_there_are);
     RUN(a_kernel_that_forbids_it);
     if (rings_work) {
         RUN(every_frame_is_a_fixed_buffer);
