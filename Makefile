@@ -1,4 +1,4 @@
-# make demo    the cache of a directory tree, on /usr/include (DIR=... for another)
+# make demo    the cache of a directory tree, on /usr/include (DIR=... for another), and its metrics
 # make check   the tests; STRICT=1: what is not installed counts as a failure
 # make stress  minutes of storms (SECONDS_EACH=...)
 # make bench   every workload over all its subjects, by hyperfine; a table
@@ -16,10 +16,10 @@ SECONDS_EACH ?= 60
 STRICT      ?=
 
 version  = 0.1.0
-headers  = slab.h overflow.h fixedpool.h
+headers  = slab.h overflow.h fixedpool.h bufpool.h
 storms   = slab_stress slab_process slab_store_oracle \
            overflow_crash overflow_power overflow_process overflow_oracle \
-           fixedpool_stress fixedpool_chaos
+           fixedpool_stress fixedpool_chaos bufpool_stress bufpool_chaos
 fuzzers  = slab_store_fuzz overflow_fuzz
 cc       = $(CC) -std=c11 $(CFLAGS) $(CPPFLAGS) $(LDFLAGS)
 quiet    = @
@@ -30,7 +30,10 @@ export CC CFLAGS STRICT
 all: build/treecache build/fit_tiers
 
 demo: build/treecache
-	$(quiet)build/treecache $(DIR)
+	$(quiet)build/treecache --metrics build/metrics.txt $(DIR)
+	$(quiet)echo 'build/metrics.txt has the metrics. Who paid for most, in the end:'
+	$(quiet)grep '^buffer_pool_tenant_live_bytes{' build/metrics.txt | \
+	    awk '{ print $$NF, $$0 }' | sort -rn | head -n 5 | sed 's/^[0-9]* /  /'
 
 check:
 	$(quiet)test/run.sh
@@ -48,6 +51,10 @@ stress: $(storms:%=build/%)
 	$(quiet)build/fixedpool_stress $(SECONDS_EACH) 12
 	$(quiet)build/fixedpool_chaos $(SECONDS_EACH) 4
 	$(quiet)build/fixedpool_chaos $(SECONDS_EACH) 12
+	$(quiet)build/bufpool_stress $(SECONDS_EACH) 4
+	$(quiet)build/bufpool_stress $(SECONDS_EACH) 12
+	$(quiet)build/bufpool_chaos $(SECONDS_EACH) 4
+	$(quiet)build/bufpool_chaos $(SECONDS_EACH) 12
 
 bench:
 	$(quiet)bench/run.sh
@@ -94,6 +101,7 @@ build/%: test/%.c test/check.h $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
 
 build/fixedpool_chaos: test/fixedpool_stress.c
+build/bufpool_chaos: test/bufpool_stress.c
 
 build/%_fuzz: test/fuzz/%_fuzz.c $(headers) | build
 	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $< -o $@

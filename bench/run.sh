@@ -11,13 +11,14 @@
 #   bench/run.sh overflow    values in a file, overflow_bench: in build (BENCH_DIR=... for
 #                            another directory on a disk) and in /dev/shm
 #   bench/run.sh fixedpool   frames, fixedpool_bench; its file in build, too (BENCH_DIR=...)
+#   bench/run.sh bufpool     buffers, bufpool_bench
 #
 # A subject that could not do its work says FAILED in the table, and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-7}
 : "${CC:=cc}" "${CXX:=c++}" "${CFLAGS:=-O2 -g}" "${BENCH_DIR:=build}"
-[ $# -gt 0 ] || set -- slab store overflow fixedpool
+[ $# -gt 0 ] || set -- slab store overflow fixedpool bufpool
 for program; do
     [ -f "bench/${program}_bench.c" ] || { echo "bench: there is no $program" >&2; exit 2; }
 done
@@ -39,7 +40,7 @@ mkdir -p "$results" build
 libraries=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p)
 library_of() { sed -n "/lib$1\.so/{s/.* => //p;q}" <<<"$libraries"; }
 for name in mimalloc jemalloc tcmalloc_minimal; do
-    [[ " $* " =~ " "(slab|store|fixedpool)" " ]] || break
+    [[ " $* " =~ " "(slab|store|fixedpool|bufpool)" " ]] || break
     [ -n "$(library_of "$name")" ] && continue
     echo "bench: SKIP ${name%_minimal}: its package is not installed"
 done
@@ -87,6 +88,14 @@ compile_fixedpool() {
         "${libraries_of_peers[@]}"
 }
 
+compile_bufpool() {
+    local peers=() libraries_of_peers=()
+    peer ffmpeg libavutil-dev c libavutil/buffer.h avutil || :
+    # shellcheck disable=SC2086
+    $CC -std=c11 $CFLAGS -pthread bench/bufpool_bench.c "${peers[@]}" -o build/bufpool_bench \
+        "${libraries_of_peers[@]}"
+}
+
 # DPDK's subjects need its library: a program of its own, so that the others do not load it.
 compile_dpdk() {
     rm -f "build/$1_bench_dpdk"
@@ -102,6 +111,7 @@ compile() {
     case $1 in
     overflow) compile_overflow ;;
     fixedpool) compile_fixedpool ;;
+    bufpool) compile_bufpool ;;
     *) $CC -std=c11 $CFLAGS -pthread "bench/$1_bench.c" -o "build/$1_bench" ;;
     esac
     case $1 in slab | fixedpool) compile_dpdk "$1" ;; esac

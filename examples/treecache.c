@@ -1,10 +1,11 @@
-/* treecache [--budget BYTES] [--spill FILE [--keep]] [DIR] - serves a directory tree from a cache
- * with a budget of memory, and from a file what that has no room for.
+/* treecache [--budget BYTES] [--spill FILE [--keep]] [--metrics FILE] [--serve PORT] [DIR] - serves
+ * a directory tree from a cache with a budget of memory, and from a file what that has no room for.
  *
  * Goal: show that a slab_store keeps what is asked for most within its budget, that an
  * overflow_region keeps the rest, also for the next run and after a kill -9, that an io_uring reads
- * into frames of a fixedpool, many at a time, and that pages of a slab_pool cross between threads
- * without a lock or a lost byte; on real files.
+ * into frames of a fixedpool, many at a time, that pages of a slab_pool cross between threads
+ * without a lock or a lost byte, and that buffers of a bufpool come back with the last view of
+ * them, and who pays for how much is known to the byte; on real files.
  *
  * Method: the data plane, one thread, walks DIR for names and sizes, and fits the tiers of the
  * store to them. Two control planes ask for each of their files once, and for popular ones again
@@ -16,17 +17,26 @@
  *     (two of them)                                        | yes          no: in the region?
  *                                                          v             | yes          | no
  *                   <--- replies: ids of ---- pages <-- slab_store <-----+-- frames <-- files
- *                   ---- slab_pool_return_many ->          |             |       io_uring
- *                                                   full: compact, or    |
- *                                                 the coldest piece --> overflow_region
- *                                                                        | full:
- *                                                                   the oldest piece goes
+ *                   ---- slab_pool_return_many ->  |       |             |       io_uring
+ *                                                  v    full: compact, or    |
+ *                   ---- bufpool_view_drop --> buffers  the coldest piece --> overflow_region
+ *                                                                            | full:
+ *                                                                       the oldest piece goes
  *
  * When the store is full, compact makes sure that no tier keeps a chunk another could use; then the
  * coldest piece goes, of whatever tier, until there is room. A value begins with the address of its
  * piece's record: so it is known whose ref changes when compact moves it. What finds no room in an
- * empty store, and files larger than the budget, are read straight into the page. Names and records
- * are in malloc'ed memory, outside the budget and counted apart.
+ * empty store, and files larger than the budget, are read straight into the answer. Names and
+ * records are in malloc'ed memory, outside the budget and counted apart.
+ *
+ * A file of more than one piece, up to 10 MiB, is put together in one buffer, and each page has a
+ * view of the next range of it in place of the piece itself. The data plane lets go of the buffer
+ * when it has cut the last one, and never sees it again: the control plane that drops the last view
+ * gives it back. Each directory at the top of DIR is a tenant, and DIR itself, ".", for the files
+ * that are directly in it. A tenant pays for its buffers on their way, and for what the store has
+ * of its files; more than half of the budget is beyond its limit, which is only counted. One more
+ * thread shows that to whoever asks, by HTTP or in a file. When the store is emptied, in the end,
+ * nobody may owe anything.
  *
  * Before each turn of a control plane, the data plane looks at the pieces that the next turn of
  * each will ask for, and begins to read what is neither in the store nor in the region: by an
@@ -55,6 +65,9 @@
 #define FIXEDPOOL_API static inline
 #define FIXEDPOOL_IMPLEMENTATION
 #include "../fixedpool.h"
+#define BUFPOOL_API static inline
+#define BUFPOOL_IMPLEMENTATION
+#include "../bufpool.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -65,6 +78,8 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -72,8 +87,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -104,16 +121,26 @@ enum {
     COMPACT_MOVES = 64,         /* values, before it is tried whether there is room */
 
     /* The default budget is a quarter of what the files hold, so that some must go. */
-    BUDGET_PART = 4,
-    BUDGET_MIN  = 1024 * 1024,
-    BUDGET_MAX  = 1024 * 1024 * 1024,
-    FILE_MAX    = 1024 * 1024 * 1024, /* larger files are skipped: /proc/kcore claims 128 TiB */
+    BUDGET_PART  = 4,
+    BUDGET_MIN   = 1024 * 1024,
+    BUDGET_MAX   = 1024 * 1024 * 1024,
+    BUDGET_SHARE = 2,                  /* part of it that is the soft limit of a tenant */
+    FILE_MAX     = 1024 * 1024 * 1024, /* larger files are skipped: /proc/kcore claims 128 TiB */
 
     SPILL_INITIAL = 1024 * 1024, /* of the region; it grows as it is filled */
     SPILL_DEFAULT = 1024 * 1024 * 1024,
     SPILL_MIN     = 16 * 1024,  /* as overflow_open says, and so is SPILL_MAX */
     SPILL_TAG     = 0x65657274, /* of our values in a region: "tree" */
     SPILL_VERSION = 1,          /* another if anything in struct spilled changes, or PIECE_BYTES */
+
+    NAME_BYTES = 255, /* of a tenant; few file systems have longer names */
+
+    METRICS_MS  = 1000, /* from one text in the file to the next */
+    CLIENT_MS   = 1000, /* for a client to ask, and again to take the answer */
+    TICK_MS     = 100,
+    CLIENTS     = 16, /* that are asking, at a time */
+    REQUEST_MAX = 2048,
+    PORT_MAX    = 65535,
 };
 
 #define SPILL_MAX (SIZE_MAX / 2 < UINT64_C(1) << 40 ? SIZE_MAX / 2 : (size_t)(UINT64_C(1) << 40))
@@ -123,6 +150,14 @@ enum {
 static_assert((QUEUE_SLOTS & (QUEUE_SLOTS - 1)) == 0, "positions wrap to slots with a mask");
 static_assert(QUEUE_SLOTS >= PAGE_COUNT + ASKED_MAX, "a reply always has a slot, be it a refusal");
 static_assert(sizeof(slab_id) == sizeof(uint64_t), "an id is a slot");
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
 
 /* -- Bell: one thread sleeps, any thread wakes it -- */
 
@@ -452,8 +487,9 @@ enum { PIECE_BYTES = PAGE_BYTES - sizeof(struct value) };
 /* One name in the tree. */
 struct file {
     /* Constant while the control planes run. */
-    struct file    *next;
+    struct file    *next; /* those of a tenant lie together */
     struct identity identity;
+    bufpool_tenant *tenant; /* its directory at the top, or "."; NULL: no memory for one */
 
     /* The data plane's. */
     struct piece *pieces; /* NULL: not asked for yet, or larger than the budget */
@@ -520,10 +556,16 @@ struct cache {
     uint32_t     tiers[TIERS_MAX];
     uint32_t     tier_count;
     uint64_t     hits, misses, evictions, moves;
-    uint64_t     not_kept; /* misses that went straight to the page */
+    uint64_t     not_kept; /* misses that went straight to the answer */
     struct uring ring;
     struct spill spill;
+
+    bufpool       *pool;    /* of buffers, and the accounts of the tenants */
+    bufpool_cache *buffers; /* the data plane's own */
 };
+
+/* A name may hold a newline, or an escape sequence that plays tricks on a terminal. */
+static char visible(char c) { return (unsigned char)c < ' ' || c == 127 ? '?' : c; }
 
 /* One line on stderr about one file, or, after NOTES_PRINTED of them, one more in the count. */
 static void note(struct cache *cache, enum outcome outcome, const char *path, const char *why)
@@ -536,8 +578,7 @@ static void note(struct cache *cache, enum outcome outcome, const char *path, co
     fprintf(stderr, "%streecache: %s: ", cache->terminal ? "\r\033[K" : "", words[outcome]);
     if (len > NOTE_PATH_MAX) fputs("...", stderr);
     if (len > NOTE_PATH_MAX) path += len - NOTE_PATH_MAX;
-    /* A name may hold a newline, or an escape sequence that plays tricks on a terminal. */
-    for (; *path; path++) fputc((unsigned char)*path < ' ' || *path == 127 ? '?' : *path, stderr);
+    for (; *path; path++) fputc(visible(*path), stderr);
     fprintf(stderr, ": %s\n", why);
 }
 
@@ -648,6 +689,24 @@ static struct piece *find_piece(struct cache *cache, struct file *file, size_t o
 
 /* -- Data plane: the walk -- */
 
+/* Who pays for a file: the first name in its path, or "." if that is the file's own. */
+static const char *tenant_name(const char *path, size_t *len)
+{
+    const char *end = strchr(path, '/');
+
+    *len = end ? (size_t)(end - path) : 1;
+    if (*len > NAME_BYTES) *len = NAME_BYTES;
+    return end ? path : ".";
+}
+
+static bufpool_tenant *tenant_of(bufpool *pool, const char *path)
+{
+    size_t      len;
+    const char *name = tenant_name(path, &len);
+
+    return bufpool_tenant_get(pool, name, len);
+}
+
 /* Among the files, or onto the pending directories. NULL: done; else why not, and file->outcome. */
 static const char *add_file(struct cache *cache, int at, const char *name, struct file *file)
 {
@@ -670,6 +729,7 @@ static const char *add_file(struct cache *cache, int at, const char *name, struc
     file->next         = *list;
     *list              = file;
     if (list == &cache->pending) return NULL;
+    file->tenant = tenant_of(cache->pool, file->path);
     cache->bytes += (uint64_t)st.st_size;
     cache->index_bytes += sizeof *file + strlen(file->path) + 1;
     if (strlen(file->path) > cache->path_max) cache->path_max = strlen(file->path);
@@ -1035,6 +1095,7 @@ static void drop(struct cache *cache, struct piece *piece)
 
     assert(error == 0);
     (void)error;
+    bufpool_discharge(piece->file->tenant, piece->len);
     unlink_piece(piece);
 }
 
@@ -1087,9 +1148,85 @@ static struct value *make_value(struct cache *cache, struct piece *piece, size_t
     }
     value->piece = piece;
     link_warmest(cache, piece);
+    bufpool_charge(piece->file->tenant, piece->len);
     slab_store_stats(cache->store, &info);
     if (info.held_bytes > cache->held_max) cache->held_max = info.held_bytes;
     return value;
+}
+
+/* -- Data plane: buffers, and who pays -- */
+
+/* False: no memory, and that was said. */
+static bool open_buffers(struct cache *cache)
+{
+    int error = -bufpool_create(&cache->pool, NULL);
+
+    if (!error) cache->buffers = bufpool_cache_open(cache->pool);
+    if (cache->buffers) return true;
+    fprintf(stderr, "treecache: no buffers: %s\n", strerror(ENOMEM));
+    return false;
+}
+
+/* The next tenant's first file, or the first one's. NULL: no more. */
+static struct file *next_tenant(const struct cache *cache, const struct file *file)
+{
+    const bufpool_tenant *before = file ? file->tenant : NULL;
+    struct file          *next   = file ? file->next : cache->files;
+
+    while (next && (!next->tenant || next->tenant == before)) next = next->next;
+    return next;
+}
+
+/* When the budget is known. */
+static void limit_tenants(const struct cache *cache)
+{
+    struct file *file = NULL;
+
+    while ((file = next_tenant(cache, file)) != NULL)
+        bufpool_tenant_limit(file->tenant, cache->budget / BUDGET_SHARE);
+}
+
+struct bill {
+    uint64_t           bytes, exceeded; /* of all tenants */
+    uint64_t           largest;         /* bytes */
+    const struct file *payer;           /* of the largest; NULL: nobody owes anything */
+};
+
+static struct bill add_up(const struct cache *cache)
+{
+    struct bill                bill = {0, 0, 0, NULL};
+    struct bufpool_tenant_info tenant;
+    const struct file         *file = NULL;
+
+    while ((file = next_tenant(cache, file)) != NULL) {
+        bufpool_tenant_stats(file->tenant, &tenant);
+        bill.bytes += tenant.live_bytes;
+        bill.exceeded += tenant.soft_limit_exceeded;
+        if (tenant.live_bytes <= bill.largest) continue;
+        bill.largest = tenant.live_bytes;
+        bill.payer   = file;
+    }
+    return bill;
+}
+
+/* Empties the store. False: after that somebody still pays, or something was released twice; and
+ * that was said. */
+static bool close_accounts(struct cache *cache)
+{
+    struct bufpool_info info;
+
+    if (!cache->pool) return true;
+    while (cache->store && cache->ends.warmer != &cache->ends) drop(cache, cache->ends.warmer);
+    bufpool_stats(cache->pool, &info);
+    struct bill bill = add_up(cache);
+    bufpool_cache_close(cache->buffers);
+    size_t held = bufpool_destroy(cache->pool);
+    if (bill.bytes == 0 && info.live_bytes == 0 && held == 0 && info.underflows == 0) return true;
+    fprintf(stderr,
+            "treecache: accounts: %" PRIu64 " bytes, by tenant %" PRIu64 "; %zu buffers; %" PRIu64
+            " underflows\n",
+            info.live_bytes, bill.bytes, held, info.underflows);
+    return false;
 }
 
 static void free_cache(struct cache *cache)
@@ -1114,6 +1251,7 @@ struct answer {
     struct file *file;
     size_t       offset; /* of the next piece */
     int          fd;     /* -1: no piece so far had to be read */
+    bufpool_buf *buf;    /* NULL: none so far, or it needs none */
 };
 
 struct control_plane {
@@ -1150,6 +1288,7 @@ struct server {
     struct control_plane control_planes[CONTROL_PLANES];
     uint64_t             wall_ns, data_plane_ns;
     uint32_t             in_flight; /* pages, at most */
+    uint64_t             buffers;   /* that somebody held, at most */
 };
 
 /* A reply in place of a page: the rest of the file will not come, for this reason. It looks like an
@@ -1158,6 +1297,15 @@ static slab_id refusal(int error) { return (slab_id){.page = (uint16_t)error}; }
 
 /* 0: it is an id. */
 static int refused(slab_id id) { return id.gen == 0 ? id.page : 0; }
+
+/* Whether a file is answered in one buffer, of which the pages have views. Those too large to be
+ * pooled are not: then no more of one is in memory at a time than fits the pages. */
+static bool in_buffer(const struct file *file)
+{
+    size_t size = (size_t)file->identity.size;
+
+    return size > PIECE_BYTES && bufpool_class_for(size) != BUFPOOL_OVERSIZE;
+}
 
 static void begin_check(struct control_plane *control, const struct file *file)
 {
@@ -1194,21 +1342,36 @@ static void take_refusal(struct control_plane *control, int error)
     end_check(control);
 }
 
-/* The pages of one file come in order, and those of two files never mixed. */
+/* What is in a page, or in the view that is. Empty: neither. */
+static bufpool_view view_of_page(const struct server *server, slab_id id, const struct file *file)
+{
+    bufpool_view view = {NULL, 0, NULL};
+    size_t       len  = 0;
+
+    const unsigned char *page = slab_pool_read(server->pool, id, &len);
+    if (!page) return view;
+    if (!in_buffer(file)) return (bufpool_view){page, len, NULL};
+    if (len == sizeof view) memcpy(&view, page, len);
+    return view;
+}
+
+/* The pages of one file come in order, and those of two files never mixed. A view is dropped here:
+ * with the last one the buffer is back in the pool. */
 static void check_page(struct control_plane *control, slab_id id)
 {
     const struct file *file     = control->server->plan[control->checked];
-    size_t             expected = piece_len(file, control->offset), len = 0;
-    const void        *payload = slab_pool_read(control->server->pool, id, &len);
+    size_t             expected = piece_len(file, control->offset);
+    bufpool_view       view     = view_of_page(control->server, id, file);
 
     if (control->offset == 0) begin_check(control, file);
     if (control->outcome == VERIFIED) {
         ssize_t got = read_fully(control->fd, control->bytes, expected, control->offset);
         if (got < 0) control->error = errno;
-        if (!payload || len != expected || got != (ssize_t)expected ||
-            memcmp(payload, control->bytes, len) != 0)
+        if (!view.data || view.len != expected || got != (ssize_t)expected ||
+            memcmp(view.data, control->bytes, expected) != 0)
             control->differs = true;
     }
+    if (view.buf) bufpool_view_drop(&view);
     control->offset += expected;
     if (control->offset < (size_t)file->identity.size) return;
 
@@ -1293,23 +1456,23 @@ static int read_piece(struct cache *cache, struct answer *answer, unsigned char 
     return unchanged(answer->fd, &answer->file->identity) ? 0 : ESTALE;
 }
 
-/* Fills the page from the region, and the store again. False: the piece is not there. */
-static bool take_spilled(struct cache *cache, struct piece *piece, unsigned char *page, size_t len)
+/* Fetches it from the region, and fills the store again. False: the piece is not there. */
+static bool take_spilled(struct cache *cache, struct piece *piece, unsigned char *to, size_t len)
 {
     const unsigned char *content = spilled_content(&cache->spill, piece, len);
 
     if (!content) return false;
-    /* The page first: to make a value others may be spilled, and the oldest dropped; perhaps it is
-       this one. */
-    memcpy(page, content, len);
+    /* The answer first: to make a value others may be spilled, and the oldest dropped; perhaps it
+       is this one. */
+    memcpy(to, content, len);
     struct value *value = make_value(cache, piece, len);
-    if (value) memcpy(value->content, page, len);
+    if (value) memcpy(value->content, to, len);
     cache->spill.served++;
     return true;
 }
 
-/* Fills the page for the next piece of an answer. 0; errno. */
-static int fill_page(struct cache *cache, struct answer *answer, unsigned char *page, size_t len)
+/* The next piece of an answer, from wherever it is. 0; errno. */
+static int fetch(struct cache *cache, struct answer *answer, unsigned char *to, size_t len)
 {
     struct piece *piece = find_piece(cache, answer->file, answer->offset);
     struct value *value = NULL;
@@ -1318,17 +1481,31 @@ static int fill_page(struct cache *cache, struct answer *answer, unsigned char *
         cache->hits++;
         unlink_piece(piece);
         link_warmest(cache, piece);
-        memcpy(page, value_of(cache, piece)->content, len);
+        memcpy(to, value_of(cache, piece)->content, len);
         return 0;
     }
-    if (piece && take_spilled(cache, piece, page, len)) return 0;
+    if (piece && take_spilled(cache, piece, to, len)) return 0;
     cache->misses++;
     if (piece) value = make_value(cache, piece, len);
     if (!value) cache->not_kept++;
-    int error = read_piece(cache, answer, value ? value->content : page, len);
+    int error = read_piece(cache, answer, value ? value->content : to, len);
     if (value && error) drop(cache, piece);
-    else if (value) memcpy(page, value->content, len);
+    else if (value) memcpy(to, value->content, len);
     return error;
+}
+
+/* Fetches the next range of an answer into its buffer, and cuts a view of it. 0; errno. */
+static int fetch_range(struct cache *cache, struct answer *answer, bufpool_view *view, size_t len)
+{
+    struct file *file = answer->file;
+
+    if (!answer->buf)
+        answer->buf =
+            bufpool_cache_acquire(cache->buffers, (size_t)file->identity.size, file->tenant);
+    if (!answer->buf) return ENOMEM;
+    unsigned char *data  = bufpool_data(answer->buf);
+    int            error = fetch(cache, answer, data + answer->offset, len);
+    return error ? error : -bufpool_view_of(answer->buf, answer->offset, len, view);
 }
 
 /* Begins the reads that the next burst for a control plane will need. */
@@ -1339,7 +1516,8 @@ static void look_ahead(struct server *server, struct control_plane *control)
     uint64_t      slot;
 
     while (control->begun - control->ended < BURST && queue_pop(&control->requests, &slot))
-        control->answers[control->begun++ % BURST] = (struct answer){server->plan[slot], 0, -1};
+        control->answers[control->begun++ % BURST] =
+            (struct answer){server->plan[slot], 0, -1, NULL};
     for (size_t i = control->ended; cache->ring.on && i < control->begun; i++) {
         struct answer *answer = &control->answers[i % BURST];
         size_t         next   = answer->offset / PIECE_BYTES;
@@ -1360,12 +1538,14 @@ static bool reply(struct server *server, struct control_plane *control)
 {
     struct answer *answer = &control->answers[control->ended % BURST];
     size_t         len    = piece_len(answer->file, answer->offset);
+    bool           range  = in_buffer(answer->file);
     slab_id        id;
     uint64_t       slot;
 
-    unsigned char *page = slab_pool_alloc(server->pool, len, &id);
+    void *page = slab_pool_alloc(server->pool, range ? sizeof(bufpool_view) : len, &id);
     if (!page) return false;
-    int error = fill_page(server->cache, answer, page, len);
+    int error = range ? fetch_range(server->cache, answer, page, len)
+                      : fetch(server->cache, answer, page, len);
     if (error) {
         slab_pool_free(server->pool, id);
         id = refusal(error);
@@ -1378,6 +1558,8 @@ static bool reply(struct server *server, struct control_plane *control)
     if (!error && answer->offset < (size_t)answer->file->identity.size) return true;
     if (error) forget_reads(&server->cache->ring, answer->file);
     if (answer->fd >= 0) close(answer->fd);
+    if (answer->buf)
+        bufpool_cache_release(server->cache->buffers, answer->buf); /* left: the views */
     control->ended++;
     server->answered++;
     return true;
@@ -1402,6 +1584,7 @@ static size_t serve(struct server *server, struct control_plane *control, bool *
 static void data_plane_main(struct server *server, size_t wanted)
 {
     struct slab_pool_info info;
+    struct bufpool_info   buffers;
 
     while (server->answered < wanted) {
         size_t replies = 0;
@@ -1411,20 +1594,14 @@ static void data_plane_main(struct server *server, size_t wanted)
         slab_pool_stats(server->pool, &info);
         uint32_t in_flight = info.page_count - info.available;
         if (in_flight > server->in_flight) server->in_flight = in_flight;
+        bufpool_stats(server->cache->pool, &buffers);
+        if (buffers.live_buffers > server->buffers) server->buffers = buffers.live_buffers;
         progress(server->cache, server->answered, wanted);
         if (replies > 0 || server->answered == wanted) continue;
         /* Nobody asks, or the pages are out. A request always rings; a return only when the pool
            was told that we want it, and not if pages came back before that. */
         if (!out || slab_pool_want(server->pool)) bell_wait(&server->bell);
     }
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec now;
-
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* -- The plan -- */
@@ -1605,6 +1782,32 @@ static void print_cache(const struct cache *cache)
                 "of all pages: no file was read for them");
 }
 
+static void print_buffers(const struct server *server)
+{
+    struct bufpool_info info;
+    uint64_t            hits = 0, misses = 0;
+    struct bill         bill = add_up(server->cache);
+    char                largest[64];
+
+    bufpool_stats(server->cache->pool, &info);
+    for (int i = 0; i < BUFPOOL_CLASSES; i++) hits += info.hits[i];
+    for (int i = 0; i < BUFPOOL_CLASSES; i++) misses += info.misses[i];
+    size_t      len  = 0;
+    const char *name = bill.payer ? tenant_name(bill.payer->path, &len) : "";
+    if (len >= sizeof largest) len = sizeof largest - 1;
+    for (size_t i = 0; i < len; i++) largest[i] = visible(name[i]);
+    largest[len] = '\0';
+    print_row("buffers", hits + misses, "for answers of more than a page, which had views of them");
+    print_row("  recycled", hits, "after the last view was dropped");
+    print_row("  from the system", misses, "when no other was idle");
+    print_row("  held at most", server->buffers, "at a time");
+    print_row("  bytes idle", info.idle_bytes, "in the end, outside the budget");
+    print_row("tenants", info.tenants, "DIR and its directories, where they have files");
+    print_row("  bytes charged", info.live_bytes, "for what is in the store, in the end");
+    print_row("  to the largest", bill.largest, largest);
+    print_row("  beyond the limit", bill.exceeded, "charges of a tenant with half of the budget");
+}
+
 static void print_table(const struct server *server, const struct slab_pool_info *info)
 {
     const struct cache *cache = server->cache;
@@ -1623,6 +1826,7 @@ static void print_table(const struct server *server, const struct slab_pool_info
     print_row("pages in flight at most", server->in_flight, shape);
     print_row("refused ids", info->refused, "returns turned away; 0 expected");
     print_cache(cache);
+    print_buffers(server);
     print_row("changed files", cache->outcomes[CHANGED], "meanwhile, by others; not verified");
     print_row("skipped names", cache->outcomes[SKIPPED], "not served");
 }
@@ -1636,6 +1840,7 @@ static bool run(struct cache *cache)
     size_t                lost   = 0;
     bool                  closed = true;
 
+    limit_tenants(cache);
     server.cache = cache;
     int error    = make_plan(&server) ? make_store(cache) : ENOMEM;
     if (!error) error = make_spill(cache);
@@ -1654,6 +1859,277 @@ static bool run(struct cache *cache)
     if (lost > 0) fprintf(stderr, "treecache: %zu pages were never given back\n", lost);
     print_table(&server, &info);
     return error == 0 && lost == 0 && info.refused == 0 && closed;
+}
+
+/* -- Metrics: a thread writes them to a file, and answers who asks -- */
+
+/* Who has not asked to the end. */
+struct client {
+    int      fd;
+    uint64_t deadline;
+    size_t   len;
+    char     request[REQUEST_MAX];
+};
+
+struct metrics {
+    const char    *path; /* an argument; NULL: no file */
+    int            port; /* an argument; -1: nobody is answered */
+    const bufpool *pool;
+    char          *temporary; /* what path is called while it is written */
+    int            listener, stop;
+    pthread_t      thread;
+    bool           running;
+
+    /* The thread's. */
+    struct client clients[CLIENTS];
+    size_t        client_count;
+    uint64_t      written; /* when */
+};
+
+/* NULL: no memory. */
+static char *metrics_text(const bufpool *pool, size_t *len)
+{
+    char  *text     = NULL;
+    size_t capacity = 0;
+
+    /* It may grow between two calls. */
+    while ((*len = bufpool_metrics(pool, text, capacity)) >= capacity) {
+        free(text);
+        capacity = *len + *len / 8 + 1;
+        text     = malloc(capacity);
+        if (!text) return NULL;
+    }
+    return text;
+}
+
+static bool write_fully(int fd, const char *text, size_t len)
+{
+    while (len > 0) {
+        ssize_t put = write(fd, text, len);
+        if (put < 0 && errno != EINTR) return false;
+        if (put <= 0) continue;
+        text += put;
+        len -= (size_t)put;
+    }
+    return true;
+}
+
+/* Under another name first, so that nobody ever reads half of it. 0; errno. */
+static int write_metrics(const struct metrics *metrics)
+{
+    static const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
+    size_t           len;
+    char            *text = metrics_text(metrics->pool, &len);
+
+    if (!text) return ENOMEM;
+    int  fd   = open(metrics->temporary, flags, 0666);
+    bool good = fd >= 0 && write_fully(fd, text, len);
+    if (fd >= 0 && close(fd) != 0) good = false;
+    if (good) good = rename(metrics->temporary, metrics->path) == 0;
+    int error = good ? 0 : errno;
+    if (error && fd >= 0) unlink(metrics->temporary);
+    free(text);
+    return error;
+}
+
+static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
+
+static void send_fully(const struct client *client, const char *text, size_t len)
+{
+    struct pollfd fd = {.fd = client->fd, .events = POLLOUT};
+
+    for (uint64_t now = now_ms(); len > 0 && now < client->deadline; now = now_ms()) {
+        if (poll(&fd, 1, (int)(client->deadline - now)) <= 0) continue;
+        ssize_t put = send(client->fd, text, len, MSG_NOSIGNAL);
+        if (put < 0) return;
+        text += put;
+        len -= (size_t)put;
+    }
+}
+
+/* Whatever GET asks for. */
+static void answer_client(const bufpool *pool, struct client *client)
+{
+    const char *request = client->request;
+    char       *text    = NULL, head[256], rest[REQUEST_MAX];
+    size_t      len     = 0;
+    ssize_t     got;
+
+    bool http = memmem(request, strcspn(request, "\r\n"), " HTTP/1.", 8);
+    bool get  = http && strncmp(request, "GET ", 4) == 0;
+    if (get) text = metrics_text(pool, &len);
+    const char *status = text   ? "200 OK"
+                         : get  ? "503 Service Unavailable"
+                         : http ? "405 Method Not Allowed"
+                                : "400 Bad Request";
+    snprintf(head, sizeof head,
+             "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nAllow: GET\r\n"
+             "Connection: close\r\n\r\n",
+             status, text ? BUFPOOL_METRICS_TYPE : "text/plain", text ? len : 0);
+    client->deadline = now_ms() + CLIENT_MS;
+    send_fully(client, head, strlen(head));
+    if (text) send_fully(client, text, len);
+    free(text);
+    /* What is left unread would make close throw away what the client has not taken yet. */
+    do got = recv(client->fd, rest, sizeof rest, 0);
+    while (got > 0 && now_ms() < client->deadline);
+}
+
+/* When something came from it. False: it has its answer, or will have none. */
+static bool hear_client(const bufpool *pool, struct client *client)
+{
+    char   *end  = client->request + client->len;
+    size_t  room = sizeof client->request - 1 - client->len;
+    ssize_t got  = recv(client->fd, end, room, 0);
+
+    if (got <= 0) return got < 0 && errno == EAGAIN;
+    client->len += (size_t)got;
+    end[got]   = '\0';
+    bool whole = strstr(client->request, "\r\n\r\n") || strstr(client->request, "\n\n");
+    if (!whole && (size_t)got < room) return true;
+    if (!whole) *client->request = '\0'; /* too long: no request */
+    answer_client(pool, client);
+    return false;
+}
+
+static void accept_client(struct metrics *metrics)
+{
+    int fd = accept4(metrics->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0) {
+        poll(NULL, 0, TICK_MS); /* perhaps too many files are open: not again at once */
+        return;
+    }
+    struct client *client = &metrics->clients[metrics->client_count++];
+    client->fd            = fd;
+    client->deadline      = now_ms() + CLIENT_MS;
+    client->len           = 0;
+}
+
+/* Hears whoever has something to say. False: it is time to stop. */
+static bool attend(struct metrics *metrics)
+{
+    struct pollfd fds[2 + CLIENTS];
+    size_t        count = metrics->client_count;
+    int           wait  = count > 0 || metrics->path ? TICK_MS : -1;
+
+    fds[0] = (struct pollfd){.fd = metrics->stop, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = count < CLIENTS ? metrics->listener : -1, .events = POLLIN};
+    for (size_t i = 0; i < count; i++)
+        fds[2 + i] = (struct pollfd){.fd = metrics->clients[i].fd, .events = POLLIN};
+    if (poll(fds, 2 + count, wait) < 0) return true;
+    if (fds[0].revents) return false;
+    while (count-- > 0) { /* the last one first: it takes the place of one that goes */
+        struct client *client = &metrics->clients[count];
+        bool           asks   = !fds[2 + count].revents || hear_client(metrics->pool, client);
+        if (asks && now_ms() < client->deadline) continue;
+        close(client->fd);
+        *client = metrics->clients[--metrics->client_count];
+    }
+    if (fds[1].revents) accept_client(metrics);
+    return true;
+}
+
+static void *metrics_main(void *argument)
+{
+    struct metrics *metrics = argument;
+
+    metrics->written = now_ms();
+    while (attend(metrics)) {
+        if (!metrics->path || now_ms() - metrics->written < METRICS_MS) continue;
+        (void)write_metrics(metrics); /* a failure may pass; the last one is told */
+        metrics->written = now_ms();
+    }
+    while (metrics->client_count > 0) close(metrics->clients[--metrics->client_count].fd);
+    return NULL;
+}
+
+/* False: it cannot be had, and that was said. */
+static bool open_text(struct metrics *metrics)
+{
+    struct stat st;
+    const char *why = NULL;
+
+    /* To rename over it would be the end of a device, or of a pipe. */
+    if (lstat(metrics->path, &st) == 0 && !S_ISREG(st.st_mode)) why = "not a regular file";
+    if (!why) {
+        int len   = asprintf(&metrics->temporary, "%s.%ld.tmp", metrics->path, (long)getpid());
+        int error = len < 0 ? ENOMEM : write_metrics(metrics);
+        if (error) why = strerror(error);
+    }
+    if (why) fprintf(stderr, "treecache: --metrics %s: %s\n", metrics->path, why);
+    return !why;
+}
+
+/* False: it cannot be had, and that was said. */
+static bool open_port(struct metrics *metrics)
+{
+    static const int   yes     = 1;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port   = htons((uint16_t)metrics->port),
+                                  .sin_addr   = {htonl(INADDR_LOOPBACK)}};
+    socklen_t          len     = sizeof address;
+    int                fd      = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    metrics->listener = fd;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes); /* what was closed lingers on */
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0 || listen(fd, CLIENTS) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
+        fprintf(stderr, "treecache: --serve %d: %s\n", metrics->port, strerror(errno));
+        return false;
+    }
+    printf("treecache: metrics at http://127.0.0.1:%d/metrics until interrupted\n",
+           ntohs(address.sin_port));
+    fflush(stdout);
+    return true;
+}
+
+/* Ctrl-C, and kill. */
+static void interrupts(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+}
+
+/* 0; errno. */
+static int start_thread(struct metrics *metrics)
+{
+    sigset_t set, before;
+
+    metrics->stop = eventfd(0, EFD_CLOEXEC);
+    if (metrics->stop < 0) return errno;
+    interrupts(&set);
+    pthread_sigmask(SIG_BLOCK, &set, &before); /* they are for the first thread */
+    int error = pthread_create(&metrics->thread, NULL, metrics_main, metrics);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+/* False: they cannot be shown, and that was said. */
+static bool start_metrics(struct metrics *metrics, const bufpool *pool)
+{
+    metrics->pool = pool;
+    if (!metrics->path && metrics->port < 0) return true;
+    if (metrics->path && !open_text(metrics)) return false;
+    if (metrics->port >= 0 && !open_port(metrics)) return false;
+    int error        = start_thread(metrics);
+    metrics->running = error == 0;
+    if (error) fprintf(stderr, "treecache: no thread for metrics: %s\n", strerror(error));
+    return metrics->running;
+}
+
+/* False: the file does not have the last of them, and that was said. */
+static bool stop_metrics(struct metrics *metrics)
+{
+    if (metrics->running) eventfd_write(metrics->stop, 1);
+    if (metrics->running) pthread_join(metrics->thread, NULL);
+    int error = metrics->running && metrics->path ? write_metrics(metrics) : 0;
+    if (error) fprintf(stderr, "treecache: --metrics %s: %s\n", metrics->path, strerror(error));
+    if (metrics->listener >= 0) close(metrics->listener);
+    if (metrics->stop >= 0) close(metrics->stop);
+    free(metrics->temporary);
+    return error == 0;
 }
 
 /* -- Program -- */
@@ -1696,8 +2172,19 @@ static bool parse_bytes(const char *option, size_t least, size_t most, size_t *b
     return false;
 }
 
+/* False: it is none, and that was said. */
+static bool parse_port(int *port)
+{
+    size_t digits = strspn(optarg, "0123456789");
+
+    *port = digits > 0 && digits <= 5 && !optarg[digits] ? atoi(optarg) : PORT_MAX + 1;
+    if (*port <= PORT_MAX) return true;
+    fprintf(stderr, "treecache: --serve %s: no port from 0 to %d\n", optarg, PORT_MAX);
+    return false;
+}
+
 /* The arguments. -1; 'h'; 2: they are wrong; 'u': and that was not said yet. */
-static int parse(struct cache *cache, int argc, char **argv)
+static int parse(struct cache *cache, struct metrics *metrics, int argc, char **argv)
 {
     static const struct option options[] = {{"budget", required_argument, NULL, 'b'},
                                             {"spill", required_argument, NULL, 's'},
@@ -1705,6 +2192,8 @@ static int parse(struct cache *cache, int argc, char **argv)
                                             {"keep", no_argument, NULL, 'k'},
                                             {"no-spill", no_argument, NULL, 'n'},
                                             {"no-ring", no_argument, NULL, 'r'},
+                                            {"metrics", required_argument, NULL, 'f'},
+                                            {"serve", required_argument, NULL, 'p'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     struct spill              *spill     = &cache->spill;
@@ -1714,6 +2203,8 @@ static int parse(struct cache *cache, int argc, char **argv)
         if (option == 'b' && !parse_bytes("budget", 1, SIZE_MAX, &cache->budget)) return 2;
         if (option == 'm' && !parse_bytes("spill-max", SPILL_MIN, SPILL_MAX, &spill->max_bytes))
             return 2;
+        if (option == 'p' && !parse_port(&metrics->port)) return 2;
+        if (option == 'f') metrics->path = optarg;
         if (option == 's') spill->path = optarg;
         if (option == 'k') spill->keep = true;
         if (option == 'n') spill->off = true;
@@ -1726,26 +2217,49 @@ static int parse(struct cache *cache, int argc, char **argv)
     return -1;
 }
 
+/* False: that was said. */
+static bool begin(struct cache *cache, struct metrics *metrics)
+{
+    return open_region(&cache->spill) && open_buffers(cache) && start_metrics(metrics, cache->pool);
+}
+
+/* False: something is missing, and that was said. */
+static bool end(struct cache *cache, struct metrics *metrics)
+{
+    bool shown = stop_metrics(metrics), paid = close_accounts(cache);
+
+    free_cache(cache);
+    return shown && paid;
+}
+
+static const char usage[] =
+    "usage: treecache [--budget BYTES] [--spill FILE [--keep]] [--spill-max BYTES]\n"
+    "                 [--metrics FILE] [--serve PORT] [DIR]\n"
+    "Serves the files below DIR (default /usr/include) from a cache to two threads, and\n"
+    "verifies every byte.\n"
+    "  --budget BYTES     of memory for what is cached, such as 500000, 64K, 30M or 1G;\n"
+    "                     default: a quarter of what the files hold, but from 1M to 1G\n"
+    "  --spill FILE       what the budget has no room for goes to this region; default: to\n"
+    "                     a temporary file in $TMPDIR or /tmp\n"
+    "  --keep             serve what FILE holds of a former run, too, and leave it all there\n"
+    "  --spill-max BYTES  the region at most, from 16K on; default 1G\n"
+    "  --no-spill         what the budget has no room for is read again\n"
+    "  --no-ring          files are read with pread, not by an io_uring\n"
+    "  --metrics FILE     who holds how much: OpenMetrics text, anew each second and in the end\n"
+    "  --serve PORT       the same over HTTP, on 127.0.0.1 only (0: on a port that is free),\n"
+    "                     while it works and after that, until it is interrupted\n";
+
 int main(int argc, char **argv)
 {
-    static const char usage[] =
-        "usage: treecache [--budget BYTES] [--spill FILE [--keep]] [--spill-max BYTES] [DIR]\n"
-        "Serves the files below DIR (default /usr/include) from a cache to two threads, and\n"
-        "verifies every byte.\n"
-        "  --budget BYTES     of memory for what is cached, such as 500000, 64K, 30M or 1G;\n"
-        "                     default: a quarter of what the files hold, but from 1M to 1G\n"
-        "  --spill FILE       what the budget has no room for goes to this region; default: to\n"
-        "                     a temporary file in $TMPDIR or /tmp\n"
-        "  --keep             serve what FILE holds of a former run, too, and leave it all there\n"
-        "  --spill-max BYTES  the region at most, from 16K on; default 1G\n"
-        "  --no-spill         what the budget has no room for is read again\n"
-        "  --no-ring          files are read with pread, not by an io_uring\n";
-    struct cache cache = {.root     = -1,
-                          .terminal = isatty(STDERR_FILENO),
-                          .percent  = -1,
-                          .spill    = {.max_bytes = SPILL_DEFAULT}};
+    struct metrics metrics = {.port = -1, .listener = -1, .stop = -1};
+    struct cache   cache   = {.root     = -1,
+                              .terminal = isatty(STDERR_FILENO),
+                              .percent  = -1,
+                              .spill    = {.max_bytes = SPILL_DEFAULT}};
+    sigset_t       set;
+    int            number;
 
-    int option = parse(&cache, argc, argv);
+    int option = parse(&cache, &metrics, argc, argv);
     if (option == 'h' || option == 'u') fputs(usage, option == 'h' ? stdout : stderr);
     if (option != -1) return option == 'h' ? EXIT_SUCCESS : 2;
 
@@ -1753,14 +2267,20 @@ int main(int argc, char **argv)
     cache.root       = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool good        = cache.root >= 0;
     if (!good) fprintf(stderr, "treecache: %s: %s\n", path, strerror(errno));
-    if (good && !open_region(&cache.spill)) return EXIT_FAILURE;
+    if (good && !begin(&cache, &metrics)) {
+        end(&cache, &metrics);
+        return EXIT_FAILURE;
+    }
     if (good) walk(&cache);
     if (cache.budget == 0) cache.budget = default_budget(&cache);
     if (good) good = run(&cache);
+    interrupts(&set);
+    if (metrics.running) pthread_sigmask(SIG_BLOCK, &set, NULL);
     printf("treecache: %zu files, %" PRIu64 " bytes, %" PRIu64 " verified, %" PRIu64 " wrong\n",
            cache.file_count, cache.bytes, cache.outcomes[VERIFIED], cache.outcomes[WRONG]);
     good = good && cache.outcomes[WRONG] == 0;
-    free_cache(&cache);
     if (fflush(stdout) != 0) good = false;
+    if (metrics.running && metrics.port >= 0) sigwait(&set, &number);
+    if (!end(&cache, &metrics)) good = false;
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -28,7 +28,7 @@ tool() { # command, package
 # shellcheck disable=SC2317  # called through check
 none() { ! grep -nE "$@"; }
 
-headers='slab.h overflow.h fixedpool.h'
+headers='slab.h overflow.h fixedpool.h bufpool.h'
 sources=$(ls test/*.c test/fuzz/*.c examples/*.c bench/*.c)
 
 if tool clang-tidy clang-tidy; then
@@ -42,14 +42,15 @@ if tool clang-tidy clang-tidy; then
     done
     for header in $headers; do
         check "clang-tidy $header" clang-tidy -quiet -checks="$checks" -warnings-as-errors='*' "$header" -- \
-            -x c -std=c11 -DSLAB_IMPLEMENTATION -DOVERFLOW_IMPLEMENTATION -DFIXEDPOOL_IMPLEMENTATION
+            -x c -std=c11 -DSLAB_IMPLEMENTATION -DOVERFLOW_IMPLEMENTATION \
+            -DFIXEDPOOL_IMPLEMENTATION -DBUFPOOL_IMPLEMENTATION
     done
 fi
 if tool cppcheck cppcheck; then
     for header in $headers; do
         check "cppcheck $header" cppcheck --quiet --std=c11 --language=c --error-exitcode=1 \
             --enable=warning,portability,performance -DSLAB_IMPLEMENTATION -DOVERFLOW_IMPLEMENTATION \
-            -DFIXEDPOOL_IMPLEMENTATION -D__BYTE_ORDER__=1 -D__ORDER_LITTLE_ENDIAN__=1 "$header"
+            -DFIXEDPOOL_IMPLEMENTATION -DBUFPOOL_IMPLEMENTATION -D__BYTE_ORDER__=1 -D__ORDER_LITTLE_ENDIAN__=1 "$header"
     done
 fi
 if tool shellcheck shellcheck; then

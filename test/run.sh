@@ -11,18 +11,20 @@ out=build/check
 : "${CC:=cc}" "${CFLAGS:=-O2 -g}" "${STRICT:=}"
 export CC CFLAGS STRICT
 
-base='cc header synopsis demo fit-tiers replay full-disk model install bench'
+base='cc header synopsis demo fit-tiers replay full-disk prometheus model install bench'
 # The longest first, so that none is left alone in the end.
 more='valgrind tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang riscv64 asan-clang m32 musl cxx fuzz lint'
 
 warnings='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
-headers='slab overflow fixedpool'
+headers='slab overflow fixedpool bufpool'
 programs='slab_test slab_misuse slab_process slab_stress slab_store_test slab_store_oracle slab_fit_test
     overflow_test overflow_oracle overflow_hostile overflow_crash overflow_power overflow_process
-    overflow_full fixedpool_test fixedpool_lack fixedpool_ring fixedpool_stress fixedpool_chaos'
+    overflow_full fixedpool_test fixedpool_lack fixedpool_ring fixedpool_stress fixedpool_chaos
+    bufpool_test bufpool_lack bufpool_metrics bufpool_stress bufpool_chaos'
 all=$programs
-short='slab_test slab_misuse slab_store_test overflow_test fixedpool_test fixedpool_lack'
-poison='slab_poison overflow_poison fixedpool_poison'
+short='slab_test slab_misuse slab_store_test overflow_test fixedpool_test fixedpool_lack bufpool_test
+    bufpool_lack bufpool_metrics'
+poison='slab_poison overflow_poison fixedpool_poison bufpool_poison'
 
 # ---- TAP: a rung collects lines without numbers; finish numbers them ----
 
@@ -91,7 +93,8 @@ matrix() { # every level and standard with the short programs, then all of them
     suite 'NDEBUG ' '' "$1" -std=c11 -O2 -DNDEBUG -Wno-unused $warnings
     programs=$all
     suite '-O3 inline ' '' "$1" -std=c11 -O3 '-DSLAB_API=static inline' \
-        '-DOVERFLOW_API=static inline' '-DFIXEDPOOL_API=static inline' $warnings
+        '-DOVERFLOW_API=static inline' '-DFIXEDPOOL_API=static inline' '-DBUFPOOL_API=static inline' \
+        $warnings
 }
 rung_gcc() { need gcc gcc && matrix gcc; }
 rung_clang() { need clang clang && matrix clang; }
@@ -192,6 +195,19 @@ static int use(void)
     return fixedpool_destroy(pool);
 }
 END
+    bufpool) cat <<'END' ;;
+#include "bufpool.h"
+static int use(void)
+{
+    bufpool     *pool;
+    bufpool_view view;
+    if (bufpool_create(&pool, 0) != 0) return 1;
+    bufpool_buf *buf = bufpool_acquire(pool, 5000, bufpool_tenant_get(pool, "x", 1));
+    if (bufpool_view_of(buf, 1, 2, &view) != 0 || bufpool_release(buf) != 1) return 2;
+    if (bufpool_view_drop(&view) != 0) return 3;
+    return (int)bufpool_destroy(pool);
+}
+END
     esac | sed "s|USED|$dir/$1.region|"
 }
 
@@ -226,12 +242,13 @@ header_rung() {
             '-DSLAB_MAP(size)=memset(aligned_alloc(4096,size),0,size)' \
             '-DSLAB_UNMAP(memory,size)=free(memory)' -include stdlib.h -include string.h \
             -c "$base.whole.c" -o "$base.macros.o"
-    [ "$name" != fixedpool ] ||
+    case $name in fixedpool | bufpool)
         try "$name: memory macros of the user" $CC $flags \
-            '-DFIXEDPOOL_MAP(size)=memset(aligned_alloc(4096,((size)+4095)/4096*4096),0,size)' \
-            '-DFIXEDPOOL_UNMAP(memory,size)=free(memory)' -include stdlib.h -include string.h \
+            "-D$(upper "$name")_MAP(size)=memset(aligned_alloc(4096,((size)+4095)/4096*4096),0,size)" \
+            "-D$(upper "$name")_UNMAP(memory,size)=free(memory)" -include stdlib.h -include string.h \
             "$base.whole.c" -o "$base.macros"
-    [ "$name" != fixedpool ] || try "$name: memory macros of the user, run" "$base.macros"
+        try "$name: memory macros of the user, run" "$base.macros" ;;
+    esac
     # Private names carry two underscores; the rest begin with the header's.
     try "$name: no other names outside" sh -c \
         "! nm -g --defined-only '$base.body.o' | grep -v ' ${name}_'"
@@ -273,15 +290,19 @@ rung_synopsis() {
         >"$dir/region.c"
     sed -n '/^ \*     #define FIXEDPOOL_IMPLEMENTATION/,/^ \*     }/s/^ \*     //p' fixedpool.h \
         >"$dir/frames.c"
+    sed -n '/^ \*     #define BUFPOOL_IMPLEMENTATION/,/^ \*     }/s/^ \*     //p' bufpool.h \
+        >"$dir/buffers.c"
+    try 'buffers: it is there' grep -q bufpool_destroy "$dir/buffers.c"
     try 'frames: it is there' grep -q fixedpool_destroy "$dir/frames.c"
     try 'region: it is there' grep -q overflow_close "$dir/region.c"
     try 'pool: it is there' grep -q slab_pool_destroy "$dir/pool.c"
     try 'store: it is there' grep -q slab_store_destroy "$dir/store.c"
-    for name in pool store region frames; do
+    for name in pool store region frames buffers; do
         try "$name: it compiles" $CC -std=c11 $warnings -I. "$dir/$name.c" -o "$dir/$name"
     done
     try 'pool: it runs' sh -c "[ \"\$('$dir/pool')\" = hello ]"
     try 'frames: it runs' sh -c "[ \"\$('$dir/frames')\" = hello ]"
+    try 'buffers: it runs' sh -c "[ \"\$('$dir/buffers')\" = hello ]"
     try 'store: it runs' sh -c "[ \"\$('$dir/store')\" = 'a value' ]"
     if printf '#include <liburing.h>\n' | $CC -E - >/dev/null 2>&1; then
         {
@@ -303,6 +324,10 @@ rung_synopsis() {
 rung_demo() { run_tap treecache test/treecache_test.sh "$dir"; }
 rung_fit_tiers() { run_tap fit_tiers test/fit_tiers_test.sh "$dir"; }
 rung_replay() { run_tap replay test/replay_test.sh "$dir"; }
+rung_prometheus() {
+    need prometheus prometheus && need python3 python3 &&
+        run_tap prometheus test/prometheus_test.sh "$dir"
+}
 rung_full_disk() { run_tap full test/overflow_full.sh "$dir"; }
 # Every execution where the checker is installed; it is not among Debian's packages, so its absence
 # is no SKIP here: `make model` is the place to ask for it.
@@ -335,7 +360,7 @@ bench_row() { # workload and subject
 
 # Each workload of the benchmarks with each subject, a few operations long: it runs, and gives a figure.
 rung_bench() {
-    for name in slab store overflow fixedpool; do
+    for name in slab store overflow fixedpool bufpool; do
         few='--ops 2000'
         case $name in store | overflow) few="$few --values 2000" ;; esac
         try "$name: it compiles" $CC -std=c11 $CFLAGS -pthread bench/${name}_bench.c \
@@ -378,15 +403,16 @@ run_rung() {
     rm -rf "$dir"
     mkdir -p "$dir"
     : >"$raw"
+    began=$(date +%s)
     rung_"$(echo "$rung" | tr - _)"
     awk '/^(not )?ok - / { sub(/ok - /, "ok " ++n " - ") } { print } END { print "1.." n + 0 }' \
         "$raw" >"$out/$rung.tap"
-    awk -v rung="$rung" '
+    awk -v rung="$rung" -v seconds=$(($(date +%s) - began)) '
         /^not ok/ { bad++ } /^ok.*# SKIP/ { skipped++; why = $0; sub(/.*# SKIP /, "", why) } /^ok/ { good++ }
         END {
-            if (bad) printf "FAIL  %-11s %d of %d\n", rung, bad, bad + good
+            if (bad) printf "FAIL  %-11s %d of %d, %d s\n", rung, bad, bad + good, seconds
             else if (skipped && skipped == good) printf "SKIP  %-11s %s\n", rung, why
-            else printf "ok    %-11s %d%s\n", rung, good - skipped, \
+            else printf "ok    %-11s %d, %d s%s\n", rung, good - skipped, seconds, \
                 skipped ? ", " skipped " skipped: " why : ""
         }' "$out/$rung.tap"
     grep -B 40 '^not ok' "$out/$rung.tap" | grep -v '^ok' || :

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Goal: treecache verifies what it should, says what it skips, notices a wrong byte, stays in its
-# budget, finds in a region what it spilled there, and nothing else, and reads by an io_uring where
-# there is one.
+# budget, finds in a region what it spilled there, and nothing else, reads by an io_uring where
+# there is one, gets each buffer back, and shows who pays for what.
 # Method: small trees with everything in them that a file system can hold; the last line, the status
 # and rows of the table are compared. The wrong bytes come from a pread that is not the system's, and
 # from treecaches that do not notice when a value moves, or take them from the wrong frame. One is
 # killed at its hundredth spilled piece; a small program owns regions, and writes to them what
 # treecache never would. Another takes io_uring away. Where there is none, all is done with --no-ring.
+# What each tenant must pay is known from the sizes of its files, when there is room for all of them.
 #
 #   test/treecache_test.sh WORKDIR
 # shellcheck disable=SC2086  # CFLAGS is a list of words
@@ -575,5 +576,193 @@ for args in '--keep' '--keep --no-spill' '--spill region --no-spill' '--spill-ma
     { [ $status -eq 2 ] && ! [ -s out ] && [ -s err ]; } || bad=1
 done
 check 'arguments that make no sense are refused' $bad
+
+# ---- Buffers and their tenants. There is room for everything, so it is known what is charged. ----
+
+mkdir -p gate/acme/deep 'gate/say "hi"' gate/empty
+: >gate/nothing
+for file in acme/page:8184 acme/two:8185 acme/deep/medium:65536 acme/large:65537 'say "hi"/large:1048576' \
+    'say "hi"/huge:1048577' huge:10485760 pages:10485761; do
+    head -c "${file#*:}" /dev/urandom >"gate/${file%:*}"
+done
+all="9 files, $((8184 + 8185 + 65536 + 65537 + 1048576 + 1048577 + 10485760 + 10485761)) bytes"
+all="$all, 9 verified, 0 wrong"
+cost() { # sizes of files: their bytes, and 8 for each piece
+    cost=0
+    for size; do cost=$((cost + size + 8 * ((size + 8183) / 8184))); done
+    echo $cost
+}
+acme=$(cost 8184 8185 65536 65537) hi=$(cost 1048576 1048577) top=$(($(cost 10485760 10485761) + 8))
+live='buffer_pool_tenant_live_bytes{tenant_id='
+sum() { awk -v name="$1" 'index($0, name) == 1 { sum += $NF } END { printf "%.0f\n", sum }' text; }
+well_formed() { # each line is a comment, or a number under a name that no other line has; then the end
+    [ "$(tail -n 1 text)" = '# EOF' ] && [ -z "$(grep -v '^#' text | sed 's/ [^ ]*$//' | sort | uniq -d)" ] &&
+        ! grep -qvE '^# (TYPE|UNIT|HELP) .|^# EOF$|^[a-z_]+(\{[a-z_]+=".*"\})? [0-9]+$' text
+}
+bill() { # whether everybody has paid for what there is, and for no more
+    well_formed && grep -qxF "$live\".\"} $top" text && grep -qxF "$live\"acme\"} $acme" text &&
+        grep -qxF "$live\"say \\\"hi\\\"\"} $hi" text && [ "$(sum "$live")" -eq $((top + acme + hi)) ] &&
+        [ "$(sum 'buffer_pool_live_bytes ')" -eq $((top + acme + hi)) ] &&
+        [ "$(sum 'buffer_pool_live_buffers ')" -eq 0 ]
+}
+
+echo before >text
+ln text former
+run --budget 40M --metrics text gate
+ends_with "$all" && [ $status -eq 0 ] && [ "$(row misses)" -eq 2844 ] && [ "$(row 'refused ids')" -eq 0 ]
+check 'ranges of buffers are right' $?
+bill && [ "$(row 'bytes charged')" -eq $((top + acme + hi)) ] && [ "$(row tenants)" -eq 3 ] &&
+    [ "$(row 'to the largest')" -eq $top ] && grep -q 'to the largest .* \.$' out
+check '--metrics: each tenant pays for its files, to the byte' $?
+[ "$(row buffers)" -ge 6 ] && [ "$(row 'held at most')" -ge 1 ] &&
+    [ "$(sum buffer_pool_hits_total)" -eq "$(row recycled)" ] && [ "$(row recycled)" -ge 1 ] &&
+    [ "$(sum buffer_pool_misses_total)" -eq "$(row 'from the system')" ] &&
+    [ $(($(row recycled) + $(row 'from the system'))) -eq "$(row buffers)" ] &&
+    [ "$(sum buffer_pool_oversize)" -eq 0 ] &&
+    [ "$(sum buffer_pool_idle_bytes)" -eq "$(row 'bytes idle')" ] &&
+    [ "$(sum buffer_pool_soft_limit_exceeded_total)" -eq "$(row 'beyond the limit')" ]
+check 'the table says the same' $?
+[ "$(cat former)" = before ] && [ "$(ls -d text*)" = text ]
+check 'the text is renamed into its place' $?
+bad=0
+mkdir alone
+for size in 8184:0 8185:3 10485760:3 10485761:0; do
+    head -c ${size%:*} /dev/zero >alone/file
+    run alone
+    [ $status -eq 0 ] && [ "$(row requests)" -eq 3 ] && [ "$(row buffers)" -eq ${size#*:} ] || bad=1
+done
+check 'what fits a page goes in one, what no buffer can hold in many' $bad
+run --budget 2M --metrics text gate
+ends_with "$all" && [ $status -eq 0 ] && [ "$(row 'beyond the limit')" -gt 0 ] && well_formed &&
+    [ "$(sum buffer_pool_soft_limit_exceeded_total)" -eq "$(row 'beyond the limit')" ] &&
+    [ "$(sum "$live")" -eq "$(row 'bytes charged')" ] && [ "$(row 'bytes charged')" -le 2097152 ] &&
+    [ "$(row 'bytes charged')" -gt 1048576 ]
+check 'more than half of the budget is beyond the limit; what is evicted is not paid for' $?
+
+mutant 's/answer->offset, len, view)/0, len, view)/' && [ $status -eq 1 ] && ! grep -q ' 0 wrong$' out
+check 'a view of another range is found' $?
+mutant '/bufpool_view_drop(/d' && [ $status -eq 1 ] && grep -q '^treecache: accounts: ' err
+check 'so is one that is never dropped' $?
+mutant '/bufpool_discharge(/d' && [ $status -eq 1 ] && grep -q '^treecache: accounts: ' err
+check 'and a charge that stays' $?
+
+# ---- Metrics over HTTP ----
+
+bad=0
+for port in '' -1 65536 x 1x ' 1' 0x10 1.5 99999999999; do
+    run --serve "$port" store
+    { [ $status -eq 2 ] && grep -q -e "--serve $port: no port" err && ! [ -s out ]; } || bad=1
+done
+check 'what is no port is refused' $bad
+bad=0
+mkfifo pipe
+for file in nowhere/text directory pipe symlink ''; do
+    run --metrics "$file" store
+    { [ $status -eq 1 ] && ! [ -s out ] && [ "$(wc -l <err)" -eq 1 ] &&
+        grep -q "^treecache: --metrics $file: " err; } || bad=1
+done
+[ -p pipe ] && [ -L symlink ] && [ ! -e nowhere ] || bad=1
+check 'what cannot be a file of metrics is refused, and left alone' $bad
+
+cr=$(printf '\r')
+send() { # port, a request as printf takes it, seconds: prints the response
+    if [ $client = bash ]; then
+        # shellcheck disable=SC2016  # for that shell
+        timeout "$3" bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" && printf "$1" >&3 && cat <&3' "$1" "$2"
+    else
+        timeout "$3" python3 -c 'import socket, sys
+connection = socket.create_connection(("127.0.0.1", sys.argv[1]))
+connection.sendall(sys.argv[2].encode().decode("unicode_escape").encode())
+while part := connection.recv(65536): sys.stdout.buffer.write(part)' "$1" "$2"
+    fi 2>err.client
+}
+ask() { # the same: the response is in answer, what follows its head in text
+    send "$port" "$1" 20 >answer
+    sed "1,/^$cr\$/d" answer >text
+}
+answered() { # status
+    [ "$(head -n 1 answer)" = "HTTP/1.1 $1$cr" ] && grep -qx "Content-Length: $(wc -c <text)$cr" answer &&
+        grep -qx "Connection: close$cr" answer
+}
+get='GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n'
+soon() { # command...: within 10 seconds
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        for _ in 1 2 3 4 5 6 7 8 9 10; do
+            "$@" && return
+            sleep 0.1
+        done
+    done
+    return 1
+}
+# shellcheck disable=SC2317  # called through soon
+served() { tail -n 1 out | grep -q ' wrong$'; }
+start() { # arguments: once it has done its work, port has the port
+    : >out
+    ./treecache $ring --serve 0 "$@" >out 2>err </dev/null &
+    server=$!
+    trap 'kill -KILL $server 2>/dev/null' EXIT
+    soon served
+    port=$(sed -n 's|^treecache: metrics at http://127.0.0.1:\([0-9]*\)/metrics until interrupted$|\1|p' out)
+}
+finish() {
+    kill "$server"
+    wait "$server"
+    status=$?
+    trap - EXIT
+}
+
+over_http() {
+    start --budget 40M --metrics file gate
+    ends_with "$all" && ask "$get" && answered '200 OK' && bill && grep -qx \
+        "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8$cr" answer
+    check '--serve: GET has the metrics' $?
+    bad=0
+    for request in 'POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx' 'HEAD / HTTP/1.0\r\n\r\n'; do
+        ask "$request" && answered '405 Method Not Allowed' || bad=1
+    done
+    for request in 'noise\n\n' 'GET /\r\n\r\n' '\r\n\r\n' "GET / HTTP/1.0\r\nX: $(printf '%05000d' 0)"; do
+        ask "$request" && answered '400 Bad Request' || bad=1
+    done
+    check 'other requests are refused' $bad
+    loopback=$(printf '(0100007F|7F000001):%04X' "$port") any=$(printf ':%04X 00000000:0000 0A' "$port")
+    [ "$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -c "$any")" -eq 1 ] &&
+        grep -qE "$loopback 00000000:0000 0A" /proc/net/tcp
+    check 'on the loopback only' $?
+
+    rm file
+    for _ in 1 2 3 4 5 6 7 8 9 10; do # more than it lets ask at a time, until a second is over
+        send "$port" '' 60 &
+        send "$port" 'GET / HTTP' 60 &
+    done
+    sleep 0.2
+    ask "$get" && answered '200 OK'
+    check 'who sends nothing keeps nobody from asking' $?
+    soon [ -e file ] && cmp -s text file
+    check 'and the file is written anew each second' $?
+
+    cp out out.first
+    run --serve "$port" store
+    [ $status -eq 1 ] && ! [ -s out ] && [ "$(cat err)" = "treecache: --serve $port: Address already in use" ]
+    check 'a port that is in use' $?
+    cp out.first out
+    kill -STOP "$server"
+    send "$port" "$get" 0.2
+    kill -CONT "$server"
+    ask "$get" && answered '200 OK'
+    check 'a client that went away before it was answered does no harm' $?
+    finish
+    ends_with "$all" && [ $status -eq 0 ] && bill
+    check 'it ends when it is told to' $?
+
+    mkdir going
+    start --metrics going/text store
+    rm -r going
+    finish
+    [ $status -eq 1 ] && [ "$(cat err)" = 'treecache: --metrics going/text: No such file or directory' ]
+    check 'metrics that cannot be written in the end are told' $?
+}
+client=
+for tool in python3 bash; do command -v $tool >/dev/null 2>&1 && client=$tool; done
+if [ -n "$client" ]; then over_http; else skip 'metrics over HTTP' 'neither bash nor python3 is installed'; fi
 echo "1..$count"
 exit $failed

@@ -65,7 +65,8 @@ model() {
         "$opt" -passes="always-inline,function($split,$split,$split)" "$3.raw.bc" -o "$3.bc" \
             >>"$3.log" 2>&1 || return 2
     timeout 600 genmc --v1 --disable-estimation --check-liveness \
-        --disable-loop-jump-threading --disable-sr --input-from-bitcode-file "$3.bc" \
+        --disable-loop-jump-threading --disable-sr --disable-load-annotation \
+        --input-from-bitcode-file "$3.bc" \
         >>"$3.log" 2>&1
     grep -q '^Error: ' "$3.log" && return 1
     grep -q '^No errors were detected' "$3.log" && return 0

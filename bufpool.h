@@ -1,0 +1,2383 @@
+/* bufpool.h - reference-counted buffers in size classes, a bill for every tenant, and metrics for
+ * Prometheus.
+ *
+ *     #define BUFPOOL_IMPLEMENTATION            // in one C file
+ *     #include "bufpool.h"
+ *     #include <stdio.h>
+ *     #include <string.h>
+ *
+ *     int main(void)
+ *     {
+ *         bufpool     *pool;
+ *         bufpool_view word;
+ *
+ *         if (bufpool_create(&pool, NULL) != 0) return 1;           // NULL: defaults
+ *         bufpool_tenant *tenant = bufpool_tenant_get(pool, "acme", 4);
+ *         bufpool_buf    *buf    = bufpool_acquire(pool, 6000, tenant);
+ *         if (!buf) return 1;
+ *         strcpy(bufpool_data(buf), "say hello");
+ *         bufpool_view_of(buf, 4, 5, &word);                        // a reference of its own
+ *         bufpool_release(buf);                                     // 1 left: the view's
+ *         printf("%.*s\n", (int)word.len, (const char *)word.data);
+ *         bufpool_view_drop(&word);           // the last: back in the pool, off acme's bill
+ *         return (int)bufpool_destroy(pool);                        // 0: no buffer is held
+ *     }
+ *
+ * Include it anywhere for the declarations. Before including it you may define
+ *   BUFPOOL_API           what stands before each function; static inline, with the implementation
+ *                         in each file that includes it, is the fastest
+ *   BUFPOOL_MAP(size)           zeroed memory, aligned to 4096, or NULL
+ *   BUFPOOL_UNMAP(memory, size) gives it back
+ *   BUFPOOL_ASSERT(x)           assert; for our own invariants only
+ * in the file that has BUFPOOL_IMPLEMENTATION.
+ * Linux, C11 with gcc or clang; the declarations are C++11 too. Links with nothing.
+ * Licence: at the end of the file.
+ */
+#ifndef BUFPOOL_H
+#define BUFPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef BUFPOOL_API
+#define BUFPOOL_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Any thread calls any function of a pool; a cache is one thread's at a time.
+ *
+ *   - A buffer is recycled once, by whoever drops its last reference, in whatever thread. The last
+ *     access of each who had one comes before the first of who acquires it next.
+ *   - A release beyond the last is -ESTALE, counted in underflows, and does nothing else; also when
+ *     the buffer has been acquired anew and others hold it: a bufpool_buf * is good for one life of
+ *     its buffer. So is a retain, a cut or a look at the data.
+ *   - Accounts are exact: when no thread is inside a call, what is live is what was asked for and
+ *     not yet released, and charged and not yet discharged, to the byte. Whoever looks meanwhile
+ *     sees each call either in part or whole, but no account below zero, ever. Nothing is clamped
+ *     without being counted.
+ *   - An acquisition or a charge counts as exceeding the soft limit if the tenant's live bytes,
+ *     with it, are above the limit; of two at the same moment each may be judged without the other.
+ *     Nobody is ever refused.
+ *   - Idle buffers, in caches too, are at most idle_buffers in each class and idle_bytes in all.
+ *   - Memory comes from the system as it is touched: of a buffer of 10 MiB that holds 1.1, 1.1.
+ *   - A buffer's first bytes are what its last user left, unless the pool has BUFPOOL_WIPE.
+ *   - Besides the buffers: 64 bytes a buffer (for as many as there ever were at a time), 10 KiB for
+ *     each cache and for each of two shards a processor, some 250 bytes for each tenant; none of it
+ *     given back before the pool goes.
+ *
+ * Limits. A reference that is released twice while others hold the buffer in the same life takes
+ * one of theirs: who comes last is told -ESTALE. A bufpool_buf * that is kept for 64 lives of its
+ * buffer is good again. Two releases of one last reference at the same moment are told apart, but
+ * not if one is a bufpool_cache_release: then both may be told 0, and the buffer may be in the pool
+ * twice. (To tell them apart takes a locked instruction: Attiya et al., Laws of Order, POPL 2011.)
+ * Each buffer is a mapping, which Linux joins where they are neighbours, up to vm.max_map_count
+ * (65,530) pieces; beyond that, with as many live buffers in between, addresses are lost, not
+ * memory. A child after fork has a copy of its own; it may use it if no other thread was inside a
+ * call. */
+
+typedef struct bufpool        bufpool;
+typedef struct bufpool_buf    bufpool_buf;
+typedef struct bufpool_tenant bufpool_tenant;
+typedef struct bufpool_cache  bufpool_cache;
+
+typedef enum bufpool_class {
+    BUFPOOL_SMALL,    /* up to 4 KiB */
+    BUFPOOL_MEDIUM,   /* up to 64 KiB */
+    BUFPOOL_LARGE,    /* up to 1 MiB */
+    BUFPOOL_HUGE,     /* up to 10 MiB */
+    BUFPOOL_OVERSIZE, /* mapped and unmapped directly */
+} bufpool_class;
+enum { BUFPOOL_CLASSES = 4 }; /* that are pooled */
+
+enum {
+    BUFPOOL_WIPE = 1u << 0, /* a buffer is zero when another tenant gets it; none is one, too */
+};
+
+typedef struct bufpool_config {
+    uint64_t tenant_soft_limit; /* bytes; 0 = 256 MiB */
+    uint32_t idle_buffers;      /* kept per class; 0 = 64 */
+    size_t   idle_bytes;        /* kept over all classes; 0 = 64 MiB */
+    uint32_t tenant_max;        /* named in metrics, the rest summed as one; 0 = 10,000 */
+    uint32_t flags;
+} bufpool_config;
+
+/* A class's buffers have this many bytes; SIZE_MAX for oversize. */
+BUFPOOL_API size_t bufpool_class_capacity(bufpool_class c);
+
+/* "small", "medium", "large", "huge", "oversize". */
+BUFPOOL_API const char *bufpool_class_slug(bufpool_class c);
+
+/* The class of the buffer that an acquisition of size bytes gets. */
+BUFPOOL_API bufpool_class bufpool_class_for(size_t size);
+
+/* config NULL: the defaults. 0; -EINVAL: pool is NULL, or a flag unknown; -ENOMEM. On failure *pool
+ * is NULL. */
+BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config);
+
+/* When no other thread is inside a call, but for bufpool_release and drops. Its tenants are gone.
+ * Buffers that are held stay good, and the pool's memory goes with the last of them, and with the
+ * last of the caches that are open. How many buffers that were. NULL: 0. */
+BUFPOOL_API size_t bufpool_destroy(bufpool *pool);
+
+/* -- Buffers -- */
+
+/* Any thread. A buffer of at least size bytes with one reference; size bytes are charged to the
+ * tenant (NULL = none) until the last reference is dropped. Its data is aligned to 4096. NULL: the
+ * system is out of memory, also after idle memory was given back to it; or the tenant is another
+ * pool's. */
+BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant);
+
+/* Any thread that holds a reference. One more; buf itself. NULL: it had none, which is counted in
+ * underflows, or has 33 million. */
+BUFPOOL_API bufpool_buf *bufpool_retain(bufpool_buf *buf);
+
+/* Any thread. The references left; 0: the buffer is the pool's again. -ESTALE: it had none. */
+BUFPOOL_API int bufpool_release(bufpool_buf *buf);
+
+/* Who holds a reference. NULL: there is none. */
+BUFPOOL_API void *bufpool_data(bufpool_buf *buf);
+
+/* Who holds a reference. The bytes that may be used, from size on; and its class. */
+BUFPOOL_API size_t        bufpool_capacity(const bufpool_buf *buf);
+BUFPOOL_API bufpool_class bufpool_class_of(const bufpool_buf *buf);
+
+/* Who holds a reference. Whether it is the only one. If so, all others' last accesses come before
+ * our next. */
+BUFPOOL_API bool bufpool_writable(const bufpool_buf *buf);
+
+/* -- Views -- */
+
+/* A window on a buffer: holds one reference of its own, and can be cut again. */
+typedef struct bufpool_view {
+    const unsigned char *data;
+    size_t               len;
+    bufpool_buf         *buf;
+} bufpool_view;
+
+/* Any thread that holds a reference, or the view. 0; -ERANGE: beyond the buffer's capacity, or the
+ * view's len; -ESTALE: the buffer has no references. On failure *view is empty. To cut a view into
+ * itself narrows it, and leaves it as it is on failure. */
+BUFPOOL_API int bufpool_view_of(bufpool_buf *buf, size_t offset, size_t len, bufpool_view *view);
+BUFPOOL_API int bufpool_view_cut(const bufpool_view *from, size_t offset, size_t len,
+                                 bufpool_view *view);
+
+/* As bufpool_release; the view is emptied, and to drop it again is -ESTALE. */
+BUFPOOL_API int bufpool_view_drop(bufpool_view *view);
+
+/* -- Caches -- */
+
+/* A thread's own few buffers of each class, for acquire and release without any locked instruction:
+ * at most half of what the pool keeps idle is in caches, in equal shares; what goes beyond passes
+ * through the pool. Any thread opens one. It may move to another thread as other data does. NULL:
+ * out of memory, or more than 4,096 are open. */
+BUFPOOL_API bufpool_cache *bufpool_cache_open(bufpool *pool);
+
+/* Its buffers are the pool's. NULL: nothing happens. */
+BUFPOOL_API void bufpool_cache_close(bufpool_cache *cache);
+
+/* The cache's thread. As bufpool_acquire and bufpool_release; any buffer may be released. */
+BUFPOOL_API bufpool_buf *bufpool_cache_acquire(bufpool_cache *cache, size_t size,
+                                               bufpool_tenant *tenant);
+BUFPOOL_API int          bufpool_cache_release(bufpool_cache *cache, bufpool_buf *buf);
+
+/* -- Tenants -- */
+
+/* Any thread. The tenant of that name, any 1 to 255 bytes; made if there is none yet, with the
+ * pool's soft limit. It stays until the pool is destroyed. NULL: out of memory, or a bad length. */
+BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len);
+
+/* Any thread. From now on; 0 = the pool's. */
+BUFPOOL_API void bufpool_tenant_limit(bufpool_tenant *tenant, uint64_t soft_limit_bytes);
+
+/* Any thread. Memory held elsewhere on the tenant's behalf. What would bring a tenant's charges
+ * below zero, or above 2^62 bytes, is left out, and the call counted in underflows. NULL: nothing
+ * happens. */
+BUFPOOL_API void bufpool_charge(bufpool_tenant *tenant, uint64_t bytes);
+BUFPOOL_API void bufpool_discharge(bufpool_tenant *tenant, uint64_t bytes);
+
+struct bufpool_tenant_info {
+    uint64_t soft_limit_bytes;
+    uint64_t live_bytes;
+    uint64_t soft_limit_exceeded; /* acquisitions and charges that ended above the limit */
+};
+BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
+                                      struct bufpool_tenant_info *stats);
+
+/* -- What there is -- */
+
+struct bufpool_info {
+    uint64_t hits[BUFPOOL_CLASSES];   /* acquisitions that got an idle buffer */
+    uint64_t misses[BUFPOOL_CLASSES]; /* that got memory from the system */
+    uint64_t oversize;                /* acquisitions above 10 MiB */
+    uint64_t live_bytes;              /* asked for and not yet released, and charged */
+    uint64_t live_buffers;
+    uint64_t capacity_bytes; /* of live buffers */
+    uint64_t idle_bytes;     /* pooled, ready for reuse */
+    uint64_t tenants;
+    uint64_t underflows;                    /* releases and discharges beyond what was held */
+    uint64_t idle_buffers[BUFPOOL_CLASSES]; /* of them, those in caches included */
+    uint64_t caches;                        /* open */
+};
+
+/* Any thread; stops nobody. */
+BUFPOOL_API void bufpool_stats(const bufpool *pool, struct bufpool_info *stats);
+
+/* Any thread; stops nobody. OpenMetrics 1.0 text. As snprintf: returns the length it needs, writes
+ * at most capacity bytes with the final zero. Bytes of a tenant's name that are not UTF-8, the byte
+ * 0, and those of U+FFFD itself, read U+FFFD and two hexadecimal digits each. */
+#define BUFPOOL_METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
+BUFPOOL_API size_t bufpool_metrics(const bufpool *pool, char *text, size_t capacity);
+
+/* Any thread. Gives idle buffers back to the system until at most keep_idle_bytes are left, the
+ * largest first. Of those in other threads' caches a small one stays in each, and all of them if
+ * its thread is inside a call at that moment, or the kernel has no membarrier(2). The bytes given
+ * back. */
+BUFPOOL_API size_t bufpool_trim(bufpool *pool, size_t keep_idle_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* BUFPOOL_H */
+
+/* ======== BUFPOOL_IMPLEMENTATION ============================================================ */
+
+#if defined BUFPOOL_IMPLEMENTATION && !defined BUFPOOL__IMPLEMENTED
+#define BUFPOOL__IMPLEMENTED
+
+#ifdef __cplusplus
+#error "bufpool.h: define BUFPOOL_IMPLEMENTATION in a C file; C++ gets the declarations"
+#endif
+
+#include <errno.h>
+#include <sched.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
+#include <asm/mman.h>
+#endif
+
+/* -- Configuration -- */
+
+#ifndef BUFPOOL_ASSERT
+#include <assert.h>
+#define BUFPOOL_ASSERT(condition) assert(condition)
+#endif
+
+/* What glibc hides under -std=c11. */
+long syscall(long number, ...);
+int  madvise(void *memory, size_t size, int advice);
+
+#ifndef BUFPOOL_SYSCALL /* for tests: membarrier(2) */
+#define BUFPOOL_SYSCALL(number, a, b, c, d, e, f)                                                  \
+    syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#endif
+
+enum { /* Linux's, on every machine */
+    BUFPOOL__DONTNEED         = 4,
+    BUFPOOL__NOHUGEPAGE       = 15,
+    BUFPOOL__MEMBARRIER       = 1 << 3, /* private expedited */
+    BUFPOOL__MEMBARRIER_READY = 1 << 4, /* registers for it */
+};
+
+#if defined BUFPOOL_MAP != defined BUFPOOL_UNMAP
+#error "bufpool.h: define BUFPOOL_MAP and BUFPOOL_UNMAP, or neither"
+#endif
+#ifdef BUFPOOL_MAP
+#define BUFPOOL__DROP(memory, size) false
+#else
+#define BUFPOOL__DROP(memory, size) (madvise(memory, size, BUFPOOL__DONTNEED) == 0)
+#define BUFPOOL_MAP(size)           bufpool__map(size)
+#define BUFPOOL_UNMAP(memory, size) bufpool__unmap(memory, size)
+static void *bufpool__map(size_t size)
+{
+    const int access = PROT_READ | PROT_WRITE;
+    void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (memory == MAP_FAILED) return NULL;
+    /* A buffer of 10 MiB takes memory as it is touched, not by 2 MiB. */
+    if (size == 10u << 20) (void)madvise(memory, size, BUFPOOL__NOHUGEPAGE);
+    return memory;
+}
+static void bufpool__unmap(void *memory, size_t size)
+{
+    /* It fails where it would make a hole, and a mapping more than vm.max_map_count allows. Then
+       only addresses are lost. */
+    if (munmap(memory, size) != 0) (void)madvise(memory, size, BUFPOOL__DONTNEED);
+}
+#endif
+
+/* Idle buffers are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
+ * was included first: an access after the last release is reported where it is made. */
+#if defined __SANITIZE_ADDRESS__
+#define BUFPOOL__ASAN
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)
+#define BUFPOOL__ASAN
+#endif
+#endif
+#if defined BUFPOOL__ASAN
+#include <sanitizer/asan_interface.h>
+#define BUFPOOL__HIDE(memory, size) __asan_poison_memory_region(memory, size)
+#define BUFPOOL__SHOW(memory, size) __asan_unpoison_memory_region(memory, size)
+#elif defined VALGRIND_MAKE_MEM_NOACCESS && !defined NVALGRIND
+#define BUFPOOL__HIDE(memory, size) ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
+#define BUFPOOL__SHOW(memory, size) ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#else
+#define BUFPOOL__HIDE(memory, size) ((void)(memory))
+#define BUFPOOL__SHOW(memory, size) ((void)(memory))
+#endif
+
+#define BUFPOOL__COLD      __attribute__((cold, noinline))
+#define BUFPOOL__HOT       __attribute__((always_inline)) inline
+#define BUFPOOL__APART     __attribute__((noinline))
+#define BUFPOOL__LIKELY(x) __builtin_expect(!!(x), 1)
+
+/* A fence in two unequal halves: the light one, in a cache's fast paths, only keeps the compiler
+ * from reordering; the heavy one has the kernel run a full fence on each processor that runs a
+ * thread of ours. Between a light and a heavy one things are as between two seq_cst fences. (The
+ * model checker does not know membarrier, and is given just that.) */
+#ifndef BUFPOOL_LIGHT_FENCE
+#define BUFPOOL_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
+#define BUFPOOL_HEAVY_FENCE() bufpool__heavy_fence()
+static inline void bufpool__heavy_fence(void)
+{
+    long error = BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0);
+    BUFPOOL_ASSERT(error == 0); /* the kernel registered us for it at create */
+    (void)error;
+}
+#endif
+
+/* -- How it works --
+ *
+ *   acquire                                            the last release
+ *      |                                                      |
+ *   cache or shard <-- a stack for each class <-- as long as there is room
+ *      | empty                                                | no room
+ *   another shard's                                     BUFPOOL_UNMAP; the header is spare
+ *      | none
+ *   a spare header, BUFPOOL_MAP
+ *
+ * Each buffer has a header, apart from its memory, which stays until the pool goes: so it can be
+ * asked at any time whether a bufpool_buf * is still good. That is the header's address, plus the
+ * life's number modulo 64: one word of the header tells both the life and its references.
+ *
+ * A cache has a stack of idle buffers for each class, counters, and tabs for tenants. Only who
+ * holds it touches it: its thread; or, for the pool's own caches, the shards, whoever locked it.
+ * Whoever comes takes the first shard that is not locked, beginning at its home; so nobody waits,
+ * unless there are more threads inside calls than shards.
+ *
+ *   Who may hold how many is budgeted: a stack has room for so many buffers, and over all of them,
+ *       sum of room <= idle_buffers of a class,    sum of room * capacity <= idle_bytes
+ *   A stack that is full asks for more room; a shard's may take it from what others do not use, or,
+ *   of another class that keeps more bytes, from what they do.
+ *
+ * Counters only grow, what comes in and what goes out apart. Who reads them reads all outs, then
+ * all ins. An in happens before its out; so who sees the out sees the in: no difference is ever
+ * below zero, and nobody has to stop for it.
+ *
+ * A tenant's account lies in tabs, one in each cache that serves it: the cache's holder writes it
+ * without looking at others. When two tenants want one tab, what it has is added to the first one's
+ * own counters (folded), under a sequence lock, so that a reader counts it once. What limits are
+ * about is granted: each tab has some surplus, granted in advance, that it draws on and pays into:
+ *       granted == live bytes + sum of surplus
+ *   As long as granted is within the limit, live bytes are. If it is not, no tab may have surplus,
+ *   and each acquisition looks at the sum of all tabs to know whether it is above the limit. */
+
+enum {
+    BUFPOOL__LINE      = 64,
+    BUFPOOL__PAGE      = 4096,
+    BUFPOOL__LIVES     = 64, /* that the names of a buffer tell apart: its header's alignment */
+    BUFPOOL__HEADS     = 63, /* in a chunk */
+    BUFPOOL__TABS      = 256,
+    BUFPOOL__SHARDS    = 64, /* at most */
+    BUFPOOL__CACHES    = 4096, /* open at most */
+    BUFPOOL__BATCH     = 8,         /* buffers that go from cache to shard, or back, at once */
+    BUFPOOL__NAMES     = 256 << 10, /* bytes of an arena for tenants */
+    BUFPOOL__NAME_MAX  = 255,
+    BUFPOOL__TABLE     = 1024, /* slots of the first table */
+    BUFPOOL__LAST_SEAT = 63,   /* a bit for all seats from this one on */
+    BUFPOOL__LOOKS     = 8,    /* at an account, for a moment in which nothing goes out */
+};
+
+#define BUFPOOL__CHARGE_MAX (UINT64_C(1) << 62)
+#define BUFPOOL__UNDECIDED  (INT64_C(1) << 40) /* holders, until destroy knows how many */
+
+/* A header's word: the life's number modulo 64 above, references, or one of the marks, below. */
+#define BUFPOOL__LIFE_SHIFT 26
+#define BUFPOOL__SPARE      UINT32_C(0)         /* has no memory */
+#define BUFPOOL__IDLE       (UINT32_C(1) << 25) /* in a stack, or between its last release and one,
+                                                 * or the system. Below: references */
+
+/* In chunks. But for the word: who has the only reference, or holds the stack that it is in. */
+typedef struct bufpool__head {
+    alignas(BUFPOOL__LIVES) _Atomic(uint32_t) word;
+    bufpool_class         kind;
+    unsigned char        *data;
+    size_t                size;   /* asked for, and charged */
+    bufpool_tenant       *tenant; /* that it is charged to, or was last */
+    struct bufpool__head *next;   /* in a stack, or of the spare ones */
+    bufpool              *pool;
+    size_t                capacity;
+} bufpool__head;
+
+typedef struct bufpool__chunk {
+    alignas(BUFPOOL__LINE) struct bufpool__chunk *next;
+    bufpool__head heads[BUFPOOL__HEADS];
+} bufpool__chunk;
+
+/* What a name points to, so that any address is fine. */
+struct bufpool_buf {
+    unsigned char byte;
+};
+
+/* Of one class. The cache's holder writes; anyone reads what is atomic. */
+typedef struct bufpool__stack {
+    alignas(BUFPOOL__LINE) bufpool__head *top;
+    _Atomic(uint32_t) count;
+    _Atomic(uint32_t) room; /* count <= room */
+    _Atomic(uint64_t) hits;
+    _Atomic(uint64_t) misses;
+    _Atomic(uint64_t) released;
+} bufpool__stack;
+
+/* A tenant's account in one cache. The cache's holder writes. */
+typedef struct bufpool__tab {
+    _Atomic(bufpool_tenant *) tenant;
+    _Atomic(uint64_t)         in; /* bytes */
+    _Atomic(uint64_t)         out;
+    uint64_t                  surplus; /* modulo 2^64 */
+} bufpool__tab;
+
+/* A thread's, or a shard. Its memory stays until the pool goes, and with it its counters. */
+struct bufpool_cache {
+    alignas(2 * BUFPOOL__LINE) _Atomic(uint32_t) busy; /* its holder is in a call. A shard's lock */
+    _Atomic(uint32_t)      seized;                     /* not a shard's: its thread waits */
+    uint32_t               number;                     /* its seat */
+    bool                   is_shard;
+    bool                   in_use; /* under the pool's lock */
+    bool                   has_own;
+    bufpool               *pool;
+    _Atomic(bufpool_buf *) own; /* if it has one: a small buffer, by its name in its next life, or
+                                 * NULL: lent, or not there */
+    _Atomic(uint64_t)      in;  /* bytes, over all tenants */
+    _Atomic(uint64_t)      out;
+
+    alignas(BUFPOOL__LINE) _Atomic(uint64_t) oversize;
+    _Atomic(uint64_t) oversize_released;
+    _Atomic(uint64_t) oversize_in; /* bytes of capacity */
+    _Atomic(uint64_t) oversize_out;
+
+    bufpool__stack stacks[BUFPOOL_CLASSES];
+    bufpool__tab   tabs[BUFPOOL__TABS];
+};
+
+struct bufpool_tenant {
+    /* Hardly ever written. */
+    alignas(BUFPOOL__LINE) bufpool *pool;
+    _Atomic(uint64_t)         room; /* a tab's surplus is below it; 0: granted is above limit */
+    _Atomic(uint64_t)         limit;
+    _Atomic(bufpool_tenant *) next;   /* that was made after it */
+    uint32_t                  number; /* 0 .. */
+    uint32_t                  hash;
+    uint32_t                  name_len;
+    _Atomic(uint32_t)         room_lock;
+
+    /* Any thread. */
+    alignas(BUFPOOL__LINE) _Atomic(uint64_t) granted;
+    _Atomic(uint64_t) charged_in; /* part of live bytes; both only grow */
+    _Atomic(uint64_t) charged_out;
+    _Atomic(uint64_t) exceeded;
+    _Atomic(uint64_t) seats; /* bit n: seat n may have a tab of it; LAST_SEAT: one from there on */
+    _Atomic(uint64_t) folds; /* odd: somebody folds a tab */
+    _Atomic(uint64_t) in;    /* of tabs that were folded */
+    _Atomic(uint64_t) out;
+
+    char name[];
+};
+
+/* Open addressing, at most half full; never shrinks, nothing is ever taken out. */
+typedef struct bufpool__table {
+    struct bufpool__table *older; /* somebody may still look into it */
+    uint32_t               mask;
+    struct bufpool__slot {
+        _Atomic(uint32_t)         hash; /* of its tenant */
+        _Atomic(bufpool_tenant *) tenant;
+    } slots[];
+} bufpool__table;
+
+typedef struct bufpool__arena {
+    struct bufpool__arena *next;
+    size_t                 used;
+} bufpool__arena;
+
+struct bufpool {
+    /* Constant after create. */
+    alignas(BUFPOOL__LINE) bufpool_config config; /* with the defaults filled in */
+    uint64_t       seed;
+    uint32_t       shard_count;
+    bool           has_fences; /* the kernel has membarrier */
+    bufpool_cache *shards;
+
+    /* Any thread. */
+    alignas(BUFPOOL__LINE) _Atomic(uint64_t) underflows;
+    _Atomic(int64_t) holders; /* of the pool, after destroy */
+
+    /* Under the lock; what is atomic is read without it. Who holds a cache may take the lock; who
+     * has the lock only tries for a cache. */
+    alignas(BUFPOOL__LINE) _Atomic(uint32_t) lock;
+    _Atomic(uint32_t) closed; /* destroyed */
+    _Atomic(uint32_t) seat_count;
+    _Atomic(uint32_t) caches;                 /* open */
+    _Atomic(uint32_t) share[BUFPOOL_CLASSES]; /* room that a thread's cache may have */
+    uint32_t          kept[BUFPOOL_CLASSES];  /* sum of room */
+    size_t            kept_bytes;
+    bufpool__head    *spare;
+    bufpool__chunk   *chunks;
+
+    /* Under this one; the same. */
+    alignas(BUFPOOL__LINE) _Atomic(uint32_t) names_lock;
+    _Atomic(uint32_t)         tenant_count;
+    _Atomic(bufpool__table *) table;
+    _Atomic(bufpool_tenant *) first_tenant;
+    bufpool_tenant           *last_tenant;
+    bufpool__arena           *arenas;
+
+    _Atomic(bufpool_cache *) seats[BUFPOOL__SHARDS + BUFPOOL__CACHES]; /* shards come first */
+};
+
+_Static_assert(sizeof(bufpool__head) == BUFPOOL__LIVES, "a name stays within its header");
+_Static_assert(sizeof(bufpool__chunk) == BUFPOOL__PAGE, "a chunk is a page");
+_Static_assert(sizeof(bufpool__stack) == BUFPOOL__LINE, "a class is a line");
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "lock-free is meant");
+
+/* -- Helpers -- */
+
+static const size_t bufpool__capacities[] = {4096, 64 << 10, 1 << 20, 10 << 20, SIZE_MAX};
+
+BUFPOOL_API size_t bufpool_class_capacity(bufpool_class c)
+{
+    return bufpool__capacities[c < BUFPOOL_OVERSIZE ? c : BUFPOOL_OVERSIZE];
+}
+
+BUFPOOL_API const char *bufpool_class_slug(bufpool_class c)
+{
+    static const char *const slugs[] = {"small", "medium", "large", "huge", "oversize"};
+    return slugs[c < BUFPOOL_OVERSIZE ? c : BUFPOOL_OVERSIZE];
+}
+
+BUFPOOL_API bufpool_class bufpool_class_for(size_t size)
+{
+    bufpool_class c = BUFPOOL_SMALL;
+
+    while (!BUFPOOL__LIKELY(size <= bufpool__capacities[c])) c = (bufpool_class)(c + 1);
+    return c;
+}
+
+static inline bufpool__head *bufpool__head_of(const bufpool_buf *buf)
+{
+    return (bufpool__head *)((uintptr_t)buf & ~(uintptr_t)(BUFPOOL__LIVES - 1));
+}
+
+/* The word of a buffer without references, in the life that the name is of. */
+static inline uint32_t bufpool__life_of(const bufpool_buf *buf)
+{
+    return (uint32_t)((uintptr_t)buf % BUFPOOL__LIVES) << BUFPOOL__LIFE_SHIFT;
+}
+
+/* The name of the same buffer in the next life. */
+static inline bufpool_buf *bufpool__next_life(const bufpool_buf *buf)
+{
+    return (bufpool_buf *)bufpool__head_of(buf) + ((uintptr_t)buf + 1) % BUFPOOL__LIVES;
+}
+
+/* The same, of a buffer that nobody holds. relaxed: so nobody changes the word. */
+static inline bufpool_buf *bufpool__next_name(bufpool__head *head)
+{
+    uint32_t word = atomic_load_explicit(&head->word, memory_order_relaxed);
+    return bufpool__next_life((bufpool_buf *)head + (word >> BUFPOOL__LIFE_SHIFT));
+}
+
+/* The references that the word tells of; something else if it is of another life. */
+static inline uint32_t bufpool__refs(const bufpool_buf *buf, uint32_t word)
+{
+    return word - bufpool__life_of(buf);
+}
+
+/* Whether the buffer has references in the life that the name is of. */
+static inline bool bufpool__is_good(const bufpool_buf *buf, uint32_t word)
+{
+    return bufpool__refs(buf, word) - 1 < BUFPOOL__IDLE - 1;
+}
+
+/* A counter with one writer at a time. relaxed, both: only it writes; who reads has to be content
+   with a moment ago. */
+static inline void bufpool__add(_Atomic(uint64_t) *counter, uint64_t value)
+{
+    value += atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, value, memory_order_relaxed);
+}
+
+/* The same for what others read in some order. release, pairs with their acquire: who sees an out
+   sees its in, and all else that we did before. */
+static inline void bufpool__publish(_Atomic(uint64_t) *counter, uint64_t value)
+{
+    value += atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, value, memory_order_release);
+}
+
+/* relaxed: what only the holder writes, or a look from elsewhere that is confirmed by locking. */
+static inline uint32_t bufpool__get(const _Atomic(uint32_t) *number)
+{
+    return atomic_load_explicit(number, memory_order_relaxed);
+}
+static inline void bufpool__set(_Atomic(uint32_t) *number, uint32_t value)
+{
+    atomic_store_explicit(number, value, memory_order_relaxed);
+}
+
+static void bufpool__lock(_Atomic(uint32_t) *lock)
+{
+    /* acquire, pairs with the release in bufpool__unlock. */
+    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
+}
+
+static void bufpool__unlock(_Atomic(uint32_t) *lock)
+{
+    atomic_store_explicit(lock, 0, memory_order_release);
+}
+
+static BUFPOOL__COLD int bufpool__refuse(const bufpool_buf *buf)
+{
+    /* relaxed: a count; nobody concludes anything from it. */
+    if (buf)
+        atomic_fetch_add_explicit(&bufpool__head_of(buf)->pool->underflows, 1,
+                                  memory_order_relaxed);
+    return -ESTALE;
+}
+
+/* -- Headers and their memory -- */
+
+/* A header without memory; NULL: out of memory. */
+static bufpool__head *bufpool__new_head(bufpool *pool)
+{
+    bufpool__lock(&pool->lock);
+    if (!pool->spare) {
+        bufpool__chunk *chunk = (bufpool__chunk *)BUFPOOL_MAP(sizeof *chunk);
+        if (chunk) {
+            chunk->next  = pool->chunks;
+            pool->chunks = chunk;
+            for (int i = BUFPOOL__HEADS - 1; i >= 0; i--) {
+                chunk->heads[i].pool = pool;
+                chunk->heads[i].next = pool->spare;
+                pool->spare          = &chunk->heads[i];
+            }
+        }
+    }
+    bufpool__head *head = pool->spare;
+    if (head) pool->spare = head->next;
+    bufpool__unlock(&pool->lock);
+    return head;
+}
+
+static void bufpool__free_all(bufpool *pool);
+
+/* A cache that was open, or a buffer that was held, when the pool was destroyed. */
+static BUFPOOL__COLD void bufpool__leave(bufpool *pool)
+{
+    /* acq_rel: the accesses of all others come before the last one's unmapping. */
+    if (atomic_fetch_sub_explicit(&pool->holders, 1, memory_order_acq_rel) == 1)
+        bufpool__free_all(pool);
+}
+
+/* Gives a buffer's memory back; nobody else knows of it. */
+static BUFPOOL__COLD void bufpool__discard(bufpool__head *head)
+{
+    bufpool *pool = head->pool;
+
+    if (head->data) {
+        BUFPOOL__SHOW(head->data, head->capacity);
+        BUFPOOL_UNMAP(head->data, head->capacity);
+    }
+    head->data = NULL;
+    bufpool__lock(&pool->lock);
+    bool closed = bufpool__get(&pool->closed) != 0;
+    if (!closed) { /* if it is, then destroy counts the buffer among those that are held */
+        uint32_t life = bufpool__get(&head->word) >> BUFPOOL__LIFE_SHIFT << BUFPOOL__LIFE_SHIFT;
+        bufpool__set(&head->word, life + BUFPOOL__SPARE);
+        head->next  = pool->spare;
+        pool->spare = head;
+    }
+    bufpool__unlock(&pool->lock);
+    if (closed) bufpool__leave(pool);
+}
+
+static void bufpool__discard_all(bufpool__head *list)
+{
+    while (list) {
+        bufpool__head *next = list->next;
+        bufpool__discard(list);
+        list = next;
+    }
+}
+
+/* -- Who holds a cache -- */
+
+/* The shard that a thread begins to look at, in whatever pool. relaxed: any number will do. */
+static _Thread_local uint32_t bufpool__home = UINT32_MAX;
+
+static BUFPOOL__COLD uint32_t bufpool__new_home(const bufpool *pool)
+{
+    static _Atomic(uint32_t) threads;
+
+    bufpool__home =
+        atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) % pool->shard_count;
+    return bufpool__home;
+}
+
+/* Whether the shard was free, and is locked now. */
+static inline bool bufpool__try(bufpool_cache *shard)
+{
+    /* acquire, pairs with the release in bufpool__give_back: it is as the last one left it. */
+    return atomic_exchange_explicit(&shard->busy, 1, memory_order_acquire) == 0;
+}
+
+/* The first shard from the thread's home on that is free; locks it. */
+static BUFPOOL__COLD bufpool_cache *bufpool__borrow_other(bufpool *pool)
+{
+    uint32_t home = bufpool__home;
+
+    for (uint32_t tries = 1;; tries++) {
+        bufpool_cache *shard = &pool->shards[(home + tries) % pool->shard_count];
+        if (bufpool__get(&shard->busy) == 0 && bufpool__try(shard)) return shard;
+        if (tries % pool->shard_count == 0) sched_yield();
+    }
+}
+
+static BUFPOOL__HOT bufpool_cache *bufpool__borrow(bufpool *pool)
+{
+    uint32_t home = bufpool__home;
+
+    if (!BUFPOOL__LIKELY(home < pool->shard_count)) home = bufpool__new_home(pool);
+    bufpool_cache *shard = &pool->shards[home];
+    return BUFPOOL__LIKELY(bufpool__try(shard)) ? shard : bufpool__borrow_other(pool);
+}
+
+/* The end of each call. */
+static inline void bufpool__give_back(bufpool_cache *cache)
+{
+    /* release, pairs with the acquire in bufpool__try and bufpool__seize. */
+    atomic_store_explicit(&cache->busy, 0, memory_order_release);
+}
+
+static BUFPOOL__COLD void bufpool__wait(bufpool_cache *cache)
+{
+    /* acquire, pairs with the release in bufpool__let_go. */
+    while (atomic_load_explicit(&cache->seized, memory_order_acquire)) {
+        bufpool__give_back(cache);
+        sched_yield();
+        bufpool__set(&cache->busy, 1);
+        BUFPOOL_LIGHT_FENCE();
+    }
+}
+
+/* The cache's thread begins a call. */
+static BUFPOOL__HOT void bufpool__enter(bufpool_cache *cache)
+{
+    bufpool__set(&cache->busy, 1);
+    /* Pairs with the heavy fence in bufpool__seize: either we see that the cache is seized, or they
+       see that we are busy. */
+    BUFPOOL_LIGHT_FENCE();
+    /* acquire, pairs with the release in bufpool__let_go: what they did to it is done. */
+    if (!BUFPOOL__LIKELY(!atomic_load_explicit(&cache->seized, memory_order_acquire)))
+        bufpool__wait(cache);
+}
+
+/* Takes hold of any cache. False: somebody is inside a call on it. */
+static bool bufpool__seize(bufpool_cache *cache)
+{
+    uint32_t was = 0;
+
+    if (cache->is_shard) return bufpool__get(&cache->busy) == 0 && bufpool__try(cache);
+    if (!cache->pool->has_fences) return false;
+    /* acquire, pairs with the release in bufpool__let_go, of another who seized it. */
+    if (!atomic_compare_exchange_strong_explicit(&cache->seized, &was, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return false;
+    BUFPOOL_HEAVY_FENCE(); /* pairs with the light one in bufpool__enter */
+    /* acquire, pairs with the release in bufpool__give_back. */
+    if (atomic_load_explicit(&cache->busy, memory_order_acquire) == 0) return true;
+    atomic_store_explicit(&cache->seized, 0, memory_order_release);
+    return false;
+}
+
+static void bufpool__let_go(bufpool_cache *cache)
+{
+    if (cache->is_shard) bufpool__give_back(cache);
+    /* release, pairs with the acquire in bufpool__enter. */
+    else atomic_store_explicit(&cache->seized, 0, memory_order_release);
+}
+
+/* -- Stacks, of a cache that we hold -- */
+
+static inline void bufpool__link(bufpool__head **list, bufpool__head *head)
+{
+    head->next = *list;
+    *list      = head;
+}
+
+static inline bool bufpool__has_room(const bufpool__stack *stack)
+{
+    return bufpool__get(&stack->count) < bufpool__get(&stack->room);
+}
+
+/* A buffer that nobody has is idle from now on; there is room for it. */
+static inline void bufpool__push(bufpool__stack *stack, bufpool__head *head)
+{
+    bufpool__link(&stack->top, head);
+    bufpool__set(&stack->count, bufpool__get(&stack->count) + 1);
+}
+
+static inline bufpool__head *bufpool__pop(bufpool__stack *stack)
+{
+    bufpool__head *head = stack->top;
+
+    if (!BUFPOOL__LIKELY(head)) return NULL;
+    stack->top = head->next;
+    bufpool__set(&stack->count, bufpool__get(&stack->count) - 1);
+    return head;
+}
+
+/* -- The budget, under the pool's lock -- */
+
+static bool bufpool__has_budget(const bufpool *pool, uint32_t c)
+{
+    return pool->kept[c] < pool->config.idle_buffers &&
+           bufpool__capacities[c] <= pool->config.idle_bytes - pool->kept_bytes;
+}
+
+/* The stack of a cache that we hold has room for count more, or, if negative, fewer. */
+static void bufpool__budget(bufpool_cache *cache, uint32_t c, int32_t count)
+{
+    bufpool__stack *stack = &cache->stacks[c];
+
+    bufpool__set(&stack->room, bufpool__get(&stack->room) + (uint32_t)count);
+    cache->pool->kept[c] += (uint32_t)count;
+    cache->pool->kept_bytes += (size_t)count * bufpool__capacities[c];
+}
+
+/* What the stack does not use is nobody's. */
+static void bufpool__return_room(bufpool_cache *cache, uint32_t c)
+{
+    const bufpool__stack *stack = &cache->stacks[c];
+    bufpool__budget(cache, c, (int32_t)(bufpool__get(&stack->count) - bufpool__get(&stack->room)));
+}
+
+/* The class, other than c, that keeps the most bytes, if it is so many that it should give way: in
+ * the end all classes keep the same. OVERSIZE: there is none; or not even all that should give way
+ * would be enough. */
+static uint32_t bufpool__victim(const bufpool *pool, uint32_t c)
+{
+    uint32_t victim = BUFPOOL_OVERSIZE;
+    size_t   fair   = (pool->kept[c] + (size_t)1) * bufpool__capacities[c], most = fair;
+    size_t   spare  = pool->config.idle_bytes - pool->kept_bytes;
+
+    for (uint32_t other = 0; other < BUFPOOL_CLASSES; other++) {
+        size_t bytes = pool->kept[other] * bufpool__capacities[other];
+        if (other == c || bytes <= fair) continue;
+        spare += bytes - fair;
+        if (bytes > most) victim = other;
+        if (bytes > most) most = bytes;
+    }
+    return spare < bufpool__capacities[c] ? (uint32_t)BUFPOOL_OVERSIZE : victim;
+}
+
+/* Finds budget for one of class c, for the holder of a cache: what shards do not use; and then, if
+ * it is bytes that are missing, what they do: the buffers that have to go are added to gone. */
+static BUFPOOL__COLD void bufpool__find_budget(bufpool_cache *mine, uint32_t c,
+                                               bufpool__head **gone)
+{
+    bufpool *pool = mine->pool;
+    uint32_t victim;
+
+    for (uint32_t i = 0; i < pool->shard_count && !bufpool__has_budget(pool, c); i++) {
+        bufpool_cache *shard = &pool->shards[i];
+        for (uint32_t other = 0; other < BUFPOOL_CLASSES; other++) {
+            if (!bufpool__has_room(&shard->stacks[other])) continue;
+            if (shard != mine && !bufpool__seize(shard)) continue;
+            bufpool__return_room(shard, other);
+            if (shard != mine) bufpool__let_go(shard);
+        }
+    }
+    if (pool->kept[c] >= pool->config.idle_buffers) return;
+    for (uint32_t i = 0; i < pool->shard_count; i++) {
+        bufpool_cache *shard = &pool->shards[i];
+        if (shard != mine && !bufpool__seize(shard)) continue;
+        while (!bufpool__has_budget(pool, c) &&
+               (victim = bufpool__victim(pool, c)) != BUFPOOL_OVERSIZE) {
+            bufpool__head *head = bufpool__pop(&shard->stacks[victim]);
+            if (!head) break;
+            bufpool__budget(shard, victim, -1);
+            bufpool__link(gone, head);
+        }
+        if (shard != mine) bufpool__let_go(shard);
+    }
+}
+
+/* Whether the stack of a cache that we hold has room for one more, after all. Adds to gone what has
+ * to be discarded when we no longer hold it. */
+static BUFPOOL__COLD bool bufpool__widen(bufpool_cache *cache, uint32_t c, bufpool__head **gone)
+{
+    bufpool        *pool  = cache->pool;
+    bufpool__stack *stack = &cache->stacks[c];
+
+    bufpool__lock(&pool->lock);
+    bool may_have = !bufpool__get(&pool->closed) &&
+                    (cache->is_shard || bufpool__get(&stack->room) < bufpool__get(&pool->share[c]));
+    if (may_have && !bufpool__has_budget(pool, c)) bufpool__find_budget(cache, c, gone);
+    bool has = may_have && bufpool__has_budget(pool, c);
+    if (has) bufpool__budget(cache, c, 1);
+    bufpool__unlock(&pool->lock);
+    return has;
+}
+
+/* -- Tenants' accounts -- */
+
+static inline const bufpool__tab *bufpool__tab_in(const bufpool *pool, uint32_t seat,
+                                                  const bufpool_tenant *tenant)
+{
+    /* acquire, both, pairs with the release of who opened the cache, and the tab. */
+    const bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+    const bufpool__tab  *tab   = &cache->tabs[tenant->number % BUFPOOL__TABS];
+    return atomic_load_explicit(&tab->tenant, memory_order_acquire) == tenant ? tab : NULL;
+}
+
+/* The sum of what came in, or went out: charges, and over all tabs of the tenant. */
+static uint64_t bufpool__sum(const bufpool_tenant *tenant, bool ins)
+{
+    const bufpool *pool = tenant->pool;
+    /* acquire, all: outs before ins. */
+    uint64_t sum = atomic_load_explicit(ins ? &tenant->charged_in : &tenant->charged_out,
+                                        memory_order_acquire);
+    uint64_t seats = atomic_load_explicit(&tenant->seats, memory_order_acquire);
+    uint32_t count = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+
+    for (; seats != 0; seats &= seats - 1) {
+        uint32_t seat = (uint32_t)__builtin_ctzll(seats);
+        uint32_t end  = seat < BUFPOOL__LAST_SEAT ? seat + 1 : count;
+        for (; seat < end; seat++) {
+            const bufpool__tab *tab = bufpool__tab_in(pool, seat, tenant);
+            /* acquire: outs before ins. */
+            if (tab) sum += atomic_load_explicit(ins ? &tab->in : &tab->out, memory_order_acquire);
+        }
+    }
+    return sum;
+}
+
+/* What came in and went out; later: what had gone out when the others were read. */
+typedef struct bufpool__account {
+    uint64_t out, in, later;
+} bufpool__account;
+
+static bufpool__account bufpool__read_account(const bufpool_tenant *tenant)
+{
+    bufpool__account account;
+
+    for (;; sched_yield()) {
+        /* acquire, pairs with the release in bufpool__fold. */
+        uint64_t folds = atomic_load_explicit(&tenant->folds, memory_order_acquire);
+        if (folds % 2 != 0) continue;
+        /* relaxed: as they were when folds was even, or folds changes. */
+        uint64_t out = atomic_load_explicit(&tenant->out, memory_order_relaxed);
+        account.out  = out + bufpool__sum(tenant, false);
+        account.in =
+            atomic_load_explicit(&tenant->in, memory_order_relaxed) + bufpool__sum(tenant, true);
+        account.later = out + bufpool__sum(tenant, false);
+        /* Pairs with the release fence in bufpool__fold: if we saw anything of a fold, we see that
+           folds has changed. */
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&tenant->folds, memory_order_relaxed) == folds) return account;
+    }
+}
+
+/* Bytes that the tenant's buffers were asked for, and its charges. If nothing goes out while we
+ * look, it is what was live at a moment meanwhile; if that does not come to pass, perhaps more. */
+static uint64_t bufpool__live(const bufpool_tenant *tenant)
+{
+    bufpool__account account;
+
+    for (int looks = 0; looks < BUFPOOL__LOOKS; looks++) {
+        account = bufpool__read_account(tenant);
+        if (account.later == account.out) break;
+    }
+    return account.in - account.out;
+}
+
+/* What a tab may be granted ahead; at most twice that is surplus. */
+static inline uint64_t bufpool__ahead(uint64_t limit) { return limit / 1024; }
+
+/* Whether surplus is allowed at all depends on granted and limit, which others change. The lock, so
+ * that nobody stores an older room after we return. */
+static void bufpool__set_room(bufpool_tenant *tenant)
+{
+    uint64_t limit, room;
+
+    bufpool__lock(&tenant->room_lock);
+    do {
+        /* seq_cst, all of this: who changes granted or limit then looks at room, or sets it. Either
+           we see the change in our second look, or they see our room. */
+        limit = atomic_load_explicit(&tenant->limit, memory_order_seq_cst);
+        room  = atomic_load_explicit(&tenant->granted, memory_order_seq_cst) > limit
+                    ? 0
+                    : 2 * bufpool__ahead(limit) + 1;
+        atomic_store_explicit(&tenant->room, room, memory_order_seq_cst);
+    } while (atomic_load_explicit(&tenant->limit, memory_order_seq_cst) != limit ||
+             (atomic_load_explicit(&tenant->granted, memory_order_seq_cst) > limit) != (room == 0));
+    bufpool__unlock(&tenant->room_lock);
+}
+
+/* Adds to what is granted, modulo 2^64. Whether it is above the limit now. */
+static bool bufpool__grant(bufpool_tenant *tenant, uint64_t more)
+{
+    /* seq_cst: see bufpool__set_room. */
+    uint64_t granted =
+        atomic_fetch_add_explicit(&tenant->granted, more, memory_order_seq_cst) + more;
+    bool over = granted > atomic_load_explicit(&tenant->limit, memory_order_seq_cst);
+
+    if (over != (atomic_load_explicit(&tenant->room, memory_order_seq_cst) == 0))
+        bufpool__set_room(tenant);
+    return over;
+}
+
+/* After an acquisition or a charge that left granted above the limit: what counts is the sum. There
+ * was a moment, since, with at most in - out live, and one with at least in - later. */
+static BUFPOOL__COLD void bufpool__look_at_limit(bufpool_tenant *tenant)
+{
+    for (;; sched_yield()) {
+        /* relaxed, both: a limit that changes now may be the old one; exceeded is a count. */
+        uint64_t         limit   = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
+        bufpool__account account = bufpool__read_account(tenant);
+        if (account.in - account.out <= limit) return;
+        uint64_t least = account.in - account.later; /* or below zero, modulo 2^64 */
+        if (least <= limit || least > UINT64_MAX / 2) continue;
+        atomic_fetch_add_explicit(&tenant->exceeded, 1, memory_order_relaxed);
+        return;
+    }
+}
+
+/* The tab's surplus is no longer what it may be. */
+static BUFPOOL__COLD void bufpool__settle(bufpool__tab *tab, bufpool_tenant *tenant, bool acquired)
+{
+    /* relaxed, both: hints; whether it is too much is said by grant. */
+    bool     may  = atomic_load_explicit(&tenant->room, memory_order_relaxed) != 0;
+    uint64_t want = bufpool__ahead(atomic_load_explicit(&tenant->limit, memory_order_relaxed));
+
+    if (!may) want = 0;
+    bool over    = bufpool__grant(tenant, want - tab->surplus);
+    tab->surplus = want;
+    if (over && want > 0) {
+        over         = bufpool__grant(tenant, 0 - want);
+        tab->surplus = 0;
+    }
+    if (over && acquired) bufpool__look_at_limit(tenant);
+}
+
+/* Adds a tab to its tenant's own counters; the tab is nobody's then. */
+static void bufpool__fold(bufpool__tab *tab, bufpool_tenant *tenant, uint32_t seat)
+{
+    uint64_t folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed);
+
+    /* acquire, pairs with the release below, of another who folds. */
+    while (folds % 2 != 0 ||
+           !atomic_compare_exchange_weak_explicit(&tenant->folds, &folds, folds + 1,
+                                                  memory_order_acquire, memory_order_relaxed)) {
+        if (folds % 2 != 0) sched_yield();
+        folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed);
+    }
+    /* Pairs with the acquire fence in bufpool__live: folds is odd before anything changes. */
+    atomic_thread_fence(memory_order_release);
+    bufpool__add(&tenant->in, atomic_load_explicit(&tab->in, memory_order_relaxed));
+    bufpool__add(&tenant->out, atomic_load_explicit(&tab->out, memory_order_relaxed));
+    /* relaxed: folds is odd. */
+    if (seat < BUFPOOL__LAST_SEAT)
+        atomic_fetch_and_explicit(&tenant->seats, ~(UINT64_C(1) << seat), memory_order_relaxed);
+    atomic_store_explicit(&tab->tenant, NULL, memory_order_relaxed);
+    /* release, pairs with the acquire in bufpool__live, and above. */
+    atomic_store_explicit(&tenant->folds, folds + 2, memory_order_release);
+    (void)bufpool__grant(tenant, 0 - tab->surplus);
+}
+
+static BUFPOOL__COLD void bufpool__open_tab(bufpool_cache *cache, bufpool__tab *tab,
+                                            bufpool_tenant *tenant)
+{
+    bufpool_tenant *other = atomic_load_explicit(&tab->tenant, memory_order_relaxed); /* ours */
+    uint32_t        last  = BUFPOOL__LAST_SEAT;
+    uint64_t        bit   = UINT64_C(1) << (cache->number < last ? cache->number : last);
+
+    if (other) bufpool__fold(tab, other, cache->number);
+    /* relaxed, all: the releases below, or what happens after them. */
+    atomic_store_explicit(&tab->in, 0, memory_order_relaxed);
+    atomic_store_explicit(&tab->out, 0, memory_order_relaxed);
+    tab->surplus = 0;
+    /* release, pairs with the acquire in bufpool__sum: who sees the bit finds the seat. */
+    if (!(atomic_load_explicit(&tenant->seats, memory_order_relaxed) & bit))
+        atomic_fetch_or_explicit(&tenant->seats, bit, memory_order_release);
+    /* release, pairs with the acquire in bufpool__tab_in: it is empty. */
+    atomic_store_explicit(&tab->tenant, tenant, memory_order_release);
+}
+
+/* The tenant's tab in a cache that we hold. */
+static BUFPOOL__HOT bufpool__tab *bufpool__tab_of(bufpool_cache *cache, bufpool_tenant *tenant)
+{
+    bufpool__tab *tab = &cache->tabs[tenant->number % BUFPOOL__TABS];
+
+    /* relaxed: only the holder writes it. */
+    if (!BUFPOOL__LIKELY(atomic_load_explicit(&tab->tenant, memory_order_relaxed) == tenant))
+        bufpool__open_tab(cache, tab, tenant);
+    return tab;
+}
+
+/* relaxed: an old room lets an acquisition pass, unseen, that began when granted was within the
+   limit. To tell would take a fence. */
+static BUFPOOL__HOT void bufpool__bill(bufpool_cache *cache, bufpool_tenant *tenant, uint64_t bytes)
+{
+    bufpool__tab *tab = bufpool__tab_of(cache, tenant);
+
+    bufpool__publish(&tab->in, bytes); /* who sees it sees that the tab was folded, if it was */
+    tab->surplus -= bytes;
+    if (!BUFPOOL__LIKELY(tab->surplus < atomic_load_explicit(&tenant->room, memory_order_relaxed)))
+        bufpool__settle(tab, tenant, true);
+}
+
+static BUFPOOL__HOT void bufpool__credit(bufpool_cache *cache, bufpool_tenant *tenant,
+                                         uint64_t bytes)
+{
+    bufpool__tab *tab = bufpool__tab_of(cache, tenant);
+
+    bufpool__publish(&tab->out, bytes);
+    tab->surplus += bytes;
+    if (!BUFPOOL__LIKELY(tab->surplus < atomic_load_explicit(&tenant->room, memory_order_relaxed)))
+        bufpool__settle(tab, tenant, false);
+}
+
+/* -- Idle memory -- */
+
+/* Takes idle buffers of a class from a cache that we hold, and what room they had, until the stack
+ * has at most `most`. */
+static void bufpool__shrink(bufpool_cache *cache, uint32_t c, uint32_t most, bufpool__head **list)
+{
+    bufpool__lock(&cache->pool->lock);
+    while (bufpool__get(&cache->stacks[c].count) > most)
+        bufpool__link(list, bufpool__pop(&cache->stacks[c]));
+    if (bufpool__get(&cache->stacks[c].room) > most)
+        bufpool__budget(cache, c, (int32_t)(most - bufpool__get(&cache->stacks[c].room)));
+    bufpool__unlock(&cache->pool->lock);
+}
+
+/* Its own buffer, or NULL: somewhere else one may be wrong by a moment. */
+static inline const bufpool_buf *bufpool__own(const bufpool_cache *cache)
+{
+    return atomic_load_explicit(&cache->own, memory_order_relaxed);
+}
+
+static inline size_t bufpool__idle_of(const bufpool_cache *cache, uint32_t c)
+{
+    return bufpool__get(&cache->stacks[c].count) + (c == BUFPOOL_SMALL && bufpool__own(cache));
+}
+
+static size_t bufpool__idle(const bufpool *pool)
+{
+    uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+    size_t   idle  = 0;
+
+    for (uint32_t seat = 0; seat < seats; seat++) {
+        const bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+        for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++)
+            idle += bufpool__idle_of(cache, c) * bufpool__capacities[c];
+    }
+    return idle;
+}
+
+static bool bufpool__seize_patiently(bufpool_cache *cache, int tries)
+{
+    while (!bufpool__seize(cache)) {
+        if (--tries <= 0) return false;
+        sched_yield();
+    }
+    return true;
+}
+
+/* Gives idle buffers back to the system until keep bytes are left. mine: a cache that we hold, or
+ * NULL. The bytes given back. */
+static size_t bufpool__give_idle(bufpool *pool, size_t keep, bufpool_cache *mine)
+{
+    size_t   idle = bufpool__idle(pool), given = 0;
+    uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+
+    for (uint32_t c = BUFPOOL_CLASSES; c-- > 0;) {
+        size_t capacity = bufpool__capacities[c];
+        for (uint32_t seat = 0; seat < seats && idle > keep; seat++) {
+            bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+            bufpool__head *list  = NULL;
+            if (bufpool__get(&cache->stacks[c].count) == 0) continue;
+            /* Who holds a cache must not wait for another. */
+            if (cache != mine && !bufpool__seize_patiently(cache, mine ? 1 : 1000)) continue;
+            uint32_t count  = bufpool__get(&cache->stacks[c].count);
+            size_t   enough = (idle - keep - 1) / capacity + 1;
+            uint32_t least  = enough < count ? count - (uint32_t)enough : 0;
+            size_t   bytes  = (count - least) * capacity;
+            bufpool__shrink(cache, c, least, &list);
+            if (cache != mine) bufpool__let_go(cache);
+            bufpool__discard_all(list);
+            given += bytes;
+            idle -= bytes < idle ? bytes : idle;
+        }
+    }
+    return given;
+}
+
+BUFPOOL_API size_t bufpool_trim(bufpool *pool, size_t keep_idle_bytes)
+{
+    return bufpool__give_idle(pool, keep_idle_bytes, NULL);
+}
+
+/* -- Acquire -- */
+
+/* A buffer with new memory; NULL: out of memory. */
+static bufpool__head *bufpool__new_buffer(bufpool *pool, bufpool_class c, size_t size)
+{
+    size_t capacity = bufpool__capacities[c];
+
+    if (c == BUFPOOL_OVERSIZE) capacity = (size + BUFPOOL__PAGE - 1) & ~(size_t)(BUFPOOL__PAGE - 1);
+    bufpool__head *head = bufpool__new_head(pool);
+    if (!head) return NULL;
+    head->data = (unsigned char *)BUFPOOL_MAP(capacity);
+    if (!head->data) {
+        bufpool__discard(head);
+        return NULL;
+    }
+    head->capacity = capacity;
+    head->kind     = c;
+    return head;
+}
+
+/* One that is idle in another of the first seats; and some more of them, with their room, for our
+ * own stack. */
+static bufpool__head *bufpool__take_over(bufpool_cache *mine, bufpool_class c, uint32_t seats)
+{
+    bufpool        *pool  = mine->pool;
+    bufpool__stack *stack = &mine->stacks[c];
+    uint32_t        home  = bufpool__home == UINT32_MAX ? 0 : bufpool__home;
+    /* relaxed: an old share is as good. */
+    uint32_t share = mine->is_shard ? pool->config.idle_buffers : bufpool__get(&pool->share[c]);
+
+    for (uint32_t i = 0; i < seats; i++) {
+        bufpool_cache *other =
+            atomic_load_explicit(&pool->seats[(home + i) % seats], memory_order_acquire);
+        if (other == mine || bufpool__get(&other->stacks[c].count) == 0) continue;
+        if (!bufpool__seize(other)) continue;
+        bufpool__head *head = bufpool__pop(&other->stacks[c]), *more;
+        for (uint32_t moved = 1; head && moved < BUFPOOL__BATCH; moved++) {
+            if (!bufpool__has_room(stack)) {
+                if (bufpool__get(&stack->room) >= share) break;
+                bufpool__set(&stack->room, bufpool__get(&stack->room) + 1);
+                bufpool__set(&other->stacks[c].room, bufpool__get(&other->stacks[c].room) - 1);
+            }
+            if (!(more = bufpool__pop(&other->stacks[c]))) break;
+            bufpool__push(stack, more);
+        }
+        bufpool__let_go(other);
+        if (head) return head;
+    }
+    return NULL;
+}
+
+/* When the stack is empty: one from a shard, or from the system; and if that has no memory, from
+ * anywhere, or what all idle memory makes room for. */
+static BUFPOOL__COLD bufpool__head *bufpool__fetch(bufpool_cache *cache, bufpool_class c,
+                                                   size_t size, bufpool_tenant *tenant)
+{
+    bufpool       *pool   = cache->pool;
+    bool           pooled = c < BUFPOOL_OVERSIZE;
+    bufpool__head *head, *made = NULL;
+
+    if (size > PTRDIFF_MAX - BUFPOOL__PAGE || bufpool__get(&pool->closed)) return NULL;
+    head = pooled ? bufpool__take_over(cache, c, pool->shard_count) : NULL;
+    if (!head) head = made = bufpool__new_buffer(pool, c, size);
+    if (!head && pooled) head = bufpool__take_over(cache, c, bufpool__get(&pool->seat_count));
+    if (!head && bufpool__give_idle(pool, 0, cache) > 0)
+        head = made = bufpool__new_buffer(pool, c, size);
+    if (!head) return NULL;
+    if (made) made->tenant = tenant; /* it is zero: nothing to wipe */
+    if (pooled) {
+        bufpool__add(made ? &cache->stacks[c].misses : &cache->stacks[c].hits, 1);
+    } else {
+        bufpool__add(&cache->oversize, 1);
+        bufpool__add(&cache->oversize_in, head->capacity);
+    }
+    return head;
+}
+
+/* The buffer was another tenant's. */
+static BUFPOOL__COLD void bufpool__change_tenant(bufpool__head *head, bufpool_tenant *tenant)
+{
+    head->tenant = tenant;
+    if (!(head->pool->config.flags & BUFPOOL_WIPE)) return;
+    /* What is large may be touched in part only: no memory at all is zero, too. */
+    if (head->kind <= BUFPOOL_MEDIUM || !BUFPOOL__DROP(head->data, head->capacity))
+        memset(head->data, 0, head->capacity);
+}
+
+/* An idle buffer begins its next life, with that name, on the bills of a cache that we hold. */
+static BUFPOOL__HOT void bufpool__lend(bufpool_cache *cache, bufpool_buf *name, size_t size,
+                                       bufpool_tenant *tenant)
+{
+    bufpool__head *head = bufpool__head_of(name);
+
+    BUFPOOL__SHOW(head->data, head->capacity);
+    if (!BUFPOOL__LIKELY(head->tenant == tenant)) bufpool__change_tenant(head, tenant);
+    head->size = size;
+    bufpool__add(&cache->in, size);
+    if (tenant) bufpool__bill(cache, tenant, size);
+    /* relaxed: it is ours alone; who gets the name from us sees it. */
+    bufpool__set(&head->word, bufpool__life_of(name) + 1);
+}
+
+/* From a cache that we hold. */
+static bufpool_buf *bufpool__acquire(bufpool_cache *cache, size_t size, bufpool_tenant *tenant)
+{
+    bufpool_class  c    = bufpool_class_for(size);
+    bufpool__head *head = c < BUFPOOL_OVERSIZE ? bufpool__pop(&cache->stacks[c]) : NULL;
+
+    if (BUFPOOL__LIKELY(head)) bufpool__add(&cache->stacks[c].hits, 1);
+    else if (!(head = bufpool__fetch(cache, c, size, tenant))) return NULL;
+    bufpool_buf *name = bufpool__next_name(head);
+    bufpool__lend(cache, name, size, tenant);
+    return name;
+}
+
+BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant)
+{
+    if (tenant && tenant->pool != pool) return NULL;
+    bufpool_cache *shard = bufpool__borrow(pool);
+    bufpool_buf   *buf   = bufpool__acquire(shard, size, tenant);
+    bufpool__give_back(shard);
+    return buf;
+}
+
+/* Not with the cache's own buffer. */
+static BUFPOOL__APART bufpool_buf *bufpool__cache_acquire(bufpool_cache *cache, size_t size,
+                                                          bufpool_tenant *tenant)
+{
+    bufpool__enter(cache);
+    bufpool_buf *buf = bufpool__acquire(cache, size, tenant);
+    bufpool__give_back(cache);
+    return buf;
+}
+
+BUFPOOL_API bufpool_buf *bufpool_cache_acquire(bufpool_cache *cache, size_t size,
+                                               bufpool_tenant *tenant)
+{
+    /* relaxed: only the cache's thread writes it. */
+    bufpool_buf *own = atomic_load_explicit(&cache->own, memory_order_relaxed);
+
+    if (tenant && !BUFPOOL__LIKELY(tenant->pool == cache->pool)) return NULL;
+    if (!BUFPOOL__LIKELY(own && size <= bufpool__capacities[BUFPOOL_SMALL]))
+        return bufpool__cache_acquire(cache, size, tenant);
+    atomic_store_explicit(&cache->own, NULL, memory_order_relaxed);
+    bufpool__add(&cache->stacks[BUFPOOL_SMALL].hits, 1);
+    bufpool__lend(cache, own, size, tenant);
+    return own;
+}
+
+/* -- Hold -- */
+
+BUFPOOL_API bufpool_buf *bufpool_retain(bufpool_buf *buf)
+{
+    if (!buf) return NULL;
+    bufpool__head *head = bufpool__head_of(buf);
+    /* relaxed, all: who has a reference may give one away; nothing has to come before or after. */
+    uint32_t word = bufpool__get(&head->word);
+    do {
+        if (!bufpool__is_good(buf, word)) {
+            (void)bufpool__refuse(buf);
+            return NULL;
+        }
+        if (bufpool__refs(buf, word) == BUFPOOL__IDLE - 1) return NULL;
+    } while (!atomic_compare_exchange_weak_explicit(&head->word, &word, word + 1,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return buf;
+}
+
+BUFPOOL_API void *bufpool_data(bufpool_buf *buf)
+{
+    if (!buf) return NULL;
+    const bufpool__head *head = bufpool__head_of(buf);
+    /* relaxed: who holds a reference knows that it is good. */
+    uint32_t word = bufpool__get(&head->word);
+    return BUFPOOL__LIKELY(bufpool__is_good(buf, word)) ? head->data : NULL;
+}
+
+BUFPOOL_API size_t bufpool_capacity(const bufpool_buf *buf)
+{
+    return bufpool__head_of(buf)->capacity;
+}
+
+BUFPOOL_API bufpool_class bufpool_class_of(const bufpool_buf *buf)
+{
+    return bufpool__head_of(buf)->kind;
+}
+
+BUFPOOL_API bool bufpool_writable(const bufpool_buf *buf)
+{
+    /* acquire, pairs with the release of who dropped the others. */
+    uint32_t word = atomic_load_explicit(&bufpool__head_of(buf)->word, memory_order_acquire);
+    return bufpool__refs(buf, word) == 1;
+}
+
+/* -- Release -- */
+
+/* Off the bills, in a cache that we hold. */
+static BUFPOOL__HOT void bufpool__settle_up(bufpool_cache *cache, const bufpool__head *head)
+{
+    size_t          size   = head->size;
+    bufpool_tenant *tenant = head->tenant;
+
+    bufpool__publish(&cache->out, size);
+    if (tenant) bufpool__credit(cache, tenant, size);
+}
+
+/* A buffer that nobody has, into a stack of a cache that we hold, if there is room. If not it is
+ * added to what has to be discarded when we no longer hold it. */
+static BUFPOOL__HOT void bufpool__put(bufpool_cache *cache, bufpool__stack *stack,
+                                      bufpool__head *head, bufpool__head **gone)
+{
+    BUFPOOL__HIDE(head->data, head->capacity);
+    if (BUFPOOL__LIKELY(bufpool__has_room(stack)) || bufpool__widen(cache, head->kind, gone))
+        bufpool__push(stack, head);
+    else bufpool__link(gone, head);
+}
+
+/* The last reference is gone. */
+static void bufpool__recycle(bufpool__head *head)
+{
+    bufpool_class  kind  = head->kind;
+    bufpool__head *gone  = NULL;
+    bufpool_cache *shard = bufpool__borrow(head->pool);
+
+    bufpool__settle_up(shard, head);
+    if (BUFPOOL__LIKELY(kind < BUFPOOL_OVERSIZE)) {
+        bufpool__publish(&shard->stacks[kind].released, 1);
+        bufpool__put(shard, &shard->stacks[kind], head, &gone);
+    } else {
+        bufpool__publish(&shard->oversize_released, 1);
+        bufpool__publish(&shard->oversize_out, head->capacity);
+        bufpool__link(&gone, head);
+    }
+    bufpool__give_back(shard);
+    if (!BUFPOOL__LIKELY(!gone)) bufpool__discard_all(gone);
+}
+
+BUFPOOL_API int bufpool_release(bufpool_buf *buf)
+{
+    if (!buf) return -ESTALE;
+    bufpool__head *head = bufpool__head_of(buf);
+    /* relaxed: the compare-exchange looks again. */
+    uint32_t word = bufpool__get(&head->word), left;
+    do {
+        if (!BUFPOOL__LIKELY(bufpool__is_good(buf, word))) return bufpool__refuse(buf);
+        left = bufpool__refs(buf, word) - 1;
+        /* release: our last access comes before the next one's first. acquire, if it is the last:
+           so does that of all others, who released before. */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &head->word, &word, left > 0 ? word - 1 : word - 1 + BUFPOOL__IDLE, memory_order_acq_rel,
+        memory_order_relaxed));
+    if (left > 0) return (int)left;
+    bufpool__recycle(head);
+    return 0;
+}
+
+/* A cache's stack is full: this one and half of the others go to a shard. */
+static void bufpool__move(bufpool_cache *cache, bufpool__head *head, bufpool__head **gone)
+{
+    bufpool_class   c     = head->kind;
+    uint32_t        count = bufpool__get(&cache->stacks[c].count) / 2;
+    bufpool_cache  *shard = bufpool__borrow(cache->pool);
+    bufpool__stack *stack = &shard->stacks[c];
+
+    bufpool__put(shard, stack, head, gone);
+    for (; count > 0 && bufpool__has_room(stack); count--)
+        bufpool__push(stack, bufpool__pop(&cache->stacks[c]));
+    bufpool__give_back(shard);
+}
+
+static BUFPOOL__COLD void bufpool__spill(bufpool_cache *cache, bufpool__head *head)
+{
+    bufpool__head *gone = NULL;
+
+    if (bufpool__widen(cache, head->kind, &gone)) bufpool__push(&cache->stacks[head->kind], head);
+    else bufpool__move(cache, head, &gone);
+    bufpool__discard_all(gone);
+}
+
+/* The same. */
+static BUFPOOL__APART void bufpool__cache_put(bufpool_cache *cache, bufpool__stack *stack,
+                                              bufpool__head *head)
+{
+    bufpool__enter(cache);
+    if (BUFPOOL__LIKELY(bufpool__has_room(stack))) bufpool__push(stack, head);
+    else bufpool__spill(cache, head);
+    bufpool__give_back(cache);
+}
+
+BUFPOOL_API int bufpool_cache_release(bufpool_cache *cache, bufpool_buf *buf)
+{
+    if (!buf) return -ESTALE;
+    bufpool__head *head = bufpool__head_of(buf);
+    /* acquire, pairs with the release of who released the others. */
+    uint32_t word = atomic_load_explicit(&head->word, memory_order_acquire);
+    if (!BUFPOOL__LIKELY(bufpool__refs(buf, word) == 1 && head->kind < BUFPOOL_OVERSIZE &&
+                         head->pool == cache->pool))
+        return bufpool_release(buf);
+
+    bufpool_class   kind  = head->kind;
+    bufpool__stack *stack = &cache->stacks[kind];
+    /* relaxed: ours is the only reference. Made from the name: it need not wait for the word. */
+    bufpool__set(&head->word, bufpool__life_of(buf) + BUFPOOL__IDLE);
+    bufpool__settle_up(cache, head);
+    bufpool__publish(&stack->released, 1);
+    BUFPOOL__HIDE(head->data, head->capacity);
+    /* relaxed, both: only the cache's thread writes it. */
+    if (!BUFPOOL__LIKELY(kind == BUFPOOL_SMALL && cache->has_own &&
+                         !atomic_load_explicit(&cache->own, memory_order_relaxed)))
+        bufpool__cache_put(cache, stack, head);
+    else atomic_store_explicit(&cache->own, bufpool__next_life(buf), memory_order_relaxed);
+    return 0;
+}
+
+/* -- Views -- */
+
+static int bufpool__view(bufpool_buf *buf, const unsigned char *data, size_t len,
+                         bufpool_view *view)
+{
+    if (!bufpool_retain(buf)) return -ESTALE;
+    *view = (bufpool_view){data, len, buf};
+    return 0;
+}
+
+BUFPOOL_API int bufpool_view_of(bufpool_buf *buf, size_t offset, size_t len, bufpool_view *view)
+{
+    const unsigned char *data = (const unsigned char *)bufpool_data(buf);
+
+    *view = (bufpool_view){NULL, 0, NULL};
+    if (!data) return bufpool__refuse(buf);
+    if (offset > bufpool_capacity(buf) || len > bufpool_capacity(buf) - offset) return -ERANGE;
+    return bufpool__view(buf, data + offset, len, view);
+}
+
+BUFPOOL_API int bufpool_view_cut(const bufpool_view *from, size_t offset, size_t len,
+                                 bufpool_view *view)
+{
+    bufpool_view whole = *from;
+
+    if (view != from) *view = (bufpool_view){NULL, 0, NULL};
+    if (!bufpool_data(whole.buf)) return bufpool__refuse(whole.buf);
+    if (offset > whole.len || len > whole.len - offset) return -ERANGE;
+    if (view != from) return bufpool__view(whole.buf, whole.data + offset, len, view);
+    view->data = whole.data + offset;
+    view->len  = len;
+    return 0;
+}
+
+BUFPOOL_API int bufpool_view_drop(bufpool_view *view)
+{
+    bufpool_buf *buf = view->buf;
+
+    *view = (bufpool_view){NULL, 0, NULL};
+    return bufpool_release(buf);
+}
+
+/* -- Create -- */
+
+/* What a thread's cache may have at most, in equal parts: half of the buffers, and of the bytes an
+ * eighth for each class. Under the lock. */
+static void bufpool__set_shares(bufpool *pool)
+{
+    uint32_t caches = bufpool__get(&pool->caches);
+
+    if (caches == 0) caches = 1;
+    for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) {
+        size_t count = pool->config.idle_bytes / 2 / BUFPOOL_CLASSES / bufpool__capacities[c];
+        if (count > pool->config.idle_buffers / 2) count = pool->config.idle_buffers / 2;
+        count /= caches;
+        if (c == BUFPOOL_SMALL && count > 0) count--; /* for its own */
+        bufpool__set(&pool->share[c], (uint32_t)count);
+    }
+}
+
+static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bool is_shard)
+{
+    uint32_t number = bufpool__get(&pool->seat_count);
+
+    cache->pool     = pool;
+    cache->number   = number;
+    cache->is_shard = is_shard;
+    /* release, both, pairs with the acquire of who looks at all seats. */
+    atomic_store_explicit(&pool->seats[number], cache, memory_order_release);
+    atomic_store_explicit(&pool->seat_count, number + 1, memory_order_release);
+    return cache;
+}
+
+static bool bufpool__make_table(bufpool *pool, uint32_t slots);
+
+static uint32_t bufpool__default_shards(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (processors < 1) processors = 1;
+    return 2 * processors < BUFPOOL__SHARDS ? 2 * (uint32_t)processors : BUFPOOL__SHARDS;
+}
+
+static void bufpool__configure(bufpool *pool, const bufpool_config *config)
+{
+    if (config) pool->config = *config;
+    if (pool->config.tenant_soft_limit == 0) pool->config.tenant_soft_limit = 256u << 20;
+    if (pool->config.idle_buffers == 0) pool->config.idle_buffers = 64;
+    if (pool->config.idle_bytes == 0) pool->config.idle_bytes = 64u << 20;
+    if (pool->config.tenant_max == 0) pool->config.tenant_max = 10000;
+    memcpy(&pool->seed, (const void *)getauxval(AT_RANDOM), sizeof pool->seed);
+}
+
+BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
+{
+    if (!pool) return -EINVAL;
+    *pool = NULL;
+    if (config && config->flags & ~(uint32_t)BUFPOOL_WIPE) return -EINVAL;
+
+    bufpool *made = (bufpool *)BUFPOOL_MAP(sizeof *made);
+    if (!made) return -ENOMEM;
+    bufpool__configure(made, config);
+    made->shard_count = bufpool__default_shards();
+    made->shards      = (bufpool_cache *)BUFPOOL_MAP(made->shard_count * sizeof *made->shards);
+    if (!made->shards || !bufpool__make_table(made, BUFPOOL__TABLE)) {
+        if (made->shards) BUFPOOL_UNMAP(made->shards, made->shard_count * sizeof *made->shards);
+        BUFPOOL_UNMAP(made, sizeof *made);
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < made->shard_count; i++)
+        bufpool__take_seat(made, &made->shards[i], true);
+    bufpool__set_shares(made);
+    made->has_fences =
+        BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0, 0, 0, 0) == 0;
+    /* relaxed: nobody else has the pool yet. */
+    atomic_store_explicit(&made->holders, BUFPOOL__UNDECIDED, memory_order_relaxed);
+    *pool = made;
+    return 0;
+}
+
+/* -- Open and close -- */
+
+/* Buffers that nobody has, and that had room elsewhere, into shards. */
+static void bufpool__keep_all(bufpool *pool, bufpool__head *list)
+{
+    while (list) {
+        bufpool__head *next = list->next, *gone = NULL;
+        bufpool_cache *shard = bufpool__borrow(pool);
+        bufpool__put(shard, &shard->stacks[list->kind], list, &gone);
+        bufpool__give_back(shard);
+        bufpool__discard_all(gone);
+        list = next;
+    }
+}
+
+/* One more has a share: those that have more than that now give up the rest. */
+static void bufpool__share_out(bufpool *pool)
+{
+    uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+
+    for (uint32_t seat = pool->shard_count; seat < seats; seat++) {
+        bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+        bufpool__head *list  = NULL;
+        for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) {
+            uint32_t share = bufpool__get(&pool->share[c]);
+            if (bufpool__get(&cache->stacks[c].room) <= share || !bufpool__seize(cache)) continue;
+            bufpool__shrink(cache, c, share, &list);
+            bufpool__let_go(cache);
+        }
+        bufpool__keep_all(pool, list);
+    }
+}
+
+/* Under the lock. A seat that somebody left, or a new one. */
+static bufpool_cache *bufpool__find_seat(bufpool *pool)
+{
+    uint32_t seats = bufpool__get(&pool->seat_count);
+
+    for (uint32_t seat = pool->shard_count; seat < seats; seat++) {
+        bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_relaxed);
+        if (!cache->in_use) return cache;
+    }
+    if (seats - pool->shard_count == BUFPOOL__CACHES) return NULL;
+    bufpool_cache *cache = (bufpool_cache *)BUFPOOL_MAP(sizeof *cache);
+    return cache ? bufpool__take_seat(pool, cache, false) : NULL;
+}
+
+/* Under the lock. Budget for one more small buffer, even if an idle one in a shard has to go. */
+static bool bufpool__make_budget(bufpool_cache *mine, bufpool__head **gone)
+{
+    bufpool       *pool = mine->pool;
+    bufpool__head *head;
+
+    if (!bufpool__has_budget(pool, BUFPOOL_SMALL)) bufpool__find_budget(mine, BUFPOOL_SMALL, gone);
+    for (uint32_t i = 0; i < pool->shard_count && !bufpool__has_budget(pool, BUFPOOL_SMALL); i++) {
+        bufpool_cache *shard = &pool->shards[i];
+        if (!bufpool__seize(shard)) continue;
+        if ((head = bufpool__pop(&shard->stacks[BUFPOOL_SMALL])) != NULL) {
+            bufpool__budget(shard, BUFPOOL_SMALL, -1);
+            bufpool__link(gone, head);
+        }
+        bufpool__let_go(shard);
+    }
+    return bufpool__has_budget(pool, BUFPOOL_SMALL);
+}
+
+/* As long as there are idle buffers for that, a cache may have one of its own. */
+static void bufpool__find_own(bufpool_cache *cache)
+{
+    bufpool       *pool = cache->pool;
+    bufpool__head *gone = NULL;
+
+    bufpool__lock(&pool->lock);
+    if (bufpool__get(&pool->caches) <= pool->config.idle_buffers / 2 &&
+        bufpool__make_budget(cache, &gone)) {
+        pool->kept[BUFPOOL_SMALL]++;
+        pool->kept_bytes += bufpool__capacities[BUFPOOL_SMALL];
+        cache->has_own = true;
+    }
+    bufpool__unlock(&pool->lock);
+    bufpool__discard_all(gone);
+}
+
+/* The cache's thread gives up its own buffer, if it has one, to the list. */
+static void bufpool__give_up_own(bufpool_cache *cache, bufpool__head **list)
+{
+    bufpool     *pool = cache->pool;
+    bufpool_buf *own  = atomic_load_explicit(&cache->own, memory_order_relaxed); /* ours */
+
+    atomic_store_explicit(&cache->own, NULL, memory_order_relaxed);
+    if (own) bufpool__link(list, bufpool__head_of(own));
+    if (!cache->has_own) return;
+    bufpool__lock(&pool->lock);
+    pool->kept[BUFPOOL_SMALL]--;
+    pool->kept_bytes -= bufpool__capacities[BUFPOOL_SMALL];
+    cache->has_own = false;
+    bufpool__unlock(&pool->lock);
+}
+
+BUFPOOL_API bufpool_cache *bufpool_cache_open(bufpool *pool)
+{
+    bufpool__lock(&pool->lock);
+    bufpool_cache *cache = bufpool__find_seat(pool);
+    if (cache) {
+        cache->in_use = true;
+        bufpool__set(&pool->caches, bufpool__get(&pool->caches) + 1);
+        bufpool__set_shares(pool);
+    }
+    bufpool__unlock(&pool->lock);
+    if (!cache) return NULL;
+    bufpool__share_out(pool);
+    bufpool__find_own(cache);
+    return cache;
+}
+
+BUFPOOL_API void bufpool_cache_close(bufpool_cache *cache)
+{
+    if (!cache) return;
+    bufpool       *pool = cache->pool;
+    bufpool__head *list = NULL;
+
+    bufpool__give_up_own(cache, &list);
+    bufpool__enter(cache);
+    for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) bufpool__shrink(cache, c, 0, &list);
+    bufpool__give_back(cache);
+    bufpool__lock(&pool->lock);
+    cache->in_use = false;
+    bufpool__set(&pool->caches, bufpool__get(&pool->caches) - 1);
+    bufpool__set_shares(pool);
+    bool closed = bufpool__get(&pool->closed) != 0;
+    bufpool__unlock(&pool->lock);
+    if (closed) bufpool__leave(pool);
+    else bufpool__keep_all(pool, list);
+}
+
+/* -- Tenants -- */
+
+static uint32_t bufpool__hash(const bufpool *pool, const char *name, size_t len)
+{
+    uint64_t hash = pool->seed ^ len;
+
+    /* Multiply and fold. Seeded, so that nobody can choose names that collide. */
+    for (size_t at = 0; at < len; at += sizeof(uint64_t)) {
+        uint64_t part = 0;
+        memcpy(&part, name + at, len - at < sizeof part ? len - at : sizeof part);
+        hash = (hash ^ part) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 29;
+    }
+    hash *= UINT64_C(0xbf58476d1ce4e5b9);
+    return (uint32_t)(hash >> 32);
+}
+
+static bool bufpool__is_named(const bufpool_tenant *tenant, const char *name, size_t len)
+{
+    return tenant->name_len == len && memcmp(tenant->name, name, len) == 0;
+}
+
+/* Any thread. */
+static bufpool_tenant *bufpool__find(const bufpool *pool, uint32_t hash, const char *name,
+                                     size_t len)
+{
+    /* acquire, pairs with the release in bufpool__make_table: its slots are filled. A table that is
+       no longer the newest lacks some: then it is looked for again, under the names' lock. */
+    const bufpool__table *table = atomic_load_explicit(&pool->table, memory_order_acquire);
+
+    for (uint32_t at = hash & table->mask;; at = (at + 1) & table->mask) {
+        const struct bufpool__slot *slot = &table->slots[at];
+        /* acquire, pairs with the release in bufpool__enlist. */
+        bufpool_tenant *tenant = atomic_load_explicit(&slot->tenant, memory_order_acquire);
+        if (!tenant) return NULL;
+        if (bufpool__get(&slot->hash) == hash && bufpool__is_named(tenant, name, len))
+            return tenant;
+    }
+}
+
+/* Under the names' lock. */
+static void bufpool__enlist(bufpool__table *table, bufpool_tenant *tenant)
+{
+    uint32_t at = tenant->hash & table->mask;
+
+    while (atomic_load_explicit(&table->slots[at].tenant, memory_order_relaxed))
+        at = (at + 1) & table->mask;
+    bufpool__set(&table->slots[at].hash, tenant->hash);
+    /* release, pairs with the acquire in bufpool__find. */
+    atomic_store_explicit(&table->slots[at].tenant, tenant, memory_order_release);
+}
+
+static size_t bufpool__table_size(uint32_t slots)
+{
+    return sizeof(bufpool__table) + slots * sizeof(struct bufpool__slot);
+}
+
+/* Under the names' lock, or in create. A table of that many slots, a power of two, with all tenants
+ * in it. False: out of memory. */
+static bool bufpool__make_table(bufpool *pool, uint32_t slots)
+{
+    bufpool__table *table = (bufpool__table *)BUFPOOL_MAP(bufpool__table_size(slots));
+
+    if (!table) return false;
+    table->mask  = slots - 1;
+    table->older = atomic_load_explicit(&pool->table, memory_order_relaxed);
+    for (bufpool_tenant *tenant = atomic_load_explicit(&pool->first_tenant, memory_order_relaxed);
+         tenant; tenant         = atomic_load_explicit(&tenant->next, memory_order_relaxed))
+        bufpool__enlist(table, tenant);
+    /* release, pairs with the acquire in bufpool__find. */
+    atomic_store_explicit(&pool->table, table, memory_order_release);
+    return true;
+}
+
+/* Under the names' lock. Memory for a tenant; NULL: there is none. */
+static bufpool_tenant *bufpool__carve(bufpool *pool, size_t name_len)
+{
+    size_t size =
+        (sizeof(bufpool_tenant) + name_len + BUFPOOL__LINE - 1) & ~(size_t)(BUFPOOL__LINE - 1);
+    bufpool__arena *arena = pool->arenas;
+
+    if (!arena || BUFPOOL__NAMES - arena->used < size) {
+        arena = (bufpool__arena *)BUFPOOL_MAP(BUFPOOL__NAMES);
+        if (!arena) return NULL;
+        arena->next  = pool->arenas;
+        arena->used  = BUFPOOL__LINE;
+        pool->arenas = arena;
+    }
+    arena->used += size;
+    return (bufpool_tenant *)((unsigned char *)arena + arena->used - size);
+}
+
+/* Under the names' lock. */
+static bufpool_tenant *bufpool__make_tenant(bufpool *pool, uint32_t hash, const char *name,
+                                            size_t len)
+{
+    uint32_t        count = bufpool__get(&pool->tenant_count);
+    bufpool__table *table = atomic_load_explicit(&pool->table, memory_order_relaxed);
+
+    if (count >= table->mask / 2 &&
+        (count >= UINT32_MAX / 4 || !bufpool__make_table(pool, 2 * (table->mask + 1))))
+        return NULL;
+    bufpool_tenant *tenant = bufpool__carve(pool, len);
+    if (!tenant) return NULL;
+    tenant->pool     = pool;
+    tenant->number   = count;
+    tenant->hash     = hash;
+    tenant->name_len = (uint32_t)len;
+    memcpy(tenant->name, name, len);
+    bufpool_tenant_limit(tenant, 0);
+    /* release, both, pairs with the acquire of who goes through all tenants. */
+    atomic_store_explicit(pool->last_tenant ? &pool->last_tenant->next : &pool->first_tenant,
+                          tenant, memory_order_release);
+    atomic_store_explicit(&pool->tenant_count, count + 1, memory_order_release);
+    pool->last_tenant = tenant;
+    bufpool__enlist(atomic_load_explicit(&pool->table, memory_order_relaxed), tenant);
+    return tenant;
+}
+
+BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len)
+{
+    if (!name || name_len == 0 || name_len > BUFPOOL__NAME_MAX) return NULL;
+    uint32_t        hash   = bufpool__hash(pool, name, name_len);
+    bufpool_tenant *tenant = bufpool__find(pool, hash, name, name_len);
+    if (BUFPOOL__LIKELY(tenant)) return tenant;
+    bufpool__lock(&pool->names_lock);
+    tenant = bufpool__find(pool, hash, name, name_len);
+    if (!tenant) tenant = bufpool__make_tenant(pool, hash, name, name_len);
+    bufpool__unlock(&pool->names_lock);
+    return tenant;
+}
+
+BUFPOOL_API void bufpool_tenant_limit(bufpool_tenant *tenant, uint64_t soft_limit_bytes)
+{
+    if (soft_limit_bytes == 0) soft_limit_bytes = tenant->pool->config.tenant_soft_limit;
+    /* seq_cst: see bufpool__set_room. */
+    atomic_store_explicit(&tenant->limit, soft_limit_bytes, memory_order_seq_cst);
+    bufpool__set_room(tenant);
+}
+
+static void bufpool__count_underflow(bufpool *pool)
+{
+    /* relaxed: a count. */
+    atomic_fetch_add_explicit(&pool->underflows, 1, memory_order_relaxed);
+}
+
+/* Adds to the pool's sum, whose difference may be too much for a moment, but never below zero. */
+static void bufpool__count_charge(bufpool *pool, uint64_t in, uint64_t out)
+{
+    bufpool_cache *shard = bufpool__borrow(pool);
+    bufpool__add(&shard->in, in);
+    bufpool__publish(&shard->out, out);
+    bufpool__give_back(shard);
+}
+
+BUFPOOL_API void bufpool_charge(bufpool_tenant *tenant, uint64_t bytes)
+{
+    if (!tenant) return;
+    bufpool *pool = tenant->pool;
+    uint64_t more = bytes < BUFPOOL__CHARGE_MAX ? bytes : BUFPOOL__CHARGE_MAX, least = more;
+    bufpool__count_charge(pool, more, 0);
+    uint64_t in = atomic_load_explicit(&tenant->charged_in, memory_order_relaxed), charged;
+    do {
+        /* relaxed: what goes out since leaves more space. */
+        charged = in - atomic_load_explicit(&tenant->charged_out, memory_order_relaxed);
+        more    = BUFPOOL__CHARGE_MAX - charged < least ? BUFPOOL__CHARGE_MAX - charged : least;
+        /* release, pairs with the acquire in bufpool_discharge: what comes in does so before it
+           goes out. */
+    } while (!atomic_compare_exchange_weak_explicit(&tenant->charged_in, &in, in + more,
+                                                    memory_order_release, memory_order_relaxed));
+    if (more < least) bufpool__count_charge(pool, 0, least - more);
+    if (more < bytes) bufpool__count_underflow(pool);
+    if (bufpool__grant(tenant, more)) bufpool__look_at_limit(tenant);
+}
+
+BUFPOOL_API void bufpool_discharge(bufpool_tenant *tenant, uint64_t bytes)
+{
+    if (!tenant) return;
+    /* acquire, pairs with the release below: who sees what went out sees at least that come in. */
+    uint64_t out = atomic_load_explicit(&tenant->charged_out, memory_order_acquire), less, charged;
+    do {
+        /* acquire, pairs with the release in bufpool_charge. What comes in since is not ours. */
+        charged = atomic_load_explicit(&tenant->charged_in, memory_order_acquire) - out;
+        less    = bytes < charged ? bytes : charged;
+        /* release, pairs with the acquire above, and in bufpool__sum. */
+    } while (!atomic_compare_exchange_weak_explicit(&tenant->charged_out, &out, out + less,
+                                                    memory_order_acq_rel, memory_order_acquire));
+    bufpool__count_charge(tenant->pool, 0, less);
+    if (less < bytes) bufpool__count_underflow(tenant->pool);
+    (void)bufpool__grant(tenant, 0 - less);
+}
+
+/* -- What there is -- */
+
+BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
+                                      struct bufpool_tenant_info *stats)
+{
+    if (!stats) return;
+    /* relaxed, both: settings and counts. */
+    stats->soft_limit_bytes    = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
+    stats->soft_limit_exceeded = atomic_load_explicit(&tenant->exceeded, memory_order_relaxed);
+    stats->live_bytes          = bufpool__live(tenant);
+}
+
+/* acquire: who sees what went out sees what came in. */
+static inline uint64_t bufpool__read(const _Atomic(uint64_t) *counter)
+{
+    return atomic_load_explicit(counter, memory_order_acquire);
+}
+
+static void bufpool__subtract_outs(const bufpool *pool, struct bufpool_info *stats)
+{
+    uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+
+    for (uint32_t seat = 0; seat < seats; seat++) {
+        const bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+        stats->live_bytes -= bufpool__read(&cache->out);
+        stats->live_buffers -= bufpool__read(&cache->oversize_released);
+        stats->capacity_bytes -= bufpool__read(&cache->oversize_out);
+        for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) {
+            uint64_t released = bufpool__read(&cache->stacks[c].released);
+            stats->live_buffers -= released;
+            stats->capacity_bytes -= released * bufpool__capacities[c];
+        }
+    }
+}
+
+static void bufpool__add_ins(const bufpool *pool, struct bufpool_info *stats)
+{
+    uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+
+    for (uint32_t seat = 0; seat < seats; seat++) {
+        const bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+        uint64_t             oversize = bufpool__read(&cache->oversize);
+        stats->live_bytes += bufpool__read(&cache->in);
+        stats->live_buffers += oversize;
+        stats->oversize += oversize;
+        stats->capacity_bytes += bufpool__read(&cache->oversize_in);
+        for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) {
+            const bufpool__stack *stack = &cache->stacks[c];
+            uint64_t hits = bufpool__read(&stack->hits), misses = bufpool__read(&stack->misses);
+            stats->hits[c] += hits;
+            stats->misses[c] += misses;
+            stats->live_buffers += hits + misses;
+            stats->capacity_bytes += (hits + misses) * bufpool__capacities[c];
+            stats->idle_buffers[c] += bufpool__idle_of(cache, c);
+            stats->idle_bytes += bufpool__idle_of(cache, c) * (uint64_t)bufpool__capacities[c];
+        }
+    }
+}
+
+BUFPOOL_API void bufpool_stats(const bufpool *pool, struct bufpool_info *stats)
+{
+    if (!stats) return;
+    memset(stats, 0, sizeof *stats);
+    bufpool__subtract_outs(pool, stats); /* first: see How it works; modulo 2^64 */
+    bufpool__add_ins(pool, stats);
+    /* relaxed, all: counts. */
+    stats->underflows = atomic_load_explicit(&pool->underflows, memory_order_relaxed);
+    stats->tenants    = bufpool__get(&pool->tenant_count);
+    stats->caches     = bufpool__get(&pool->caches);
+}
+
+/* -- Metrics -- */
+
+typedef struct bufpool__text {
+    char  *text;
+    size_t capacity;
+    size_t len; /* needed so far; may be more than capacity */
+} bufpool__text;
+
+static void bufpool__append(bufpool__text *text, const char *bytes, size_t len)
+{
+    if (text->len < text->capacity) {
+        size_t fits = text->capacity - text->len;
+        memcpy(text->text + text->len, bytes, len < fits ? len : fits);
+    }
+    text->len += len;
+}
+
+/* All of them; NULL comes last. */
+static void bufpool__append_strings(bufpool__text *text, const char *const *strings)
+{
+    for (; *strings; strings++) bufpool__append(text, *strings, strlen(*strings));
+}
+#define BUFPOOL__STRINGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void bufpool__append_number(bufpool__text *text, uint64_t number)
+{
+    char  digits[20];
+    char *at = digits + sizeof digits;
+
+    do *--at = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    bufpool__append(text, at, (size_t)(digits + sizeof digits - at));
+}
+
+/* The bytes of the UTF-8 character that begins here, as RFC 3629 has it; 0: it is none. */
+static size_t bufpool__utf8(const unsigned char *at, size_t len)
+{
+    static const struct {
+        unsigned char first, last, low, high; /* of the first byte, of the second */
+        size_t        len;
+    } forms[] = {
+        {0x00, 0x7f, 0x00, 0xff, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        if (at[0] < forms[i].first || at[0] > forms[i].last) continue;
+        if (forms[i].len > len) return 0;
+        if (forms[i].len > 1 && (at[1] < forms[i].low || at[1] > forms[i].high)) return 0;
+        for (size_t next = 2; next < forms[i].len; next++)
+            if (at[next] < 0x80 || at[next] > 0xbf) return 0;
+        return forms[i].len;
+    }
+    return 0;
+}
+
+/* What may not stand in a label as it is; the bytes of the name that it stands for. U+FFFD is what
+ * bytes are replaced with, and so replaced itself: no two names read the same. */
+static size_t bufpool__append_odd(bufpool__text *text, const unsigned char *at, size_t len)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t            whole = *at == 0 ? 0 : bufpool__utf8(at, len);
+
+    if (whole == 3 && memcmp(at, "\xef\xbf\xbd", 3) == 0) whole = 0;
+    if (*at == '\n') bufpool__append(text, "\\n", 2);
+    else if (*at == '"' || *at == '\\') bufpool__append(text, *at == '"' ? "\\\"" : "\\\\", 2);
+    else if (whole > 0) bufpool__append(text, (const char *)at, whole);
+    else {
+        char replaced[5] = {'\xef', '\xbf', '\xbd', hex[*at >> 4], hex[*at & 15]};
+        bufpool__append(text, replaced, sizeof replaced);
+    }
+    return whole > 0 ? whole : 1;
+}
+
+static void bufpool__append_label(bufpool__text *text, const char *name, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)name, *end = at + len;
+
+    while (at < end) {
+        const unsigned char *plain = at;
+        while (at < end && *at < 0x80 && *at != 0 && *at != '\n' && *at != '"' && *at != '\\') at++;
+        bufpool__append(text, (const char *)plain, (size_t)(at - plain));
+        if (at < end) at += bufpool__append_odd(text, at, (size_t)(end - at));
+    }
+}
+
+/* TYPE, UNIT and HELP of a family. */
+static void bufpool__append_family(bufpool__text *text, const char *name, const char *type,
+                                   const char *help)
+{
+    size_t len      = strlen(name);
+    bool   is_bytes = len > 6 && strcmp(name + len - 6, "_bytes") == 0;
+
+    bufpool__append_strings(text, BUFPOOL__STRINGS("# TYPE buffer_pool_", name, " ", type, "\n"));
+    if (is_bytes)
+        bufpool__append_strings(text, BUFPOOL__STRINGS("# UNIT buffer_pool_", name, " bytes\n"));
+    bufpool__append_strings(text, BUFPOOL__STRINGS("# HELP buffer_pool_", name, " ", help, ".\n"));
+}
+
+static void bufpool__append_value(bufpool__text *text, uint64_t value)
+{
+    bufpool__append_number(text, value);
+    bufpool__append(text, "\n", 1);
+}
+
+/* A family of one sample; suffix: a counter's. */
+static void bufpool__append_single(bufpool__text *text, const char *name, const char *type,
+                                   const char *suffix, const char *help, uint64_t value)
+{
+    bufpool__append_family(text, name, type, help);
+    bufpool__append_strings(text, BUFPOOL__STRINGS("buffer_pool_", name, suffix, " "));
+    bufpool__append_value(text, value);
+}
+
+/* A family of one sample for each class. */
+static void bufpool__append_classes(bufpool__text *text, const char *name, const char *type,
+                                    const char *suffix, const char *help, const uint64_t *values)
+{
+    bufpool__append_family(text, name, type, help);
+    for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) {
+        const char *slug = bufpool_class_slug((bufpool_class)c);
+        bufpool__append_strings(
+            text, BUFPOOL__STRINGS("buffer_pool_", name, suffix, "{class=\"", slug, "\"} "));
+        bufpool__append_value(text, values[c]);
+    }
+}
+
+/* In tenants' rows. */
+static uint64_t bufpool__exceeded(const bufpool_tenant *tenant)
+{
+    return atomic_load_explicit(&tenant->exceeded, memory_order_relaxed); /* a count */
+}
+
+/* A family of one sample for each of the first tenant_max tenants, and one for the others, if there
+ * are some. A tenant that has the others' name is one of them. */
+static void bufpool__append_tenants(bufpool__text *text, const bufpool *pool, const char *series,
+                                    uint64_t (*value_of)(const bufpool_tenant *))
+{
+    static const char others[] = "__other__";
+    uint64_t          sum      = 0;
+    bool              has_sum  = false;
+    /* acquire, both, pairs with the release in bufpool__make_tenant. */
+    bufpool_tenant *tenant = atomic_load_explicit(&pool->first_tenant, memory_order_acquire);
+
+    for (; tenant; tenant = atomic_load_explicit(&tenant->next, memory_order_acquire)) {
+        uint64_t value = value_of(tenant);
+        if (tenant->number >= pool->config.tenant_max ||
+            bufpool__is_named(tenant, others, sizeof others - 1)) {
+            sum += value;
+            has_sum = true;
+            continue;
+        }
+        bufpool__append_strings(text, BUFPOOL__STRINGS("buffer_pool_", series, "{tenant_id=\""));
+        bufpool__append_label(text, tenant->name, tenant->name_len);
+        bufpool__append(text, "\"} ", 3);
+        bufpool__append_value(text, value);
+    }
+    if (!has_sum) return;
+    bufpool__append_strings(
+        text, BUFPOOL__STRINGS("buffer_pool_", series, "{tenant_id=\"", others, "\"} "));
+    bufpool__append_value(text, sum);
+}
+
+static void bufpool__append_pool(bufpool__text *text, const bufpool *pool)
+{
+    static const char   gauge[] = "gauge", counter[] = "counter", total[] = "_total", none[] = "";
+    struct bufpool_info info;
+    uint64_t            idle[BUFPOOL_CLASSES];
+
+    bufpool_stats(pool, &info);
+    for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++)
+        idle[c] = info.idle_buffers[c] * bufpool__capacities[c];
+    bufpool__append_classes(text, "hits", counter, total, "Acquisitions that got an idle buffer",
+                            info.hits);
+    bufpool__append_classes(text, "misses", counter, total,
+                            "Acquisitions that got memory from the system", info.misses);
+    bufpool__append_single(text, "oversize_allocations", counter, total,
+                           "Acquisitions above the largest class", info.oversize);
+    bufpool__append_single(text, "live_bytes", gauge, none,
+                           "Bytes asked for and not yet released, and charged", info.live_bytes);
+    bufpool__append_single(text, "live_buffers", gauge, none, "Buffers not yet released",
+                           info.live_buffers);
+    bufpool__append_single(text, "capacity_bytes", gauge, none, "Capacity of live buffers",
+                           info.capacity_bytes);
+    bufpool__append_classes(text, "idle_bytes", gauge, none, "Pooled, ready for reuse", idle);
+    bufpool__append_single(text, "tenants", gauge, none, "Tenants known", info.tenants);
+    bufpool__append_single(text, "underflows", counter, total,
+                           "Releases and discharges beyond what was held", info.underflows);
+}
+
+BUFPOOL_API size_t bufpool_metrics(const bufpool *pool, char *text, size_t capacity)
+{
+    bufpool__text all = {text, capacity > 0 ? capacity - 1 : 0, 0};
+
+    bufpool__append_pool(&all, pool);
+    bufpool__append_family(&all, "tenant_live_bytes", "gauge", "Live bytes of a tenant");
+    bufpool__append_tenants(&all, pool, "tenant_live_bytes", bufpool__live);
+    bufpool__append_family(&all, "soft_limit_exceeded", "counter",
+                           "Acquisitions and charges that ended above the tenant's soft limit");
+    bufpool__append_tenants(&all, pool, "soft_limit_exceeded_total", bufpool__exceeded);
+    bufpool__append_strings(&all, BUFPOOL__STRINGS("# EOF\n"));
+    if (capacity > 0) text[all.len < capacity ? all.len : capacity - 1] = '\0';
+    return all.len;
+}
+
+/* -- The end -- */
+
+static void bufpool__free_all(bufpool *pool)
+{
+    /* relaxed: nobody else has the pool any more. */
+    for (uint32_t seat = pool->shard_count; seat < bufpool__get(&pool->seat_count); seat++)
+        BUFPOOL_UNMAP(atomic_load_explicit(&pool->seats[seat], memory_order_relaxed),
+                      sizeof(bufpool_cache));
+    BUFPOOL_UNMAP(pool->shards, pool->shard_count * sizeof *pool->shards);
+    for (bufpool__table *older, *table = atomic_load_explicit(&pool->table, memory_order_relaxed);
+         table; table = older) {
+        older = table->older;
+        BUFPOOL_UNMAP(table, bufpool__table_size(table->mask + 1));
+    }
+    for (bufpool__arena *next, *arena = pool->arenas; arena; arena = next) {
+        next = arena->next;
+        BUFPOOL_UNMAP(arena, BUFPOOL__NAMES);
+    }
+    for (bufpool__chunk *next, *chunk = pool->chunks; chunk; chunk = next) {
+        next = chunk->next;
+        BUFPOOL_UNMAP(chunk, sizeof *chunk);
+    }
+    BUFPOOL_UNMAP(pool, sizeof *pool);
+}
+
+/* Nothing is idle any more, nor will anything be: there is no room. */
+static void bufpool__close_all(bufpool *pool)
+{
+    for (uint32_t seat = 0; seat < bufpool__get(&pool->seat_count); seat++) {
+        bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_relaxed);
+        bufpool__head *list  = NULL;
+        /* A shard may be in use for a release; a cache is not. */
+        while (cache->is_shard && !bufpool__seize(cache)) sched_yield();
+        bufpool__give_up_own(cache, &list);
+        for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) bufpool__shrink(cache, c, 0, &list);
+        bufpool__let_go(cache);
+        for (; list; list = list->next) {
+            BUFPOOL__SHOW(list->data, list->capacity);
+            BUFPOOL_UNMAP(list->data, list->capacity);
+            list->data = NULL;
+            bufpool__set(&list->word, BUFPOOL__SPARE);
+        }
+    }
+}
+
+/* Under the lock. Those that are held, or were when the pool was closed. */
+static size_t bufpool__count_held(const bufpool *pool)
+{
+    size_t held = 0;
+
+    for (const bufpool__chunk *chunk = pool->chunks; chunk; chunk = chunk->next)
+        for (int i = 0; i < BUFPOOL__HEADS; i++)
+            held += (bufpool__get(&chunk->heads[i].word) & (2 * BUFPOOL__IDLE - 1)) !=
+                    BUFPOOL__SPARE;
+    return held;
+}
+
+BUFPOOL_API size_t bufpool_destroy(bufpool *pool)
+{
+    if (!pool) return 0;
+    bufpool__lock(&pool->lock);
+    bufpool__set(&pool->closed, 1);
+    bufpool__unlock(&pool->lock);
+    bufpool__close_all(pool);
+    bufpool__lock(&pool->lock);
+    size_t  held    = bufpool__count_held(pool);
+    int64_t holders = (int64_t)held + bufpool__get(&pool->caches);
+    bufpool__unlock(&pool->lock);
+    /* acq_rel, as in bufpool__leave; some may have left already. */
+    if (atomic_fetch_sub_explicit(&pool->holders, BUFPOOL__UNDECIDED - holders,
+                                  memory_order_acq_rel) == BUFPOOL__UNDECIDED - holders)
+        bufpool__free_all(pool);
+    return held;
+}
+
+#endif /* BUFPOOL_IMPLEMENTATION */
+
+/* The MIT License, or the Unlicense, as you prefer; both in full in the project's LICENSE.
+ *
+ * Copyright (c) 2026 The Ashlar authors
+ *
+ * Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+ * associated documentation files (the "Software"), to deal in the Software without restriction,
+ * including without limitation the rights to use, copy, modify, merge, publish, distribute,
+ * sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
+ * furnished to do so, subject to the following conditions:
+ *
+ * The above copyright notice and this permission notice shall be included in all copies or
+ * substantial portions of the Software.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
+ * NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+ * NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
+ * DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE. */

@@ -1,0 +1,207 @@
+/* bufpool_model.h - what the model-checking clients of bufpool.h share.
+ *
+ * Goal:   one client, two programs. With MODEL defined it is for a model checker, which runs play()
+ *         once for each outcome that the C11 memory model allows. Without, it is an ordinary
+ *         program that runs play() ROUNDS times and hopes.
+ * Method: the real header is compiled in. The pool is put together here as create would do it, in
+ *         static memory: two shards, two seats for caches, a few headers.
+ *
+ * The checker knows no membarrier(2): the light and the heavy fence are a seq_cst fence each. That
+ * is what the kernel promises of the pair. The ordinary program has the real ones.
+ *
+ * Payloads are plain variables, written and read without any order of their own: where the pool
+ * does not order two accesses, the checker reports a race. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MODEL_INLINE static inline __attribute__((always_inline, unused))
+#define BUFPOOL_API  static inline __attribute__((unused))
+
+#ifdef MODEL
+#define ROUNDS 1
+
+/* The checker's own names for a thread's start and end, for a way not to be gone, and for a failed
+ * check. */
+typedef int  model_thread;
+extern int   __VERIFIER_thread_create(const void *attributes, void *(*run)(void *), void *argument);
+extern void *__VERIFIER_thread_join(model_thread thread);
+extern void  __VERIFIER_assume(bool condition);
+extern void  __VERIFIER_assert_fail(const char *condition, const char *file, int line);
+
+#define must(x) ((x) ? (void)0 : __VERIFIER_assert_fail(#x, __FILE__, __LINE__))
+
+/* Who finds a lock taken is not followed: that it comes later is another execution. */
+#define sched_yield() __VERIFIER_assume(false)
+
+#define BUFPOOL_LIGHT_FENCE() atomic_thread_fence(memory_order_seq_cst)
+#define BUFPOOL_HEAVY_FENCE() atomic_thread_fence(memory_order_seq_cst)
+#else
+#include <pthread.h>
+#include <stdio.h>
+
+typedef pthread_t model_thread;
+#define must(x) ((x) ? (void)0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x), abort()))
+#ifndef ROUNDS
+#define ROUNDS 1
+#endif
+#endif
+
+static void *model_map(size_t size);
+static void  model_unmap(void *memory, size_t size);
+#define BUFPOOL_MAP(size)           model_map(size)
+#define BUFPOOL_UNMAP(memory, size) model_unmap(memory, size)
+
+/* Read-modify-writes torn into a load and a store: run.sh mutants turns a header's atomic_fetch_or
+ * into torn_fetch_or, and asks who reports it. */
+#define torn_step(object, desired)                                                  \
+    __extension__({                                                                 \
+        __auto_type torn_from = atomic_load_explicit(object, memory_order_seq_cst); \
+        __auto_type torn_to   = (desired);                                          \
+        atomic_store_explicit(object, torn_to, memory_order_seq_cst);               \
+        torn_from;                                                                  \
+    })
+#define torn_exchange_explicit(object, desired, order)  torn_step(object, desired)
+#define torn_fetch_or_explicit(object, operand, order)  torn_step(object, torn_from | (operand))
+#define torn_fetch_and_explicit(object, operand, order) torn_step(object, torn_from &(operand))
+#define torn_fetch_add_explicit(object, operand, order) torn_step(object, torn_from + (operand))
+#define torn_fetch_sub_explicit(object, operand, order) torn_step(object, torn_from - (operand))
+#define torn_compare_exchange_strong_explicit(object, expected, desired, order, failure) \
+    __extension__({                                                                      \
+        __auto_type torn_from = atomic_load_explicit(object, memory_order_seq_cst);      \
+        bool torn_done        = torn_from == *(expected);                                \
+        if (torn_done) atomic_store_explicit(object, desired, memory_order_seq_cst);     \
+        else *(expected) = torn_from;                                                    \
+        torn_done;                                                                       \
+    })
+#define torn_compare_exchange_weak_explicit torn_compare_exchange_strong_explicit
+
+#ifdef MODEL /* the header's helpers too */
+#pragma clang attribute push(__attribute__((always_inline)), apply_to = function)
+
+#endif
+#define BUFPOOL_ASSERT(x) must(x)
+#define BUFPOOL_IMPLEMENTATION
+#include "bufpool.h"
+#ifdef MODEL
+
+#pragma clang attribute pop
+#endif
+
+/* -- The pool -- */
+
+enum { MODEL_SHARDS = 2, MODEL_CACHES = 2, MODEL_HEADS = 3 };
+
+static bufpool       model_pool;
+static bufpool_cache model_shards[MODEL_SHARDS];
+static bufpool_cache model_caches[MODEL_CACHES];
+static bufpool__head model_heads[MODEL_HEADS];
+static uint64_t      model_data[MODEL_HEADS];
+static alignas(64) uint64_t model_tenants[2][sizeof(bufpool_tenant) / 8]; /* without names */
+static bufpool *pool;
+
+/* Memory from the system is not what clients are about. */
+static void *model_map(size_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+static void model_unmap(void *memory, size_t size)
+{
+    (void)memory;
+    (void)size;
+}
+
+/* A pool of so many shards. */
+MODEL_INLINE void model_create(uint32_t shards)
+{
+    pool = &model_pool;
+#ifndef MODEL /* for the checker it is all 0 */
+    memset(pool, 0, sizeof *pool);
+    memset(model_shards, 0, sizeof model_shards);
+    memset(model_caches, 0, sizeof model_caches);
+    memset(model_heads, 0, sizeof model_heads);
+    memset(model_data, 0, sizeof model_data);
+    memset(model_tenants, 0, sizeof model_tenants);
+#endif
+    pool->config.tenant_soft_limit = 1 << 20;
+    pool->config.idle_buffers      = 8;
+    pool->config.idle_bytes        = 64 << 20;
+    pool->shards                   = model_shards;
+    pool->shard_count              = shards;
+    for (uint32_t i = 0; i < shards; i++) bufpool__take_seat(pool, &model_shards[i], true);
+#ifdef MODEL
+    pool->has_fences = true;
+#else
+    pool->has_fences = syscall(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0) == 0;
+#endif
+    atomic_store_explicit(&pool->holders, BUFPOOL__UNDECIDED, memory_order_relaxed);
+}
+
+/* A buffer with one reference, as acquire makes it, of one word. */
+MODEL_INLINE bufpool_buf *model_buffer(uint32_t which, bufpool_class kind)
+{
+    bufpool__head *head = &model_heads[which];
+
+    head->pool     = pool;
+    head->kind     = kind;
+    head->capacity = bufpool__capacities[kind];
+    head->data     = (unsigned char *)&model_data[which];
+    head->size     = 100;
+    bufpool__add(&pool->shards[0].in, head->size);
+    bufpool__add(&pool->shards[0].stacks[kind].misses, 1);
+    bufpool_buf *name = bufpool__next_name(head);
+    bufpool__set(&head->word, bufpool__life_of(name) + 1);
+    return name;
+}
+
+MODEL_INLINE bufpool_tenant *model_tenant(uint32_t which, uint32_t number, uint64_t limit)
+{
+    bufpool_tenant *tenant = (bufpool_tenant *)model_tenants[which];
+
+    tenant->pool   = pool;
+    tenant->number = number;
+    bufpool_tenant_limit(tenant, limit);
+    return tenant;
+}
+
+/* -- Threads -- */
+
+MODEL_INLINE model_thread model_start(void *(*run)(void *))
+{
+#ifdef MODEL
+    return __VERIFIER_thread_create(NULL, run, NULL);
+#else
+    model_thread thread;
+    int          error = pthread_create(&thread, NULL, run, NULL);
+    must(error == 0);
+    return thread;
+#endif
+}
+
+MODEL_INLINE void model_join(model_thread thread)
+{
+#ifdef MODEL
+    __VERIFIER_thread_join(thread);
+#else
+    int error = pthread_join(thread, NULL);
+    must(error == 0);
+#endif
+}
+
+/* Each client's: builds a pool, lets the threads loose, and asserts. */
+static void play(void);
+
+int main(void)
+{
+    for (int round = 0; round < ROUNDS; round++) play();
+    return 0;
+}
