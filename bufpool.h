@@ -74,10 +74,10 @@ extern "C" {
  * buffer is good again. Two releases of one last reference at the same moment are told apart, but
  * not if one is a bufpool_cache_release: then both may be told 0, and the buffer may be in the pool
  * twice. (To tell them apart takes a locked instruction: Attiya et al., Laws of Order, POPL 2011.)
- * Each buffer is a mapping, which Linux joins where they are neighbours, up to vm.max_map_count
- * (65,530) pieces; beyond that, with as many live buffers in between, addresses are lost, not
- * memory. A child after fork has a copy of its own; it may use it if no other thread was inside a
- * call. */
+ * Buffers above 4 KiB are mappings, which Linux joins where they are neighbours, up to
+ * vm.max_map_count (65,530) pieces; beyond that, with as many live buffers in between, addresses
+ * are lost, not memory. A child after fork has a copy of its own; it may use it if no other thread
+ * was inside a call. */
 
 typedef struct bufpool        bufpool;
 typedef struct bufpool_buf    bufpool_buf;
@@ -291,9 +291,12 @@ enum { /* Linux's, on every machine */
 #if defined BUFPOOL_MAP != defined BUFPOOL_UNMAP
 #error "bufpool.h: define BUFPOOL_MAP and BUFPOOL_UNMAP, or neither"
 #endif
+/* DROP: gives memory back, but not its addresses; where the memory is ours. */
 #ifdef BUFPOOL_MAP
+#define BUFPOOL__MAPS_ITSELF        false
 #define BUFPOOL__DROP(memory, size) false
 #else
+#define BUFPOOL__MAPS_ITSELF        true
 #define BUFPOOL__DROP(memory, size) (madvise(memory, size, BUFPOOL__DONTNEED) == 0)
 #define BUFPOOL_MAP(size)           bufpool__map(size)
 #define BUFPOOL_UNMAP(memory, size) bufpool__unmap(memory, size)
@@ -301,11 +304,7 @@ static void *bufpool__map(size_t size)
 {
     const int access = PROT_READ | PROT_WRITE;
     void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (memory == MAP_FAILED) return NULL;
-    /* A buffer of 10 MiB takes memory as it is touched, not by 2 MiB. */
-    if (size == 10u << 20) (void)madvise(memory, size, BUFPOOL__NOHUGEPAGE);
-    return memory;
+    return memory == MAP_FAILED ? NULL : memory;
 }
 static void bufpool__unmap(void *memory, size_t size)
 {
@@ -431,7 +430,8 @@ typedef struct bufpool__head {
 
 typedef struct bufpool__chunk {
     alignas(BUFPOOL__LINE) struct bufpool__chunk *next;
-    bufpool__head heads[BUFPOOL__HEADS];
+    unsigned char *pages; /* one for each header, where we map: a small buffer's; NULL: not yet */
+    bufpool__head  heads[BUFPOOL__HEADS];
 } bufpool__chunk;
 
 /* What a name points to, so that any address is fine. */
@@ -698,16 +698,56 @@ static BUFPOOL__COLD void bufpool__leave(bufpool *pool)
         bufpool__free_all(pool);
 }
 
-/* Gives a buffer's memory back; nobody else knows of it. */
+/* Small buffers are carved from one mapping for each chunk, and keep their addresses: so they take
+ * fewer system calls, and no mapping each, of which there are not many. NULL: out of memory. */
+static unsigned char *bufpool__carve_page(bufpool__head *head)
+{
+    const size_t    size  = BUFPOOL__HEADS * BUFPOOL__PAGE;
+    bufpool__chunk *chunk = (bufpool__chunk *)((uintptr_t)head & ~(uintptr_t)(BUFPOOL__PAGE - 1));
+
+    bufpool__lock(&head->pool->lock);
+    if (!chunk->pages) {
+        chunk->pages = (unsigned char *)BUFPOOL_MAP(size);
+        if (chunk->pages) (void)madvise(chunk->pages, size, BUFPOOL__NOHUGEPAGE);
+    }
+    unsigned char *pages = chunk->pages;
+    bufpool__unlock(&head->pool->lock);
+    return pages ? pages + (size_t)(head - chunk->heads) * BUFPOOL__PAGE : NULL;
+}
+
+/* Memory that is zero, for a header without. False: there is none. */
+static bool bufpool__get_memory(bufpool__head *head, bufpool_class kind, size_t capacity)
+{
+    bool carved    = BUFPOOL__MAPS_ITSELF && kind == BUFPOOL_SMALL;
+    head->kind     = kind;
+    head->capacity = capacity;
+    head->data = carved ? bufpool__carve_page(head) : (unsigned char *)BUFPOOL_MAP(capacity);
+    /* A buffer of 10 MiB takes memory as it is touched, not by 2 MiB. */
+    if (BUFPOOL__MAPS_ITSELF && head->data && kind == BUFPOOL_HUGE)
+        (void)madvise(head->data, capacity, BUFPOOL__NOHUGEPAGE);
+    return head->data != NULL;
+}
+
+static void bufpool__return_memory(bufpool__head *head)
+{
+    if (!head->data) return;
+    if (!BUFPOOL__MAPS_ITSELF || head->kind != BUFPOOL_SMALL) {
+        BUFPOOL__SHOW(head->data, head->capacity);
+        BUFPOOL_UNMAP(head->data, head->capacity);
+    } else if (!BUFPOOL__DROP(head->data, head->capacity)) { /* it is locked */
+        BUFPOOL__SHOW(head->data, head->capacity);
+        memset(head->data, 0, head->capacity);
+        BUFPOOL__HIDE(head->data, head->capacity);
+    }
+    head->data = NULL;
+}
+
+/* A buffer that nobody else knows of has no memory from now on; the header is spare. */
 static BUFPOOL__COLD void bufpool__discard(bufpool__head *head)
 {
     bufpool *pool = head->pool;
 
-    if (head->data) {
-        BUFPOOL__SHOW(head->data, head->capacity);
-        BUFPOOL_UNMAP(head->data, head->capacity);
-    }
-    head->data = NULL;
+    bufpool__return_memory(head);
     bufpool__lock(&pool->lock);
     bool closed = bufpool__get(&pool->closed) != 0;
     if (!closed) { /* if it is, then destroy counts the buffer among those that are held */
@@ -1099,7 +1139,8 @@ static void bufpool__fold(bufpool__tab *tab, bufpool_tenant *tenant, uint32_t se
     while (folds % 2 != 0 ||
            !atomic_compare_exchange_weak_explicit(&tenant->folds, &folds, folds + 1,
                                                   memory_order_acquire, memory_order_relaxed)) {
-        if (folds % 2 != 0) sched_yield();
+        if (folds % 2 == 0) continue;
+        sched_yield();
         folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed);
     }
     /* Pairs with the acquire fence in bufpool__live: folds is odd before anything changes. */
@@ -1259,13 +1300,10 @@ static bufpool__head *bufpool__new_buffer(bufpool *pool, bufpool_class c, size_t
     if (c == BUFPOOL_OVERSIZE) capacity = (size + BUFPOOL__PAGE - 1) & ~(size_t)(BUFPOOL__PAGE - 1);
     bufpool__head *head = bufpool__new_head(pool);
     if (!head) return NULL;
-    head->data = (unsigned char *)BUFPOOL_MAP(capacity);
-    if (!head->data) {
+    if (!bufpool__get_memory(head, c, capacity)) {
         bufpool__discard(head);
         return NULL;
     }
-    head->capacity = capacity;
-    head->kind     = c;
     return head;
 }
 
@@ -2306,6 +2344,10 @@ static void bufpool__free_all(bufpool *pool)
     }
     for (bufpool__chunk *next, *chunk = pool->chunks; chunk; chunk = next) {
         next = chunk->next;
+        if (chunk->pages) {
+            BUFPOOL__SHOW(chunk->pages, BUFPOOL__HEADS * BUFPOOL__PAGE);
+            BUFPOOL_UNMAP(chunk->pages, BUFPOOL__HEADS * BUFPOOL__PAGE);
+        }
         BUFPOOL_UNMAP(chunk, sizeof *chunk);
     }
     BUFPOOL_UNMAP(pool, sizeof *pool);
@@ -2323,9 +2365,7 @@ static void bufpool__close_all(bufpool *pool)
         for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) bufpool__shrink(cache, c, 0, &list);
         bufpool__let_go(cache);
         for (; list; list = list->next) {
-            BUFPOOL__SHOW(list->data, list->capacity);
-            BUFPOOL_UNMAP(list->data, list->capacity);
-            list->data = NULL;
+            bufpool__return_memory(list);
             bufpool__set(&list->word, BUFPOOL__SPARE);
         }
     }
