@@ -29,10 +29,10 @@ static void play(void)
     bufpool_charge(tenant, 2);
     model_thread one = model_start(discharge);
     model_thread two = model_start(charge);
-    must(bufpool__live(tenant, false) <= 4);
+    must(bufpool__live(tenant) <= 4);
     model_join(one);
     model_join(two);
-    must(bufpool__live(tenant, false) == 0);
+    must(bufpool__live(tenant) == 0);
     uint64_t refused = atomic_load_explicit(&pool->underflows, memory_order_relaxed);
     must(refused == 1 || refused == 2);
 }

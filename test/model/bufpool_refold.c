@@ -33,7 +33,7 @@ static void play(void)
     bufpool__bill(&pool->shards[0], first, 3);
     model_thread one = model_start(turn);
     model_thread two = model_start(bill);
-    must(bufpool__live(first, false) == 3);
+    must(bufpool__live(first) == 3);
     model_join(one);
     model_join(two);
 }
