@@ -66,7 +66,7 @@ extern "C" {
  *   - Memory comes from the system as it is touched: of a buffer of 10 MiB that holds 1.1, 1.1.
  *   - A buffer's first bytes are what its last user left, unless the pool has BUFPOOL_WIPE.
  *   - Besides the buffers: 64 bytes a buffer (for as many as there ever were at a time), 10 KiB for
- *     each cache and for each of two shards a processor, some 250 bytes for each tenant; none of it
+ *     each cache and for each of two shards a processor, some 200 bytes for each tenant; none of it
  *     given back before the pool goes.
  *
  * Limits. A reference that is released twice while others hold the buffer in the same life takes
@@ -652,6 +652,12 @@ static inline void bufpool__set(_Atomic(uint32_t) *number, uint32_t value)
     atomic_store_explicit(number, value, memory_order_relaxed);
 }
 
+/* relaxed: who read seat_count, or a bit in a tenant's seats, with acquire sees the seat. */
+static inline bufpool_cache *bufpool__seat(const bufpool *pool, uint32_t number)
+{
+    return atomic_load_explicit(&pool->seats[number], memory_order_relaxed);
+}
+
 static void bufpool__lock(_Atomic(uint32_t) *lock)
 {
     /* acquire, pairs with the release in bufpool__unlock. */
@@ -1003,9 +1009,9 @@ static BUFPOOL__COLD bool bufpool__widen(bufpool_cache *cache, uint32_t c, bufpo
 static inline const bufpool__tab *bufpool__tab_in(const bufpool *pool, uint32_t seat,
                                                   const bufpool_tenant *tenant)
 {
-    /* acquire, both, pairs with the release of who opened the cache, and the tab. */
-    const bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+    const bufpool_cache *cache = bufpool__seat(pool, seat);
     const bufpool__tab  *tab   = &cache->tabs[tenant->number % BUFPOOL__TABS];
+    /* acquire, pairs with the release in bufpool__open_tab: it is empty. */
     return atomic_load_explicit(&tab->tenant, memory_order_acquire) == tenant ? tab : NULL;
 }
 
@@ -1081,15 +1087,15 @@ static void bufpool__set_room(bufpool_tenant *tenant)
 
     bufpool__lock(&tenant->room_lock);
     do {
-        /* seq_cst, all of this: who changes granted or limit then looks at room, or sets it. Either
-           we see the change in our second look, or they see our room. */
-        limit = atomic_load_explicit(&tenant->limit, memory_order_seq_cst);
-        room  = atomic_load_explicit(&tenant->granted, memory_order_seq_cst) > limit
+        /* relaxed, both: who changes the limit comes here next; granted is looked at again. */
+        limit = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
+        room  = atomic_load_explicit(&tenant->granted, memory_order_relaxed) > limit
                     ? 0
                     : 2 * bufpool__ahead(limit) + 1;
+        /* seq_cst, both: who changes granted then looks at room. Either we see the change, or they
+           see our room. */
         atomic_store_explicit(&tenant->room, room, memory_order_seq_cst);
-    } while (atomic_load_explicit(&tenant->limit, memory_order_seq_cst) != limit ||
-             (atomic_load_explicit(&tenant->granted, memory_order_seq_cst) > limit) != (room == 0));
+    } while ((atomic_load_explicit(&tenant->granted, memory_order_seq_cst) > limit) != (room == 0));
     bufpool__unlock(&tenant->room_lock);
 }
 
@@ -1250,7 +1256,7 @@ static size_t bufpool__idle(const bufpool *pool)
     size_t   idle  = 0;
 
     for (uint32_t seat = 0; seat < seats; seat++) {
-        const bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+        const bufpool_cache *cache = bufpool__seat(pool, seat);
         for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++)
             idle += bufpool__idle_of(cache, c) * bufpool__capacities[c];
     }
@@ -1276,7 +1282,7 @@ static size_t bufpool__give_idle(bufpool *pool, size_t keep, bufpool_cache *mine
     for (uint32_t c = BUFPOOL_CLASSES; c-- > 0;) {
         size_t capacity = bufpool__capacities[c];
         for (uint32_t seat = 0; seat < seats && idle > keep; seat++) {
-            bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+            bufpool_cache *cache = bufpool__seat(pool, seat);
             bufpool__head *list  = NULL;
             if (bufpool__get(&cache->stacks[c].count) == 0) continue;
             /* Who holds a cache must not wait for another. */
@@ -1328,8 +1334,7 @@ static bufpool__head *bufpool__take_over(bufpool_cache *mine, bufpool_class c, u
     uint32_t share = mine->is_shard ? pool->config.idle_buffers : bufpool__get(&pool->share[c]);
 
     for (uint32_t i = 0; i < seats; i++) {
-        bufpool_cache *other =
-            atomic_load_explicit(&pool->seats[(home + i) % seats], memory_order_acquire);
+        bufpool_cache *other = bufpool__seat(pool, (home + i) % seats);
         if (other == mine || bufpool__get(&other->stacks[c].count) == 0) continue;
         if (!bufpool__seize(other)) continue;
         bufpool__head *head = bufpool__pop(&other->stacks[c]), *more;
@@ -1749,8 +1754,8 @@ static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bo
     cache->pool     = pool;
     cache->number   = number;
     cache->is_shard = is_shard;
-    /* release, both, pairs with the acquire of who looks at all seats. */
-    atomic_store_explicit(&pool->seats[number], cache, memory_order_release);
+    atomic_store_explicit(&pool->seats[number], cache, memory_order_relaxed);
+    /* release, pairs with the acquire of who looks at all seats. */
     atomic_store_explicit(&pool->seat_count, number + 1, memory_order_release);
     return cache;
 }
@@ -1823,7 +1828,7 @@ static void bufpool__share_out(bufpool *pool)
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
 
     for (uint32_t seat = pool->shard_count; seat < seats; seat++) {
-        bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+        bufpool_cache *cache = bufpool__seat(pool, seat);
         bufpool__head *list  = NULL;
         for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) {
             uint32_t share = bufpool__get(&pool->share[c]);
@@ -1841,7 +1846,7 @@ static bufpool_cache *bufpool__find_seat(bufpool *pool)
     uint32_t seats = bufpool__get(&pool->seat_count);
 
     for (uint32_t seat = pool->shard_count; seat < seats; seat++) {
-        bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_relaxed);
+        bufpool_cache *cache = bufpool__seat(pool, seat);
         if (!cache->in_use) return cache;
     }
     if (seats - pool->shard_count == BUFPOOL__CACHES) return NULL;
@@ -2051,10 +2056,10 @@ static bufpool_tenant *bufpool__make_tenant(bufpool *pool, uint32_t hash, const 
     tenant->name_len = (unsigned char)len;
     memcpy(tenant->name, name, len);
     bufpool_tenant_limit(tenant, 0);
-    /* release, both, pairs with the acquire of who goes through all tenants. */
+    /* release, pairs with the acquire of who goes through all tenants. */
     atomic_store_explicit(pool->last_tenant ? &pool->last_tenant->next : &pool->first_tenant,
                           tenant, memory_order_release);
-    atomic_store_explicit(&pool->tenant_count, count + 1, memory_order_release);
+    bufpool__set(&pool->tenant_count, count + 1);
     pool->last_tenant = tenant;
     bufpool__enlist(atomic_load_explicit(&pool->table, memory_order_relaxed), tenant);
     return tenant;
@@ -2156,7 +2161,7 @@ static void bufpool__subtract_outs(const bufpool *pool, struct bufpool_info *sta
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
 
     for (uint32_t seat = 0; seat < seats; seat++) {
-        const bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+        const bufpool_cache *cache = bufpool__seat(pool, seat);
         stats->live_bytes -= bufpool__read(&cache->out);
         stats->live_buffers -= bufpool__read(&cache->oversize_released);
         stats->capacity_bytes -= bufpool__read(&cache->oversize_out);
@@ -2173,7 +2178,7 @@ static void bufpool__add_ins(const bufpool *pool, struct bufpool_info *stats)
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
 
     for (uint32_t seat = 0; seat < seats; seat++) {
-        const bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_acquire);
+        const bufpool_cache *cache = bufpool__seat(pool, seat);
         uint64_t             oversize = bufpool__read(&cache->oversize);
         stats->live_bytes += bufpool__read(&cache->in);
         stats->live_buffers += oversize;
@@ -2415,8 +2420,7 @@ static void bufpool__free_all(bufpool *pool)
 {
     /* relaxed: nobody else has the pool any more. */
     for (uint32_t seat = pool->shard_count; seat < bufpool__get(&pool->seat_count); seat++)
-        BUFPOOL_UNMAP(atomic_load_explicit(&pool->seats[seat], memory_order_relaxed),
-                      sizeof(bufpool_cache));
+        BUFPOOL_UNMAP(bufpool__seat(pool, seat), sizeof(bufpool_cache));
     BUFPOOL_UNMAP(pool->shards, pool->shard_count * sizeof *pool->shards);
     for (bufpool__table *older, *table = atomic_load_explicit(&pool->table, memory_order_relaxed);
          table; table = older) {
@@ -2442,7 +2446,7 @@ static void bufpool__free_all(bufpool *pool)
 static void bufpool__close_all(bufpool *pool)
 {
     for (uint32_t seat = 0; seat < bufpool__get(&pool->seat_count); seat++) {
-        bufpool_cache *cache = atomic_load_explicit(&pool->seats[seat], memory_order_relaxed);
+        bufpool_cache *cache = bufpool__seat(pool, seat);
         bufpool__head *list  = NULL;
         /* A shard may be in use for a release; a cache is not. */
         while (cache->is_shard && !bufpool__seize(cache)) sched_yield();

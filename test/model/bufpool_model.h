@@ -45,10 +45,13 @@ extern void  __VERIFIER_assert_fail(const char *condition, const char *file, int
 #define sched_yield() MODEL_YIELD()
 
 #define BUFPOOL_LIGHT_FENCE() atomic_thread_fence(memory_order_seq_cst)
-/* Any guess will do: a wrong one fails a compare-exchange. */
+#define BUFPOOL_HEAVY_FENCE() atomic_thread_fence(memory_order_seq_cst)
+
+/* Any guess will do: a wrong one fails a compare-exchange. But for the client that is about it. */
+#ifndef MODEL_HINTS
 #define BUFPOOL_HINT(head)        ((void)(head), 0u)
 #define BUFPOOL_SET_HINT(head, n) ((void)(head))
-#define BUFPOOL_HEAVY_FENCE() atomic_thread_fence(memory_order_seq_cst)
+#endif
 #else
 #include <pthread.h>
 #include <stdio.h>
@@ -153,7 +156,7 @@ static bufpool *pool;
 #ifndef MODEL_MEMORY
 #ifdef MODEL_NAMES /* for two tables of so many slots, and an arena: as much of them as is used */
 static alignas(64) uint64_t model_tables[2][2 + 2 * MODEL_NAMES];
-static alignas(64) uint64_t model_arena[64];
+static alignas(64) uint64_t model_arena[96];
 static unsigned model_table_count;
 
 static void *model_map(size_t size)
@@ -198,7 +201,10 @@ static void model_unmap(void *memory, size_t size)
         for (size_t i = 0; i < size / sizeof *model_shards; i++) model_wreck(&model_shards[i]);
     else if (memory == &model_caches[0]) model_wreck(&model_caches[0]);
     else if (memory == &model_chunk)
-        for (int i = 0; i < MODEL_HEADS; i++) *(uint32_t *)&model_chunk.heads[i].word = 0;
+        for (int i = 0; i < MODEL_HEADS; i++) {
+            *(uint32_t *)&model_chunk.heads[i].word = 0;
+            *(uint16_t *)&model_chunk.heads[i].hint = 0;
+        }
     else if (memory != &model_pool) *(uint64_t *)memory += 10;
     else {
         for (int i = 0; i < MODEL_HEADS; i++) must(model_data[i] == 0 || model_data[i] / 10 == 1);
@@ -252,7 +258,8 @@ MODEL_INLINE bufpool_buf *model_buffer(uint32_t which, bufpool_class kind)
     bufpool__head *head = &model_chunk.heads[which];
 
     head->pool     = pool;
-    head->kind     = kind;
+    head->kind     = (unsigned char)kind;
+    head->small_of = kind == BUFPOOL_SMALL ? pool : NULL;
     head->capacity = bufpool__capacities[kind];
     head->data     = (unsigned char *)&model_data[which];
     head->size     = 100;
