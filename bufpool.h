@@ -381,10 +381,15 @@ static inline void bufpool__heavy_fence(void)
  * Whoever comes takes the first shard that is not locked, beginning at its home; so nobody waits,
  * unless there are more threads inside calls than shards.
  *
- *   Who may hold how many is budgeted: a stack has room for so many buffers, and over all of them,
+ * A thread holds its cache without a locked instruction: it says that it is busy, and then looks
+ * whether somebody has seized the cache. Who seizes it, to trim it, does the same the other way
+ * round, and lets go if the thread is busy. Only a small buffer of the cache's own, beside the
+ * stacks, is beyond anybody else's reach: to acquire and release that one takes no such care.
+ *
+ * Who may hold how many is budgeted: a stack has room for so many buffers, and over all of them,
  *       sum of room <= idle_buffers of a class,    sum of room * capacity <= idle_bytes
- *   A stack that is full asks for more room; a shard's may take it from what others do not use, or,
- *   of another class that keeps more bytes, from what they do.
+ * each cache's own small one included. A stack that is full asks for more room. That may come from
+ * what shards do not use, or, of another class that keeps more bytes, from what they do.
  *
  * Counters only grow, what comes in and what goes out apart. Who reads them reads all outs, then
  * all ins. An in happens before its out; so who sees the out sees the in: no difference is ever
@@ -405,15 +410,16 @@ enum {
     BUFPOOL__HEADS     = 63, /* in a chunk */
     BUFPOOL__TABS      = 256,
     BUFPOOL__SHARDS    = 64, /* at most */
-    BUFPOOL__CACHES    = 4096, /* open at most */
-    BUFPOOL__BATCH     = 8,         /* buffers that go from cache to shard, or back, at once */
+    BUFPOOL__CACHES    = 4096,      /* open at most */
+    BUFPOOL__BATCH     = 8,         /* buffers that come from a shard at once */
     BUFPOOL__NAMES     = 256 << 10, /* bytes of an arena for tenants */
     BUFPOOL__NAME_MAX  = 255,
-    BUFPOOL__TABLE     = 1024, /* slots of the first table */
-    BUFPOOL__LAST_SEAT = 63,   /* a bit for all seats from this one on */
-    BUFPOOL__LOOKS     = 8,    /* at an account, for a moment in which nothing goes out */
+    BUFPOOL__TABLE     = 1024,      /* slots of the first table */
+    BUFPOOL__LAST_SEAT = 63,        /* a bit for all seats from this one on */
+    BUFPOOL__LOOKS     = 8,         /* at an account, for a moment in which nothing goes out */
 };
 
+#define BUFPOOL__PAGES      ((size_t)BUFPOOL__HEADS * BUFPOOL__PAGE) /* bytes, of a chunk's */
 #define BUFPOOL__CHARGE_MAX (UINT64_C(1) << 62)
 #define BUFPOOL__UNDECIDED  (INT64_C(1) << 40) /* holders, until destroy knows how many */
 
@@ -716,13 +722,12 @@ static BUFPOOL__COLD void bufpool__leave(bufpool *pool)
  * fewer system calls, and no mapping each, of which there are not many. NULL: out of memory. */
 static unsigned char *bufpool__carve_page(bufpool__head *head)
 {
-    const size_t    size  = BUFPOOL__HEADS * BUFPOOL__PAGE;
     bufpool__chunk *chunk = (bufpool__chunk *)((uintptr_t)head & ~(uintptr_t)(BUFPOOL__PAGE - 1));
 
     bufpool__lock(&head->pool->lock);
     if (!chunk->pages) {
-        chunk->pages = (unsigned char *)BUFPOOL_MAP(size);
-        if (chunk->pages) (void)madvise(chunk->pages, size, BUFPOOL__NOHUGEPAGE);
+        chunk->pages = (unsigned char *)BUFPOOL_MAP(BUFPOOL__PAGES);
+        if (chunk->pages) (void)madvise(chunk->pages, BUFPOOL__PAGES, BUFPOOL__NOHUGEPAGE);
     }
     unsigned char *pages = chunk->pages;
     bufpool__unlock(&head->pool->lock);
@@ -2434,8 +2439,8 @@ static void bufpool__free_all(bufpool *pool)
     for (bufpool__chunk *next, *chunk = pool->chunks; chunk; chunk = next) {
         next = chunk->next;
         if (chunk->pages) {
-            BUFPOOL__SHOW(chunk->pages, BUFPOOL__HEADS * BUFPOOL__PAGE);
-            BUFPOOL_UNMAP(chunk->pages, BUFPOOL__HEADS * BUFPOOL__PAGE);
+            BUFPOOL__SHOW(chunk->pages, BUFPOOL__PAGES);
+            BUFPOOL_UNMAP(chunk->pages, BUFPOOL__PAGES);
         }
         BUFPOOL_UNMAP(chunk, sizeof *chunk);
     }

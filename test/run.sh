@@ -96,7 +96,12 @@ matrix() { # every level and standard with the short programs, then all of them
         '-DOVERFLOW_API=static inline' '-DFIXEDPOOL_API=static inline' '-DBUFPOOL_API=static inline' \
         $warnings
 }
-rung_gcc() { need gcc gcc && matrix gcc; }
+rung_gcc() {
+    need gcc gcc || return
+    matrix gcc
+    run_tap 'ten million operations' "$dir/bufpool_stress" 0.25 4 10000000
+    run_tap 'a million tenants' "$dir/bufpool_test" 1000000
+}
 rung_clang() { need clang clang && matrix clang; }
 
 sanitized() { # compiler, flags...
