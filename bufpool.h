@@ -65,7 +65,7 @@ extern "C" {
  *   - Idle buffers, in caches too, are at most idle_buffers in each class and idle_bytes in all.
  *   - Memory comes from the system as it is touched: of a buffer of 10 MiB that holds 1.1, 1.1.
  *   - A buffer's first bytes are what its last user left, unless the pool has BUFPOOL_WIPE.
- *   - Besides the buffers: 64 bytes a buffer (for as many as there ever were at a time), 10 KiB for
+ *   - Besides the buffers: 64 bytes a buffer (for as many as there ever were at a time), 12 KiB for
  *     each cache and for each of two shards a processor, some 200 bytes for each tenant; none of it
  *     given back before the pool goes.
  *
@@ -187,7 +187,9 @@ BUFPOOL_API int          bufpool_cache_release(bufpool_cache *cache, bufpool_buf
 /* -- Tenants -- */
 
 /* Any thread. The tenant of that name, any 1 to 255 bytes; made if there is none yet, with the
- * pool's soft limit. It stays until the pool is destroyed. NULL: out of memory, or a bad length. */
+ * pool's soft limit. It stays until the pool is destroyed. A new name may wait for the table of
+ * names to be doubled (0.1 s at a million); a known one never waits. NULL: out of memory, or a bad
+ * length. */
 BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len);
 
 /* Any thread. From now on; 0 = the pool's. */
@@ -1153,6 +1155,7 @@ static BUFPOOL__COLD void bufpool__settle(bufpool__tab *tab, bufpool_tenant *ten
 /* Adds a tab to its tenant's own counters; the tab is nobody's then. */
 static void bufpool__fold(bufpool__tab *tab, bufpool_tenant *tenant, uint32_t seat)
 {
+    /* relaxed: the compare-exchange looks again. */
     uint64_t folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed);
 
     /* acquire, pairs with the release below, of another who folds. */
@@ -1165,6 +1168,7 @@ static void bufpool__fold(bufpool__tab *tab, bufpool_tenant *tenant, uint32_t se
     }
     /* Pairs with the acquire fence in bufpool__live: folds is odd before anything changes. */
     atomic_thread_fence(memory_order_release);
+    /* relaxed, both: the tab is ours. */
     bufpool__add(&tenant->in, atomic_load_explicit(&tab->in, memory_order_relaxed));
     bufpool__add(&tenant->out, atomic_load_explicit(&tab->out, memory_order_relaxed));
     /* relaxed: folds is odd. */
@@ -1218,6 +1222,7 @@ static BUFPOOL__HOT void bufpool__bill(bufpool_cache *cache, bufpool_tenant *ten
         bufpool__settle(tab, tenant, true);
 }
 
+/* relaxed: as above; an old room lets surplus lie idle until the next call. */
 static BUFPOOL__HOT void bufpool__credit(bufpool_cache *cache, bufpool_tenant *tenant,
                                          uint64_t bytes)
 {
@@ -1491,7 +1496,7 @@ BUFPOOL_API bufpool_buf *bufpool_cache_acquire(bufpool_cache *cache, size_t size
         return bufpool__acquire_slowly(cache, size, tenant);
     bufpool__add(&cache->in, size);
     if (tab) bufpool__publish(&tab->in, size);
-    atomic_store_explicit(&cache->own, NULL, memory_order_relaxed);
+    atomic_store_explicit(&cache->own, NULL, memory_order_relaxed); /* as in bufpool__own */
     bufpool__add(&cache->stacks[BUFPOOL_SMALL].hits, 1);
     BUFPOOL__SHOW(head->data, head->capacity);
     head->size = size;
@@ -1759,7 +1764,7 @@ static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bo
     cache->pool     = pool;
     cache->number   = number;
     cache->is_shard = is_shard;
-    atomic_store_explicit(&pool->seats[number], cache, memory_order_relaxed);
+    atomic_store_explicit(&pool->seats[number], cache, memory_order_relaxed); /* the next says it */
     /* release, pairs with the acquire of who looks at all seats. */
     atomic_store_explicit(&pool->seat_count, number + 1, memory_order_release);
     return cache;
@@ -2112,6 +2117,7 @@ BUFPOOL_API void bufpool_charge(bufpool_tenant *tenant, uint64_t bytes)
     bufpool *pool = tenant->pool;
     uint64_t more = bytes < BUFPOOL__CHARGE_MAX ? bytes : BUFPOOL__CHARGE_MAX, least = more;
     bufpool__count_charge(pool, more, 0);
+    /* relaxed: the compare-exchange looks again. */
     uint64_t in = atomic_load_explicit(&tenant->charged_in, memory_order_relaxed), charged;
     do {
         /* relaxed: what goes out since leaves more space. */

@@ -50,7 +50,8 @@ if tool cppcheck cppcheck; then
     for header in $headers; do
         check "cppcheck $header" cppcheck --quiet --std=c11 --language=c --error-exitcode=1 \
             --enable=warning,portability,performance -DSLAB_IMPLEMENTATION -DOVERFLOW_IMPLEMENTATION \
-            -DFIXEDPOOL_IMPLEMENTATION -DBUFPOOL_IMPLEMENTATION -D__BYTE_ORDER__=1 -D__ORDER_LITTLE_ENDIAN__=1 "$header"
+            -DFIXEDPOOL_IMPLEMENTATION -DBUFPOOL_IMPLEMENTATION -D__BYTE_ORDER__=1 \
+            -D__ORDER_LITTLE_ENDIAN__=1 "$header"
     done
 fi
 if tool shellcheck shellcheck; then
