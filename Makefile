@@ -88,20 +88,29 @@ build:
 build/treecache: examples/treecache.c $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
 
-build/fit_tiers: examples/fit_tiers.c $(headers) | build
+build/fit_tiers: tools/fit_tiers.c $(headers) | build
 	$(quiet)$(cc) $< -o $@
 
-build/replay: bench/replay.c $(headers) | build
+build/replay: tools/replay.c $(headers) | build
 	$(quiet)$(cc) $< -o $@
 
 build/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
 
-build/%: test/%.c test/check.h $(headers) | build
+build/slab_%: test/slab/slab_%.c test/check.h $(headers) | build
 	$(quiet)$(cc) -pthread $< -o $@
 
-build/fixedpool_chaos: test/fixedpool_stress.c
-build/bufpool_chaos: test/bufpool_stress.c
+build/overflow_%: test/overflow/overflow_%.c test/check.h $(headers) | build
+	$(quiet)$(cc) -pthread $< -o $@
+
+build/fixedpool_%: test/fixedpool/fixedpool_%.c test/check.h $(headers) | build
+	$(quiet)$(cc) -pthread $< -o $@
+
+build/bufpool_%: test/bufpool/bufpool_%.c test/check.h $(headers) | build
+	$(quiet)$(cc) -pthread $< -o $@
+
+build/fixedpool_chaos: test/fixedpool/fixedpool_stress.c
+build/bufpool_chaos: test/bufpool/bufpool_stress.c
 
 build/%_fuzz: test/fuzz/%_fuzz.c $(headers) | build
 	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $< -o $@

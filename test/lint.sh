@@ -29,7 +29,7 @@ tool() { # command, package
 none() { ! grep -nE "$@"; }
 
 headers='slab.h overflow.h fixedpool.h bufpool.h'
-sources=$(ls test/*.c test/fuzz/*.c examples/*.c bench/*.c)
+sources=$(ls test/*/*.c examples/*.c tools/*.c bench/*.c)
 
 if tool clang-tidy clang-tidy; then
     # Not memcpy_s, which Linux lacks; not the analyzer's padding, which the cache lines ask for.
@@ -55,11 +55,11 @@ if tool cppcheck cppcheck; then
     done
 fi
 if tool shellcheck shellcheck; then
-    for script in test/*.sh test/model/*.sh bench/*.sh .ci/run; do
+    for script in test/*.sh test/*/*.sh bench/*.sh tools/*.sh .ci/run; do
         check "shellcheck $script" shellcheck "$script"
     done
 fi
-for source in $headers $sources test/*.h test/model/*.[ch]; do
+for source in $headers $sources test/*.h test/model/*.h; do
     check "$source: no line over 100 columns" none '^.{101}' "$source"
 done
 for header in $headers; do

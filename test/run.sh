@@ -70,7 +70,7 @@ suite() { # prefix, runner ('' = none), compiler and flags...: builds and runs a
     # Files on a disk once; in memory, which is faster, each time after that.
     [ "$rung" = cc ] || [ ! -w /dev/shm ] || scratch=/dev/shm
     for program in $programs; do
-        if "$@" -pthread "test/$program.c" -o "$dir/$program" >"$log" 2>&1; then
+        if "$@" -pthread "test/${program%%_*}/$program.c" -o "$dir/$program" >"$log" 2>&1; then
             run_tap "$prefix$program" env "TMPDIR=$scratch" $runner "$dir/$program"
         else
             fail "$prefix$program: does not compile" "$log"
@@ -329,14 +329,14 @@ rung_synopsis() {
     try 'region: it runs' sh -c "cd '$dir' && [ \"\$(./region)\" = hello ]"
 }
 
-rung_demo() { run_tap treecache test/treecache_test.sh "$dir"; }
-rung_fit_tiers() { run_tap fit_tiers test/fit_tiers_test.sh "$dir"; }
-rung_replay() { run_tap replay test/replay_test.sh "$dir"; }
+rung_demo() { run_tap treecache test/use/treecache_test.sh "$dir"; }
+rung_fit_tiers() { run_tap fit_tiers test/use/fit_tiers_test.sh "$dir"; }
+rung_replay() { run_tap replay test/use/replay_test.sh "$dir"; }
 rung_prometheus() {
     need prometheus prometheus && need python3 python3 &&
-        run_tap prometheus test/prometheus_test.sh "$dir"
+        run_tap prometheus test/bufpool/prometheus_test.sh "$dir"
 }
-rung_full_disk() { run_tap full test/overflow_full.sh "$dir"; }
+rung_full_disk() { run_tap full test/overflow/overflow_full.sh "$dir"; }
 # Every execution where the checker is installed; it is not among Debian's packages, so its absence
 # is no SKIP here: `make model` is the place to ask for it.
 rung_model() {
@@ -349,7 +349,7 @@ rung_install() {
     root=$dir/root/opt/ashlar
     cp test/check.h "$dir"
     for name in $headers; do
-        sed "s|\"../$name.h\"|<$name.h>|" "test/${name}_test.c" >"$dir/${name}_test.c"
+        sed "s|\"../../$name.h\"|<$name.h>|; s|../check.h|check.h|" "test/$name/${name}_test.c" >"$dir/${name}_test.c"
         try "a program finds $name.h" $CC -std=c11 -I"$root/include" "$dir/${name}_test.c" \
             -o "$dir/${name}_test"
     done

@@ -1,0 +1,679 @@
+/* Goal: frames are fixed buffers of io_uring: of one ring, of several, of several threads' rings;
+ * data read and written through them is whole; each refusal has its result, and the pool works on
+ * where there is no io_uring. Method: raw system calls and a ring of a screen's length. Calls of
+ * io_uring_register go through a function of this file, which counts them, and can answer in the
+ * kernel's stead: what only gigabytes of memory, or another kernel, would show. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static long test_syscall(long number, long a, long b, long c, long d, long e, long f);
+#define FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f) \
+    test_syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define FIXEDPOOL_IMPLEMENTATION
+#include "../../fixedpool.h"
+
+#include "../check.h"
+
+enum { SETUP = 425, ENTER = 426, REGISTER = 427 };                 /* on every machine */
+enum { BUFFERS = 0, UNREGISTER = 1, CLONE = 30, OPERATIONS = 64 }; /* of REGISTER */
+
+static atomic_int   calls[OPERATIONS];   /* by operation */
+static int          refusal[OPERATIONS]; /* errno that an operation fails with; 0: ask the kernel */
+static bool         answers;             /* all others succeed, and the kernel is not asked */
+static struct iovec seen_spans[8];       /* what was to be registered */
+static long         seen_count;
+
+static long test_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    if (number != REGISTER || b < 0 || b >= OPERATIONS) return syscall(number, a, b, c, d, e, f);
+    atomic_fetch_add(&calls[b], 1);
+    if (b == BUFFERS && answers) {
+        seen_count = d;
+        for (long i = 0; i < d && i < 8; i++)
+            seen_spans[i] = ((const struct iovec *)(intptr_t)c)[i];
+    }
+    if (refusal[b]) {
+        errno = refusal[b];
+        return -1;
+    }
+    return answers ? 0 : syscall(number, a, b, c, d, e, f);
+}
+
+/* ---- A ring ---- */
+
+struct sqe {
+    uint8_t  opcode, flags;
+    uint16_t ioprio;
+    int32_t  fd;
+    uint64_t off, addr;
+    uint32_t len, rw_flags;
+    uint64_t user_data;
+    uint16_t buf_index, personality;
+    int32_t  splice_fd;
+    uint64_t pad[2];
+};
+struct cqe {
+    uint64_t user_data;
+    int32_t  res;
+    uint32_t flags;
+};
+struct params {
+    uint32_t sq_entries, cq_entries, flags, sq_cpu, sq_idle, features, wq_fd, reserved[3];
+    struct {
+        uint32_t head, tail, mask, entries, flags, dropped, array, reserved;
+        uint64_t address;
+    } sq;
+    struct {
+        uint32_t head, tail, mask, entries, overflow, cqes, flags, reserved;
+        uint64_t address;
+    } cq;
+};
+_Static_assert(sizeof(struct sqe) == 64 && sizeof(struct params) == 120, "the kernel's");
+
+enum { ENTRIES = 8, READ_FIXED = 4, WRITE_FIXED = 5, QUEUES_SIZE = 4096 };
+
+struct ring {
+    int            fd;
+    struct params  params;
+    unsigned char *sq, *cq;
+    struct sqe    *sqes;
+};
+
+/* 0, or the errno that says why there is none. */
+static int open_ring(struct ring *ring)
+{
+    memset(ring, 0, sizeof *ring);
+    ring->fd = (int)syscall(SETUP, ENTRIES, &ring->params);
+    if (ring->fd < 0) return errno;
+    int prot = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_POPULATE;
+    ring->sq   = mmap(NULL, QUEUES_SIZE, prot, flags, ring->fd, 0);
+    ring->cq   = mmap(NULL, QUEUES_SIZE, prot, flags, ring->fd, 0x8000000);
+    ring->sqes = mmap(NULL, QUEUES_SIZE, prot, flags, ring->fd, 0x10000000);
+    if ((void *)ring->sq == MAP_FAILED || (void *)ring->cq == MAP_FAILED ||
+        (void *)ring->sqes == MAP_FAILED)
+        exit(1);
+    return 0;
+}
+
+static void close_ring(struct ring *ring)
+{
+    munmap(ring->sq, QUEUES_SIZE);
+    munmap(ring->cq, QUEUES_SIZE);
+    munmap(ring->sqes, QUEUES_SIZE);
+    close(ring->fd);
+}
+
+static _Atomic(uint32_t) *word(unsigned char *queue, uint32_t offset)
+{
+    return (_Atomic(uint32_t) *)(void *)(queue + offset);
+}
+
+/* Submits one request and waits for it: its result. */
+static int submit(struct ring *ring, const struct sqe *request)
+{
+    struct params *p    = &ring->params;
+    uint32_t       tail = atomic_load(word(ring->sq, p->sq.tail)), at = tail % p->sq_entries;
+    ring->sqes[at] = *request;
+    atomic_store(word(ring->sq, p->sq.array + 4 * at), at);
+    atomic_store(word(ring->sq, p->sq.tail), tail + 1);
+
+    uint32_t head = atomic_load(word(ring->cq, p->cq.head));
+    long     done = syscall(ENTER, ring->fd, 1, 1, 1, NULL, 0); /* 1: waits for an event */
+    if (done != 1 || atomic_load(word(ring->cq, p->cq.tail)) == head) return -ENODATA;
+    struct cqe event;
+    memcpy(&event, ring->cq + p->cq.cqes + sizeof event * (head % p->cq_entries), sizeof event);
+    atomic_store(word(ring->cq, p->cq.head), head + 1);
+    return event.user_data == request->user_data ? event.res : -ENOMSG;
+}
+
+/* ---- The pool, and a file to read from and write to ---- */
+
+static fixedpool *pool;
+static int        file = -1;
+static bool       rings_work;
+
+static int make_pool(uint32_t size, uint32_t count)
+{
+    return fixedpool_create(&pool, &(fixedpool_config){size, count, 0});
+}
+
+static void make(uint32_t size, uint32_t count)
+{
+    CHECK_EQ(make_pool(size, count), 0);
+    if (!pool) exit(1);
+}
+
+static void end(void)
+{
+    CHECK_EQ(fixedpool_destroy(pool), 0);
+    pool = NULL;
+}
+
+static uint32_t rings(void)
+{
+    struct fixedpool_info info;
+    fixedpool_stats(pool, &info);
+    return info.rings;
+}
+
+static void open_file(void)
+{
+    const char *where = getenv("TMPDIR");
+    char        path[4096];
+
+    snprintf(path, sizeof path, "%s/fixedpool_ring.%d", where ? where : ".", (int)getpid());
+    file = open(path, O_RDWR | O_CREAT | O_EXCL | O_DIRECT | O_CLOEXEC, 0600);
+    if (file < 0) {
+        puts("# without O_DIRECT, which the file system does not take");
+        file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    }
+    if (file < 0) exit(1);
+    unlink(path);
+}
+
+static int transfer(struct ring *ring, uint8_t opcode, uint32_t frame, uint64_t record)
+{
+    struct sqe request = {.opcode = opcode, .fd = file, .user_data = record ^ 0x5eed};
+    request.len        = (uint32_t)fixedpool_frame_size(pool);
+    request.off        = record * request.len;
+    request.addr       = (uintptr_t)fixedpool_ptr(pool, frame);
+    request.buf_index  = fixedpool_buf_index(pool, frame);
+    return submit(ring, &request);
+}
+
+static void fill(uint32_t frame, uint64_t seed)
+{
+    unsigned char *at = fixedpool_ptr(pool, frame);
+    for (size_t i = 0; i < fixedpool_frame_size(pool); i += 8) {
+        uint64_t value = check_random(&seed);
+        memcpy(at + i, &value, 8);
+    }
+}
+
+static bool filled(uint32_t frame, uint64_t seed)
+{
+    const unsigned char *at = fixedpool_ptr(pool, frame);
+    for (size_t i = 0; i < fixedpool_frame_size(pool); i += 8) {
+        uint64_t value = check_random(&seed);
+        if (memcmp(at + i, &value, 8) != 0) return false;
+    }
+    return true;
+}
+
+/* A frame's content to the file and back into another frame. */
+static void goes_there_and_back(struct ring *ring, uint32_t from, uint32_t to, uint64_t record)
+{
+    int size = (int)fixedpool_frame_size(pool);
+    fill(from, record + 77);
+    memset(fixedpool_ptr(pool, to), 0, (size_t)size);
+    CHECK_EQ(transfer(ring, WRITE_FIXED, from, record), size);
+    CHECK_EQ(transfer(ring, READ_FIXED, to, record), size);
+    CHECK(filled(to, record + 77));
+}
+
+/* Two frames of the pool, through this ring; leased as any others are. */
+static void works(struct ring *ring)
+{
+    int from = fixedpool_alloc(pool), to = fixedpool_alloc(pool);
+    CHECK(from >= 0 && to >= 0);
+    goes_there_and_back(ring, (uint32_t)from, (uint32_t)to, 3);
+    CHECK_EQ(fixedpool_free(pool, (uint32_t)from), 0);
+    CHECK_EQ(fixedpool_free(pool, (uint32_t)to), 0);
+}
+
+static bool has_buffers(struct ring *ring)
+{
+    long result = syscall(REGISTER, ring->fd, UNREGISTER, NULL, 0);
+    CHECK(result == 0 || errno == ENXIO);
+    return result == 0;
+}
+
+static struct ring ring, second;
+
+/* ---- Data ---- */
+
+static void every_frame_is_a_fixed_buffer(void)
+{
+    enum { COUNT = 65536, RECORDS = 256 };
+    static uint32_t frames[COUNT];
+
+    make(4096, COUNT);
+    CHECK_EQ(open_ring(&ring), 0);
+    int result = fixedpool_register(pool, ring.fd);
+    if (result == -ENOMEM && geteuid() != 0) {
+        puts("# RLIMIT_MEMLOCK does not cover 65,536 frames");
+    } else {
+        CHECK_EQ(result, 0);
+        CHECK_EQ(rings(), 1);
+        CHECK_EQ(fixedpool_alloc_many(pool, frames, COUNT), COUNT);
+        for (uint32_t i = 0; i < RECORDS; i++)
+            goes_there_and_back(&ring, i * 257, (i * 257 + 129) % COUNT, i);
+        goes_there_and_back(&ring, 0, COUNT - 1, 0);
+        goes_there_and_back(&ring, COUNT - 1, 0, 1);
+        CHECK_EQ(fixedpool_free_many(pool, frames, COUNT), COUNT);
+        CHECK_EQ(fixedpool_unregister(pool, ring.fd), 0);
+    }
+    close_ring(&ring);
+    end();
+}
+
+/* Kilobytes of this process that are pinned; -1: the kernel does not tell. */
+static long pinned(void)
+{
+    FILE *status = fopen("/proc/self/status", "r");
+    char  line[256];
+    long  sum = -1;
+    while (status && fgets(line, sizeof line, status))
+        if (sscanf(line, "VmPin: %ld", &sum) == 1) break;
+    if (status) fclose(status);
+    return sum;
+}
+
+/* With cloning as this kernel has it, and as one that has none. */
+static void a_second_ring(int clone_refusal)
+{
+    refusal[CLONE] = clone_refusal;
+    make(65536, 64);
+    CHECK(open_ring(&ring) == 0 && open_ring(&second) == 0);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    long one      = pinned();
+    int  cloned   = atomic_load(&calls[CLONE]);
+    int  by_other = atomic_load(&calls[BUFFERS]);
+    CHECK_EQ(fixedpool_register(pool, second.fd), 0);
+    CHECK_EQ(rings(), 2);
+    CHECK_EQ(atomic_load(&calls[CLONE]), cloned + 1);
+    if (clone_refusal) CHECK_EQ(atomic_load(&calls[BUFFERS]), by_other + 1);
+    else if (atomic_load(&calls[BUFFERS]) == by_other) CHECK_EQ(pinned(), one);
+    else puts("# this kernel does not clone buffers");
+    works(&ring);
+    works(&second);
+    CHECK_EQ(fixedpool_destroy(pool), -EBUSY);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), 0); /* the clone does not need the first */
+    CHECK_EQ(rings(), 1);
+    works(&second);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0); /* and can be the one to clone from */
+    works(&ring);
+    CHECK_EQ(fixedpool_unregister(pool, second.fd), 0);
+    CHECK_EQ(fixedpool_destroy(pool), -EBUSY);
+    works(&ring);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), 0);
+    CHECK_EQ(rings(), 0);
+    CHECK(!has_buffers(&ring) && !has_buffers(&second));
+    close_ring(&ring);
+    close_ring(&second);
+    end();
+    refusal[CLONE] = 0;
+}
+
+static void two_rings(void)
+{
+    a_second_ring(0);
+    a_second_ring(EINVAL);
+}
+
+struct worker {
+    pthread_t thread;
+    uint32_t  number;
+};
+
+static void *work(void *arg)
+{
+    struct worker   *self  = arg;
+    fixedpool_cache *cache = fixedpool_cache_open(pool);
+    struct ring      mine;
+
+    CHECK_EQ(open_ring(&mine), 0);
+    CHECK_EQ(fixedpool_register(pool, mine.fd), 0);
+    for (uint32_t round = 0; round < 100; round++) {
+        int from = round & 1 ? fixedpool_cache_alloc(cache) : fixedpool_alloc_wait(pool, -1);
+        int to   = fixedpool_cache_alloc(cache);
+        CHECK(from >= 0 && to >= 0);
+        goes_there_and_back(&mine, (uint32_t)from, (uint32_t)to, self->number * 100 + round);
+        CHECK_EQ(fixedpool_cache_free(cache, (uint32_t)from), 0);
+        CHECK_EQ(round & 2 ? fixedpool_free(pool, (uint32_t)to)
+                           : fixedpool_cache_free(cache, (uint32_t)to),
+                 0);
+        if (round % 16 == 15) { /* while the other thread does the same */
+            CHECK_EQ(fixedpool_unregister(pool, mine.fd), 0);
+            CHECK_EQ(fixedpool_register(pool, mine.fd), 0);
+        }
+    }
+    CHECK_EQ(fixedpool_unregister(pool, mine.fd), 0);
+    close_ring(&mine);
+    fixedpool_cache_close(cache);
+    return NULL;
+}
+
+static void two_threads_with_a_ring_each(void)
+{
+    struct worker workers[2];
+
+    make(16384, 4); /* no more than they need */
+    for (uint32_t i = 0; i < 2; i++) {
+        workers[i].number = i;
+        pthread_create(&workers[i].thread, NULL, work, &workers[i]);
+    }
+    for (int i = 0; i < 2; i++) pthread_join(workers[i].thread, NULL);
+    CHECK_EQ(rings(), 0);
+    end();
+}
+
+/* What the pool registered stays the pool's while a child lives, and the child has none of it. */
+static void a_child_parts_no_frame_from_its_ring(void)
+{
+    int ends[2], status;
+
+    make(4096, 8);
+    CHECK_EQ(open_ring(&ring), 0);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    CHECK_EQ(fixedpool_alloc_many(pool, (uint32_t[8]){0}, 8), 8);
+    for (uint32_t frame = 0; frame < 8; frame++) fill(frame, 1); /* no page is new */
+    CHECK_EQ(pipe(ends), 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        close(ends[1]);
+        char byte;
+        _exit(read(ends[0], &byte, 1) != 0);
+    }
+    for (uint32_t i = 0; i < 4; i++) goes_there_and_back(&ring, i, 7 - i, i);
+    close(ends[1]);
+    close(ends[0]);
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    for (uint32_t frame = 0; frame < 8; frame++) CHECK_EQ(fixedpool_free(pool, frame), 0);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), 0);
+    close_ring(&ring);
+    end();
+}
+
+/* ---- Refusals ---- */
+
+static void refusals(void)
+{
+    static char own[4096];
+    int         null = open("/dev/null", O_RDWR | O_CLOEXEC), ends[2];
+
+    CHECK_EQ(pipe(ends), 0);
+    make(4096, 4);
+    CHECK(open_ring(&ring) == 0 && open_ring(&second) == 0);
+    CHECK_EQ(fixedpool_register(pool, -1), -EBADF);
+    CHECK_EQ(fixedpool_register(pool, 9999), -EBADF);
+    CHECK_EQ(fixedpool_register(pool, null), -EOPNOTSUPP);
+    CHECK_EQ(fixedpool_register(pool, ends[0]), -EOPNOTSUPP);
+    CHECK_EQ(fixedpool_register(pool, file), -EOPNOTSUPP);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), -ENXIO);
+    CHECK_EQ(fixedpool_unregister(pool, -1), -ENXIO);
+    CHECK_EQ(fixedpool_unregister(pool, null), -ENXIO);
+    CHECK_EQ(rings(), 0);
+
+    struct iovec span = {own, sizeof own};
+    CHECK_EQ(syscall(REGISTER, second.fd, BUFFERS, &span, 1), 0);
+    CHECK_EQ(fixedpool_register(pool, second.fd), -EBUSY);
+    CHECK_EQ(rings(), 0);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), -EEXIST);
+    CHECK_EQ(fixedpool_register(pool, second.fd), -EBUSY); /* no clone over them, either */
+    CHECK_EQ(fixedpool_unregister(pool, second.fd), -ENXIO);
+    CHECK_EQ(fixedpool_register(pool, null), -EOPNOTSUPP);
+    CHECK_EQ(fixedpool_register(pool, -1), -EBADF);
+    CHECK_EQ(rings(), 1);
+    CHECK(has_buffers(&second)); /* still its own */
+    works(&ring);
+    CHECK_EQ(fixedpool_destroy(pool), -EBUSY);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), 0);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), -ENXIO);
+    CHECK_EQ(rings(), 0);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0); /* again */
+    works(&ring);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), 0);
+    close_ring(&ring);
+    close_ring(&second);
+    close(null);
+    close(ends[0]);
+    close(ends[1]);
+    end();
+}
+
+/* Closed first, unregistered afterwards: the number may be nothing now, or something else. */
+static void a_ring_that_was_closed(void)
+{
+    static char  own[4096];
+    struct iovec span = {own, sizeof own};
+
+    make(4096, 4);
+    CHECK_EQ(open_ring(&ring), 0);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    close_ring(&ring);
+    int result = fixedpool_unregister(pool, ring.fd);
+    CHECK(result == 0 || result == -ENXIO);
+    CHECK_EQ(rings(), 0);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), -ENXIO);
+
+    CHECK_EQ(open_ring(&ring), 0); /* the same, and somebody else's ring has the number */
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    close_ring(&ring);
+    CHECK_EQ(open_ring(&second), 0);
+    CHECK_EQ(second.fd, ring.fd);
+    CHECK_EQ(syscall(REGISTER, second.fd, BUFFERS, &span, 1), 0);
+    CHECK_EQ(fixedpool_unregister(pool, second.fd), -ENXIO);
+    CHECK_EQ(rings(), 0);
+    CHECK(has_buffers(&second)); /* they were not the pool's to unregister */
+    close_ring(&second);
+    end();
+}
+
+static void no_clone_of_strange_buffers(void)
+{
+    static char  own[4 * 4096];
+    struct iovec span = {own, sizeof own};
+    struct ring  third;
+
+    make(4096, 4);
+    CHECK_EQ(open_ring(&ring), 0);
+    CHECK_EQ(open_ring(&third), 0);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    close_ring(&ring);
+    CHECK_EQ(fixedpool_register(pool, third.fd), 0); /* nothing is left to clone */
+    works(&third);
+    CHECK_EQ(fixedpool_unregister(pool, third.fd), 0);
+    CHECK_EQ(open_ring(&second), 0);
+    CHECK_EQ(second.fd, ring.fd);
+    CHECK_EQ(syscall(REGISTER, second.fd, BUFFERS, &span, 1), 0);
+    CHECK_EQ(fixedpool_register(pool, third.fd), 0); /* what is there is somebody else's */
+    works(&third);
+    CHECK_EQ(fixedpool_unregister(pool, third.fd), 0);
+    CHECK(has_buffers(&second));
+    CHECK_EQ(fixedpool_register(pool, second.fd), 0); /* a new ring, though of an old number */
+    works(&second);
+    CHECK_EQ(fixedpool_unregister(pool, second.fd), 0);
+    CHECK_EQ(rings(), 0);
+    close_ring(&second);
+    close_ring(&third);
+    end();
+}
+
+/* ---- In the kernel's stead ---- */
+
+/* Needs no io_uring, but a descriptor. */
+static void spans_are_what_is_registered(void)
+{
+    struct iovec spans[8];
+    int          fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (make_pool(20480, 52429) != 0) { /* a frame more than 1 GiB holds */
+        puts("# more than 1 GiB of frames do not fit into this machine");
+        close(fd);
+        return;
+    }
+    answers = true;
+    CHECK_EQ(fixedpool_iovecs(pool, spans, 8), 2);
+    CHECK_EQ(fixedpool_register(pool, fd), 0);
+    CHECK_EQ(seen_count, 2);
+    for (int i = 0; i < 2; i++) {
+        CHECK(seen_spans[i].iov_base == spans[i].iov_base);
+        CHECK_EQ(seen_spans[i].iov_len, spans[i].iov_len);
+    }
+    CHECK_EQ(seen_spans[1].iov_len, 20480);
+    CHECK_EQ(fixedpool_buf_index(pool, 52427), 0);
+    CHECK_EQ(fixedpool_buf_index(pool, 52428), 1);
+    CHECK_EQ(fixedpool_destroy(pool), -EBUSY);
+    CHECK_EQ(fixedpool_unregister(pool, fd), 0);
+    answers = false;
+    close(fd);
+    end();
+}
+
+/* Of numbers that are no descriptors here, and a kernel that says yes to all. */
+static void as_many_rings_as_there_are(void)
+{
+    enum { FIRST = 5000, MOST = 1024 };
+
+    make(4096, 4);
+    answers = true;
+    for (int i = 0; i < MOST; i++) CHECK_EQ(fixedpool_register(pool, FIRST + i), 0);
+    CHECK_EQ(fixedpool_register(pool, FIRST + MOST), -ENOSPC);
+    CHECK_EQ(rings(), MOST);
+    CHECK_EQ(fixedpool_unregister(pool, FIRST + 7), 0);
+    CHECK_EQ(fixedpool_register(pool, FIRST + MOST), 0);
+    for (int i = 0; i <= MOST; i++)
+        CHECK_EQ(fixedpool_unregister(pool, FIRST + i), i == 7 ? -ENXIO : 0);
+    answers = false;
+    end();
+}
+
+static void what_the_kernel_says_is_passed_on(void)
+{
+    static const int errors[] = {ENOMEM, EBUSY, ENOSYS, EOPNOTSUPP,
+                                 EFAULT, EPERM, EINVAL, EOVERFLOW};
+    int              fd       = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    make(4096, 4);
+    answers = true;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        refusal[BUFFERS] = errors[i];
+        CHECK_EQ(fixedpool_register(pool, fd), -errors[i]);
+        CHECK_EQ(rings(), 0);
+        CHECK_EQ(fixedpool_unregister(pool, fd), -ENXIO);
+    }
+    refusal[BUFFERS] = 0;
+    CHECK_EQ(fixedpool_register(pool, fd), 0);
+    CHECK_EQ(fixedpool_register(pool, fd), -EEXIST);
+    CHECK_EQ(fixedpool_unregister(pool, fd), 0);
+    answers = false;
+    close(fd);
+    end();
+}
+
+/* ---- Where io_uring is refused ---- */
+
+static int in_a_child(int (*body)(void))
+{
+    int status;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) _exit(body());
+    CHECK(waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+/* The pool does all that it does without a ring: 0, or where it failed. */
+static int works_without_a_ring(void)
+{
+    int frame = fixedpool_alloc(pool);
+    if (frame < 0) return 20;
+    memset(fixedpool_ptr(pool, (uint32_t)frame), 1, fixedpool_frame_size(pool));
+    if (fixedpool_free(pool, (uint32_t)frame) != 0) return 21;
+    if (rings() != 0) return 22;
+    return fixedpool_destroy(pool) == 0 ? 0 : 23;
+}
+
+static int as_somebody_with_little_memory(void)
+{
+    struct rlimit limit = {65536, 65536};
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 10;
+    if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) return 11;
+    if (open_ring(&ring) != 0) return 77; /* by kernel.io_uring_disabled */
+    if (make_pool(65536, 64) != 0) return 12;
+    int result = fixedpool_register(pool, ring.fd);
+    if (result != -ENOMEM) return 13;
+    if (fixedpool_unregister(pool, ring.fd) != -ENXIO) return 14;
+    return works_without_a_ring();
+}
+
+static void memory_that_must_not_be_locked(void)
+{
+    int result = in_a_child(as_somebody_with_little_memory);
+    if (result == 77) puts("# io_uring is only for some users here");
+    else CHECK_EQ(result, 0);
+}
+
+/* A filter as of a container that knows no io_uring. */
+static int forbid_io_uring(void)
+{
+    static const struct {
+        uint16_t code;
+        uint8_t  if_true, if_false;
+        uint32_t k;
+    } filter[] = {{0x20, 0, 0, 0},        /* the number of the call */
+                  {0x35, 0, 2, SETUP},    /* below: allowed */
+                  {0x25, 1, 0, REGISTER}, /* above: allowed */
+                  {0x06, 0, 0, 0x00050000u | ENOSYS},
+                  {0x06, 0, 0, 0x7fff0000u}};
+    const struct {
+        unsigned short count;
+        const void    *filter;
+    } program = {5, filter};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -1 : prctl(PR_SET_SECCOMP, 2, &program);
+}
+
+static int in_a_container_without(void)
+{
+    int fd = 0; /* where there are no rings anyway: a descriptor */
+    if (rings_work && open_ring(&ring) == 0) fd = ring.fd;
+    if (forbid_io_uring() != 0) return 77;
+    if (make_pool(4096, 8) != 0) return 10;
+    if (fixedpool_register(pool, fd) != -ENOSYS) return 11;
+    if (fixedpool_unregister(pool, fd) != -ENXIO) return 12;
+    return works_without_a_ring();
+}
+
+static void a_kernel_that_forbids_it(void)
+{
+    int result = in_a_child(in_a_container_without);
+    if (result == 77) puts("# no filters of system calls here");
+    else CHECK_EQ(result, 0);
+}
+
+int main(void)
+{
+    int error  = open_ring(&ring);
+    rings_work = error == 0;
+    if (rings_work) close_ring(&ring);
+    else printf("# no io_uring here: %s\n", strerror(error));
+    open_file();
+
+    RUN(spans_are_what_is_registered);
+    RUN(what_the_kernel_says_is_passed_on);
+    RUN(as_many_rings_as_there_are);
+    RUN(a_kernel_that_forbids_it);
+    if (rings_work) {
+        RUN(every_frame_is_a_fixed_buffer);
+        RUN(two_rings);
+        RUN(two_threads_with_a_ring_each);
+        RUN(a_child_parts_no_frame_from_its_ring);
+        RUN(refusals);
+        RUN(a_ring_that_was_closed);
+        RUN(no_clone_of_strange_buffers);
+        RUN(memory_that_must_not_be_locked);
+    }
+    return REPORT();
+}

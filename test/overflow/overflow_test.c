@@ -1,0 +1,588 @@
+/* Goal: every function of overflow.h keeps what its declaration says. Method: line by line, on a
+ * small file in $TMPDIR; with a look inside only for checksums and for what fits best. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define OVERFLOW_IMPLEMENTATION
+#include "../../overflow.h"
+
+#include "../check.h"
+
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+static char path[256];
+
+static const char *file_named(const char *name)
+{
+    const char *dir = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/overflow_test_%s_%d", dir ? dir : "/tmp", name, (int)getpid());
+    unlink(path);
+    return path;
+}
+
+static overflow_region *open_sized(const char *name, size_t initial, size_t max, uint32_t flags)
+{
+    overflow_config  config = {initial, max, flags};
+    overflow_region *region = NULL;
+    CHECK_EQ(overflow_open(&region, file_named(name), &config), 0);
+    if (!region) exit(1);
+    return region;
+}
+
+/* A small region whose file goes with it. */
+static overflow_region *open_small(const char *name)
+{
+    return open_sized(name, 64 * KIB, 8 * MIB, OVERFLOW_TEMPORARY);
+}
+
+static struct overflow_info stats_of(const overflow_region *region)
+{
+    struct overflow_info stats;
+    overflow_stats(region, &stats);
+    return stats;
+}
+
+static unsigned char byte_of(uint64_t seed, size_t i) { return (unsigned char)(seed * 31 + i * 7); }
+
+static void fill(unsigned char *data, uint64_t seed, size_t size)
+{
+    for (size_t i = 0; i < size; i++) data[i] = byte_of(seed, i);
+}
+
+static bool is_filled(const unsigned char *data, uint64_t seed, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (data[i] != byte_of(seed, i)) return false;
+    return true;
+}
+
+static overflow_ref write_filled(overflow_region *region, uint64_t seed, uint64_t length)
+{
+    static unsigned char data[2 * MIB];
+    overflow_ref         ref;
+    size_t               size = (size_t)length;
+    fill(data, seed, size);
+    CHECK_EQ(overflow_write(region, data, size, (uint32_t)seed, &ref), 0);
+    return ref;
+}
+
+static bool holds(const overflow_region *region, overflow_ref ref, uint64_t seed, uint64_t length)
+{
+    size_t      got;
+    const void *value = overflow_read(region, ref, &got);
+    return value && got == length && is_filled(value, seed, got);
+}
+
+/* -- The life of a value -- */
+
+static void reads_what_was_written(void)
+{
+    static const size_t sizes[] = {0,  1,  7,   8,   9,    31,   32,     33,      63,
+                                   64, 65, 255, 256, 1000, 4096, 100000, 1000000, 1048576};
+    overflow_region    *region  = open_small("reads");
+    overflow_ref        refs[sizeof sizes / sizeof *sizes];
+    size_t              count = sizeof sizes / sizeof *sizes, bytes = 0;
+
+    for (size_t i = 0; i < count; i++) refs[i] = write_filled(region, i, sizes[i]);
+    for (size_t i = 0; i < count; i++) {
+        overflow_slot slot;
+        size_t        size;
+        CHECK(refs[i] != 0);
+        CHECK(holds(region, refs[i], i, sizes[i]));
+        CHECK_EQ((uintptr_t)overflow_read(region, refs[i], &size) % 32, 0);
+        CHECK_EQ(overflow_describe(region, refs[i], &slot), 0);
+        CHECK(slot.ref == refs[i] && slot.size == sizes[i] && slot.tag == i);
+        CHECK_EQ(slot.offset % 32, 0);
+        bytes += sizes[i];
+    }
+    CHECK_EQ(stats_of(region).live_bytes, bytes);
+    CHECK_EQ(stats_of(region).live_slots, count);
+    for (size_t i = 0; i < count; i++) CHECK_EQ(overflow_free(region, refs[i]), 0);
+    CHECK_EQ(stats_of(region).used_bytes, 8192);
+    CHECK_EQ(stats_of(region).holes, 0);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
+static void a_ref_is_good_for_one_life(void)
+{
+    overflow_region *region = open_small("life");
+    overflow_ref     first = write_filled(region, 1, 100), wall = write_filled(region, 2, 100);
+    overflow_slot    slot;
+    size_t           size = 1;
+
+    CHECK_EQ(overflow_free(region, first), 0);
+    CHECK_EQ(overflow_free(region, first), -ESTALE);
+    CHECK(overflow_read(region, first, &size) == NULL && size == 0);
+    CHECK_EQ(overflow_describe(region, first, &slot), -ESTALE);
+    CHECK_EQ(slot.size, 0);
+
+    overflow_ref second = write_filled(region, 3, 100); /* the same place */
+    CHECK(first != second && overflow__place(first) == overflow__place(second));
+    CHECK_EQ(overflow_free(region, first), -ESTALE);
+    CHECK(overflow_read(region, first, &size) == NULL);
+    CHECK(holds(region, second, 3, 100) && holds(region, wall, 2, 100));
+    overflow_close(region);
+}
+
+static void refs_of_no_slot_are_refused(void)
+{
+    overflow_region *region = open_small("forged");
+    overflow_ref     ref    = write_filled(region, 1, 100000);
+    uint64_t         state  = 1;
+    size_t           size;
+
+    CHECK(overflow_read(region, 0, &size) == NULL);
+    CHECK(overflow_read(region, UINT64_MAX, &size) == NULL);
+    for (int i = 0; i < 64; i++) CHECK_EQ(overflow_free(region, ref ^ UINT64_C(1) << i), -ESTALE);
+    for (int i = 0; i < 100000; i++) {
+        overflow_ref forged = check_random(&state);
+        if (i % 2) forged = overflow__ref(256 + forged % 3200, forged >> 40);
+        if (forged != ref) CHECK(overflow_read(region, forged, &size) == NULL);
+    }
+    CHECK(holds(region, ref, 1, 100000));
+    overflow_close(region);
+}
+
+/* A value made of what a slot looks like is still only a value. */
+static void a_value_that_looks_like_slots_is_none(void)
+{
+    overflow_region *region = open_small("mimic");
+    overflow_ref     inner = write_filled(region, 1, 64), big = 0;
+    uint64_t         words[64];
+    size_t           size;
+
+    memcpy(words, region->view.base + overflow__place(inner) * 32, 96);
+    CHECK_EQ(overflow_free(region, inner), 0);
+    for (int i = 12; i < 64; i++) words[i] = words[i % 12];
+    for (uint64_t i = 0; i < 30; i++)
+        CHECK_EQ(overflow_write(region, words, sizeof words, 0, &big), 0);
+    for (uint64_t place = 256; place < region->used; place++) {
+        overflow_ref ref = overflow__ref(place, inner >> OVERFLOW__PLACE_BITS);
+        CHECK(overflow_read(region, ref, &size) == NULL);
+    }
+    overflow_close(region);
+}
+
+static void reopened_it_is_all_there(void)
+{
+    overflow_region *region = open_sized("reopen", 0, 64 * MIB, 0);
+    overflow_ref     refs[2000];
+    uint64_t         cursor = 0, told = 0;
+    overflow_slot    slot;
+
+    for (uint64_t i = 0; i < 2000; i++) refs[i] = write_filled(region, i, i * 3);
+    for (uint64_t i = 0; i < 2000; i += 3) CHECK_EQ(overflow_free(region, refs[i]), 0);
+    struct overflow_info before = stats_of(region);
+    CHECK_EQ(overflow_close(region), 0);
+
+    overflow_config config = {0, 64 * MIB, OVERFLOW_TEMPORARY};
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    struct overflow_info after = stats_of(region);
+    CHECK_EQ(after.recovered_slots, before.live_slots);
+    CHECK_EQ(after.damaged_slots, 0);
+    before.recovered_slots = after.recovered_slots;
+    CHECK(memcmp(&before, &after, sizeof before) == 0);
+    for (uint64_t i = 0; i < 2000; i++) CHECK(holds(region, refs[i], i, i * 3) == (i % 3 != 0));
+    for (; overflow_next(region, &cursor, &slot); told++) CHECK(slot.tag % 3 != 0);
+    CHECK_EQ(told, before.live_slots);
+    for (uint64_t i = 0; i < 2000; i += 3) {
+        CHECK(write_filled(region, i, i * 3) != refs[i]); /* a new life */
+        CHECK_EQ(overflow_free(region, refs[i]), -ESTALE);
+    }
+    overflow_close(region);
+}
+
+/* -- Space -- */
+
+static void growth_moves_nothing(void)
+{
+    overflow_region *region = open_sized("growth", 16 * KIB, 32 * MIB, OVERFLOW_TEMPORARY);
+    overflow_ref     first  = write_filled(region, 7, 5000);
+    size_t           size;
+    const void      *value = overflow_read(region, first, &size);
+    for (int i = 0; i < 200; i++) write_filled(region, 1, 100000);
+    CHECK(overflow_read(region, first, &size) == value);
+    CHECK(is_filled(value, 7, 5000));
+    CHECK(stats_of(region).capacity_bytes >= 20000000);
+    overflow_close(region);
+}
+
+static void the_maximum_is_an_error_and_no_more(void)
+{
+    overflow_region *region = open_sized("max", 0, MIB, OVERFLOW_TEMPORARY);
+    overflow_ref     refs[1100], ref = 1;
+    int              count = 0, error;
+    unsigned char    data[1001];
+
+    for (fill(data, 5, 1001); (error = overflow_write(region, data, 1000, 5, &ref)) == 0; count++)
+        refs[count] = ref;
+    CHECK_EQ(error, -ENOSPC);
+    CHECK_EQ(ref, 0);
+    CHECK(count >= 980); /* 1,032 bytes each take 33 granules: 1,056 */
+    CHECK_EQ(overflow_write(region, data, 1000, 5, &ref), -ENOSPC);
+    for (int i = 0; i < count; i++) CHECK(holds(region, refs[i], 5, 1000));
+    CHECK_EQ(overflow_free(region, refs[500]), 0);
+    CHECK_EQ(overflow_write(region, data, 1001, 6, &ref), 0); /* as many granules */
+    CHECK_EQ(overflow_write(region, data, 1, 6, &ref), 0);    /* what is left at the end */
+    CHECK_EQ(stats_of(region).max_bytes, MIB);
+    CHECK(stats_of(region).used_bytes <= MIB);
+    overflow_close(region);
+}
+
+static void too_large_is_told_apart(void)
+{
+    overflow_region *region = open_small("large");
+    overflow_ref     ref;
+    unsigned char   *data = calloc(1, 8 * MIB);
+    CHECK_EQ(overflow_write(region, data, 8 * MIB, 0, &ref), -EMSGSIZE);
+    CHECK_EQ(overflow_write(region, data, 8 * MIB - 8192 - 32, 0, &ref), -EMSGSIZE);
+    CHECK_EQ(overflow_write(region, data, 8 * MIB - 8192 - 64, 0, &ref), 0); /* all there is */
+    CHECK_EQ(overflow_write(region, data, 0, 0, &ref), -ENOSPC);
+    free(data);
+    overflow_close(region);
+}
+
+/* Four values with walls between them, freed; then the smallest hole that holds is taken. */
+static void the_hole_that_fits_best_is_taken(void)
+{
+    static const size_t sizes[] = {4096, 1000, 300, 2000};
+    overflow_region    *region  = open_small("best");
+    overflow_ref        refs[4];
+    for (int i = 0; i < 4; i++) {
+        refs[i] = write_filled(region, 1, sizes[i]);
+        write_filled(region, 2, 1);
+    }
+    for (int i = 0; i < 4; i++) CHECK_EQ(overflow_free(region, refs[i]), 0);
+    CHECK_EQ(stats_of(region).holes, 4);
+    CHECK_EQ(stats_of(region).largest_hole, 4096 + 32);
+    CHECK_EQ(overflow__place(write_filled(region, 3, 900)), overflow__place(refs[1]));
+    CHECK_EQ(overflow__place(write_filled(region, 3, 1500)), overflow__place(refs[3]));
+    CHECK_EQ(overflow__place(write_filled(region, 3, 2000)), overflow__place(refs[0]));
+    CHECK_EQ(overflow__place(write_filled(region, 3, 310)), overflow__place(refs[2]));
+    overflow_close(region);
+}
+
+static void neighbours_become_one_hole(void)
+{
+    static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    overflow_region *region      = open_small("join");
+    for (size_t order = 0; order < 6; order++) {
+        overflow_ref refs[3], wall;
+        for (int i = 0; i < 3; i++) refs[i] = write_filled(region, 1, 1000);
+        wall = write_filled(region, 2, 1000);
+        for (int i = 0; i < 3; i++) CHECK_EQ(overflow_free(region, refs[orders[order][i]]), 0);
+        CHECK_EQ(stats_of(region).holes, 1);
+        CHECK_EQ(stats_of(region).largest_hole, 3 * 1056);
+        CHECK_EQ(stats_of(region).free_bytes, 3 * 1056);
+        CHECK_EQ(overflow_free(region, wall), 0);
+        CHECK_EQ(stats_of(region).holes, 0);
+        CHECK_EQ(stats_of(region).used_bytes, 8192);
+    }
+    overflow_close(region);
+}
+
+/* What was given back is there again when it is needed. */
+static void trim_gives_back(void)
+{
+    overflow_region *region = open_sized("trim", 0, 16 * MIB, OVERFLOW_TEMPORARY);
+    overflow_ref     refs[20], walls[20];
+    for (uint64_t i = 0; i < 20; i++) {
+        refs[i]  = write_filled(region, i, 400000);
+        walls[i] = write_filled(region, i, 10);
+    }
+    struct overflow_info before = stats_of(region);
+    for (uint64_t i = 0; i < 20; i += 2) CHECK_EQ(overflow_free(region, refs[i]), 0);
+    uint64_t held = overflow__blocks(region);
+    size_t   got  = overflow_trim(region);
+    if (got == 0) printf("# this file system takes nothing back\n");
+    else {
+        CHECK(got >= 10 * 390000);
+        CHECK_EQ(held - overflow__blocks(region), got);
+        CHECK_EQ(overflow_trim(region), 0);
+    }
+    CHECK_EQ(stats_of(region).holes, 10);
+    CHECK_EQ(stats_of(region).used_bytes, before.used_bytes);
+    for (uint64_t i = 0; i < 20; i++) {
+        CHECK(holds(region, walls[i], i, 10));
+        if (i % 2 != 0) CHECK(holds(region, refs[i], i, 400000));
+        else refs[i] = write_filled(region, i, 400000);
+    }
+    CHECK_EQ(stats_of(region).used_bytes, before.used_bytes);
+    for (uint64_t i = 0; i < 20; i++) CHECK(holds(region, refs[i], i, 400000));
+    overflow_close(region);
+}
+
+static void a_trimmed_file_opens_as_it_was(void)
+{
+    overflow_region *region = open_sized("sparse", 0, 16 * MIB, 0);
+    overflow_ref     big = write_filled(region, 1, 900000), wall = write_filled(region, 2, 10);
+    overflow_config  config = {0, 16 * MIB, OVERFLOW_TEMPORARY};
+    CHECK_EQ(overflow_free(region, big), 0);
+    size_t got = overflow_trim(region);
+    overflow_close(region);
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(stats_of(region).damaged_slots, 0);
+    CHECK_EQ(stats_of(region).holes, 1);
+    CHECK(holds(region, wall, 2, 10));
+    if (got > 0) CHECK_EQ(region->bins[1].first[overflow__bin(28126)] != 0, 1);
+    big = write_filled(region, 3, 900000);
+    CHECK(holds(region, big, 3, 900000));
+    CHECK_EQ(stats_of(region).holes, 0);
+    overflow_close(region);
+}
+
+/* -- Looking around -- */
+
+static void next_tells_what_lives_once(void)
+{
+    overflow_region *region = open_small("next");
+    overflow_ref     refs[300];
+    uint64_t         cursor = 0, seen[300] = {0};
+    overflow_slot    slot;
+    uint64_t         state = 3, last = 0;
+
+    CHECK(!overflow_next(region, &cursor, &slot));
+    for (uint64_t i = 0; i < 300; i++) refs[i] = write_filled(region, i, 10 + i % 50 * 30);
+    for (cursor = 0; overflow_next(region, &cursor, &slot);) {
+        CHECK(slot.offset > last);
+        last = slot.offset;
+        if (slot.tag < 300) seen[slot.tag]++;
+        /* Free what was told, and now and then what comes next; write something elsewhere. */
+        if (slot.tag < 300 && slot.tag % 3 == 0) CHECK_EQ(overflow_free(region, slot.ref), 0);
+        if (slot.tag < 290 && slot.tag % 10 == 1) overflow_free(region, refs[slot.tag + 2]);
+        if (check_random(&state) % 2) write_filled(region, 1000, check_random(&state) % 2000);
+    }
+    CHECK(!overflow_next(region, &cursor, &slot));
+    for (uint64_t i = 0; i < 300; i++) CHECK(seen[i] <= 1 && (seen[i] == 1 || i % 10 == 3));
+    overflow_close(region);
+}
+
+static void a_reader_follows(void)
+{
+    static unsigned char buffer[2 * MIB];
+    overflow_region     *region = open_sized("reader", 16 * KIB, 64 * MIB, OVERFLOW_TEMPORARY);
+    overflow_reader     *reader;
+    overflow_ref         small = write_filled(region, 1, 100), big;
+    size_t               size;
+
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    CHECK_EQ(overflow_reader_read(reader, small, buffer, 100, &size), 0);
+    CHECK(size == 100 && is_filled(buffer, 1, 100));
+    CHECK_EQ(overflow_reader_read(reader, small, buffer, 99, &size), -ENOBUFS);
+    CHECK_EQ(size, 100);
+    CHECK_EQ(overflow_reader_read(reader, small, NULL, 0, &size), -ENOBUFS);
+    for (uint64_t i = 0; i < 20; i++) {
+        big = write_filled(region, i, 1000000);
+        CHECK_EQ(overflow_reader_read(reader, big, buffer, sizeof buffer, &size), 0);
+        CHECK(size == 1000000 && is_filled(buffer, i, size));
+    }
+    CHECK_EQ(overflow_free(region, small), 0);
+    CHECK_EQ(overflow_reader_read(reader, small, buffer, 100, &size), -ESTALE);
+    CHECK_EQ(size, 0);
+    CHECK_EQ(overflow_reader_read(reader, 0, buffer, 100, &size), -ESTALE);
+    CHECK_EQ(overflow_reader_read(reader, UINT64_MAX, buffer, 100, &size), -ESTALE);
+    overflow_close(region);
+    CHECK_EQ(overflow_reader_read(reader, big, buffer, sizeof buffer, &size), 0); /* still mapped */
+    overflow_reader_close(reader);
+    CHECK_EQ(overflow_reader_open(&reader, path), -ENOENT);
+}
+
+/* -- The file -- */
+
+static void the_file_is_private(void)
+{
+    struct stat      status;
+    overflow_region *region = open_small("private"), *second;
+    CHECK_EQ(stat(path, &status), 0);
+    CHECK_EQ(status.st_mode & 0177, 0);
+    CHECK(fcntl(region->fd, F_GETFD) & FD_CLOEXEC);
+    CHECK(strcmp(overflow_path(region), path) == 0);
+    CHECK_EQ(overflow_open(&second, path, NULL), -EBUSY);
+    CHECK(second == NULL);
+    CHECK_EQ(overflow_close(region), 0);
+    CHECK_EQ(stat(path, &status), -1);
+}
+
+static void fresh_forgets(void)
+{
+    unsigned char    buffer[100];
+    overflow_region *region = open_sized("fresh", 0, 8 * MIB, 0);
+    overflow_ref     old    = write_filled(region, 1, 100), now;
+    overflow_config  config = {0, 8 * MIB, OVERFLOW_FRESH | OVERFLOW_TEMPORARY};
+    overflow_reader *reader;
+    size_t           size;
+
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    overflow_close(region);
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(stats_of(region).live_slots + stats_of(region).damaged_slots, 0);
+    CHECK(overflow_read(region, old, &size) == NULL);
+    CHECK_EQ(overflow_reader_read(reader, old, buffer, 100, &size), -ESTALE);
+    now = write_filled(region, 2, 100);
+    CHECK(now != old);
+    CHECK_EQ(overflow_reader_read(reader, old, buffer, 100, &size), -ESTALE);
+    CHECK_EQ(overflow_reader_read(reader, now, buffer, 100, &size), 0);
+    CHECK(is_filled(buffer, 2, 100));
+    overflow_reader_close(reader);
+    overflow_close(region);
+}
+
+static void what_is_no_region_is_left_alone(void)
+{
+    static const char text[] = "This is no region file, whatever it is.\n";
+    overflow_region  *region;
+    overflow_reader  *reader;
+    char              link[300], got[sizeof text];
+    FILE             *file = fopen(file_named("text"), "w+");
+
+    CHECK(file && fputs(text, file) >= 0 && fflush(file) == 0);
+    CHECK_EQ(overflow_open(&region, path, NULL), -EUCLEAN);
+    CHECK_EQ(overflow_reader_open(&reader, path), -EUCLEAN);
+    if (file) {
+        rewind(file);
+        CHECK(fgets(got, sizeof got, file) && strcmp(got, text) == 0);
+        fclose(file);
+    }
+    snprintf(link, sizeof link, "%s.link", path);
+    unlink(link);
+    CHECK_EQ(symlink(path, link), 0);
+    CHECK_EQ(overflow_open(&region, link, NULL), -ELOOP);
+    unlink(link);
+    overflow_config config = {0, MIB, OVERFLOW_FRESH | OVERFLOW_TEMPORARY};
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    overflow_close(region);
+    CHECK_EQ(overflow_open(&region, "/tmp", NULL), -EISDIR);
+    CHECK_EQ(overflow_open(&region, "/nowhere/at/all", NULL), -ENOENT);
+}
+
+static void bad_arguments_are_refused(void)
+{
+    overflow_region *region;
+    overflow_config  config = {0};
+    overflow_ref     ref    = 7;
+    overflow_slot    slot;
+    size_t           size;
+    uint64_t         cursor = 0;
+
+    file_named("bad");
+    CHECK_EQ(overflow_open(NULL, path, NULL), -EINVAL);
+    CHECK_EQ(overflow_open(&region, NULL, NULL), -EINVAL);
+    config.max_bytes = 16383;
+    CHECK_EQ(overflow_open(&region, path, &config), -EINVAL);
+    config = (overflow_config){MIB, MIB - 1, 0};
+    CHECK_EQ(overflow_open(&region, path, &config), -EINVAL);
+    config = (overflow_config){0, MIB, 4};
+    CHECK_EQ(overflow_open(&region, path, &config), -EINVAL);
+    CHECK_EQ(access(path, F_OK), -1);
+    CHECK_EQ(overflow_close(NULL), 0);
+    CHECK_EQ(overflow_write(NULL, "", 1, 0, &ref), -EINVAL);
+    CHECK_EQ(ref, 0);
+    CHECK(overflow_read(NULL, 1, &size) == NULL);
+    CHECK_EQ(overflow_free(NULL, 1), -EINVAL);
+    CHECK_EQ(overflow_describe(NULL, 1, &slot), -EINVAL);
+    CHECK(!overflow_next(NULL, &cursor, &slot));
+    CHECK_EQ(overflow_sync(NULL), -EINVAL);
+    CHECK_EQ(overflow_trim(NULL), 0);
+    CHECK(overflow_path(NULL) == NULL);
+    CHECK_EQ(stats_of(NULL).max_bytes, 0);
+    overflow_reader_close(NULL);
+    CHECK_EQ(overflow_reader_open(NULL, path), -EINVAL);
+
+    region = open_small("bad");
+    overflow_stats(region, NULL);
+    CHECK_EQ(overflow_write(region, NULL, 1, 0, &ref), -EINVAL);
+    CHECK_EQ(overflow_write(region, "", 1, 0, NULL), -EINVAL);
+    CHECK_EQ(overflow_write(region, NULL, 0, 0, &ref), 0);
+    CHECK(overflow_read(region, ref, NULL) == NULL);
+    CHECK_EQ(overflow_describe(region, ref, NULL), -EINVAL);
+    CHECK(!overflow_next(region, NULL, &slot) && !overflow_next(region, &cursor, NULL));
+    overflow_close(region);
+}
+
+static void sync_is_quiet(void)
+{
+    overflow_region *region = open_small("sync");
+    write_filled(region, 1, 100000);
+    CHECK_EQ(overflow_sync(region), 0);
+    CHECK_EQ(overflow_sync(region), 0);
+    overflow_close(region);
+}
+
+/* -- Checksums -- */
+
+/* CRC-32C by its definition, bit by bit. */
+static uint32_t slow_crc(uint32_t crc, uint64_t word)
+{
+    for (int bit = 0; bit < 64; bit++) {
+        uint32_t low = (crc ^ (uint32_t)(word >> bit)) & 1;
+        crc          = crc >> 1 ^ (low ? 0x82f63b78 : 0);
+    }
+    return crc;
+}
+
+static void the_checksum_is_crc32c_either_way(void)
+{
+    static overflow__view view;
+    uint64_t              state = 1;
+    overflow__make_tables(&view);
+    printf("# by %s\n", view.instruction ? "instruction" : "table");
+    /* RFC 3720, B.4: 32 bytes of zeros have 0x8a9136aa, inverted before and after. */
+    uint64_t zeros = UINT32_MAX;
+    for (int i = 0; i < 4; i++) zeros = overflow__crc(&view, view.instruction, zeros, 0);
+    CHECK_EQ((uint32_t)~zeros, 0x8a9136aa);
+    for (int i = 0; i < 10000; i++) {
+        uint64_t word = check_random(&state);
+        uint32_t crc  = (uint32_t)check_random(&state);
+        CHECK_EQ(overflow__crc(&view, view.instruction, crc, word), slow_crc(crc, word));
+        CHECK_EQ(overflow__crc(&view, false, crc, word), slow_crc(crc, word));
+    }
+}
+
+/* A file of a processor with the instruction is read on one without. */
+static void either_way_reads_the_other(void)
+{
+    static unsigned char  from[5000], to[5008];
+    static overflow__view view, slow;
+    overflow__make_tables(&view);
+    overflow__make_tables(&slow);
+    slow.instruction = false;
+    static overflow__word file[5024 / 8 + 4];
+    for (size_t size = 0; size < sizeof from; size = size * 9 / 8 + 1) {
+        fill(from, size, size);
+        uint32_t sum = overflow__copy_in(&view, file, from, size);
+        CHECK_EQ(overflow__copy_in(&slow, file, from, size), sum);
+        memset(to, 0xee, sizeof to);
+        CHECK_EQ(overflow__copy_out(&slow, to, file, size), sum);
+        CHECK(is_filled(to, size, size) && to[size] == 0xee);
+        CHECK_EQ(overflow__copy_out(&view, NULL, file, size), sum);
+    }
+}
+
+int main(void)
+{
+    RUN(reads_what_was_written);
+    RUN(a_ref_is_good_for_one_life);
+    RUN(refs_of_no_slot_are_refused);
+    RUN(a_value_that_looks_like_slots_is_none);
+    RUN(reopened_it_is_all_there);
+    RUN(growth_moves_nothing);
+    RUN(the_maximum_is_an_error_and_no_more);
+    RUN(too_large_is_told_apart);
+    RUN(the_hole_that_fits_best_is_taken);
+    RUN(neighbours_become_one_hole);
+    RUN(trim_gives_back);
+    RUN(a_trimmed_file_opens_as_it_was);
+    RUN(next_tells_what_lives_once);
+    RUN(a_reader_follows);
+    RUN(the_file_is_private);
+    RUN(fresh_forgets);
+    RUN(what_is_no_region_is_left_alone);
+    RUN(bad_arguments_are_refused);
+    RUN(sync_is_quiet);
+    RUN(the_checksum_is_crc32c_either_way);
+    RUN(either_way_reads_the_other);
+    return REPORT();
+}

@@ -1,0 +1,1082 @@
+/* Goal: slab_store does what slab.h says, in whatever order it is called and whatever its shape.
+ * Method: random calls, in phases that fill, drain, move, prefer small or large values or have the
+ * system refuse memory, against an oracle that knows the bytes, len, ref and place of each live
+ * value, whose pages they are, and which slots of a chunk were ever used. After every call the
+ * stats, the memory held and what the call has touched are compared; now and then everything is.
+ *
+ *     slab_store_oracle [OPS [SEED]]     200000 1; from a million on, the slow tests as well
+ */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/mman.h>
+
+static void *test_map(size_t size);
+static void  test_unmap(void *memory, size_t size);
+static void  test_discard(void *memory, size_t size);
+#define SLAB_MAP(size)             test_map(size)
+#define SLAB_UNMAP(memory, size)   test_unmap(memory, size)
+#define SLAB_DISCARD(memory, size) test_discard(memory, size)
+#define SLAB_IMPLEMENTATION
+#include "../../slab.h"
+
+#include "../check.h"
+
+enum {
+    TIERS     = 63,
+    PAGE      = 4096,
+    SLOT_MAX  = 65536,
+    LARGE_MAX = 1 << 20,   /* a large object is at most that much above the largest tier */
+    VALUES    = 40000,     /* that live */
+    BYTES     = 8 << 20,   /* about as many, in values that live */
+    HASH_BITS = 17,        /* names: twice the values and more */
+    MAPS      = 8192,      /* mappings */
+    OFFSETS   = 65536,     /* a value's bytes begin anywhere below in the noise */
+    STALES    = 64,        /* refs freed last */
+    SLOW_FROM = 1000000,   /* as many ops, and the slow tests run */
+    LARGE     = TIERS + 1, /* the tier of a large object */
+};
+
+static uint64_t ops = 200000, random_state;
+
+static uint32_t draw(uint32_t below) { return (uint32_t)(check_random(&random_state) % below); }
+static bool     failed(void) { return atomic_load(&check_failures) != 0; }
+
+/* -- Mappings, in the order of their addresses -- */
+
+/* A chunk in which a value lives, or did. */
+struct span {
+    uint32_t  tier, number;
+    uint32_t  live; /* values */
+    uint32_t  used; /* slots that were ever used */
+    uint32_t  room; /* for bits */
+    uint64_t *bits; /* one for each such slot; NULL: the chunk was empty once, all count as used */
+};
+
+struct page {
+    uintptr_t    owner; /* the address of the chunk or large object, + its tier */
+    uint32_t     users; /* values that lie in the page, or 0: nobody owns it */
+    struct span *span;  /* of a chunk that begins here */
+};
+
+struct mapping {
+    unsigned char *at;
+    size_t         size;
+    struct page   *pages;
+};
+
+static struct mapping maps[MAPS];
+static uint32_t       map_count;
+static size_t         map_bytes, discarded_bytes;
+static uint32_t       fail_one_in; /* 0: the system gives what it has */
+static bool           map_failed;  /* since this was set to false */
+static bool           ending;      /* destroy takes live values, too */
+
+/* How many mappings begin at or below that address. */
+static uint32_t maps_up_to(const void *at)
+{
+    uint32_t low = 0, high = map_count;
+
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if ((uintptr_t)maps[middle].at <= (uintptr_t)at) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+static struct mapping *mapping_of(const void *at)
+{
+    uint32_t        count = maps_up_to(at);
+    struct mapping *map   = maps + count;
+
+    if (count == 0 || (uintptr_t)at - (uintptr_t)map[-1].at >= map[-1].size) return NULL;
+    return map - 1;
+}
+
+static void *test_map(size_t size)
+{
+    map_failed |= fail_one_in != 0;
+    if (fail_one_in != 0 && draw(fail_one_in) == 0) return NULL;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED || map_count == MAPS) abort();
+    uint32_t at = maps_up_to(memory);
+    memmove(&maps[at + 1], &maps[at], (map_count++ - at) * sizeof *maps);
+    maps[at] = (struct mapping){memory, size, calloc(size / PAGE, sizeof(struct page))};
+    if (!maps[at].pages) abort();
+    map_bytes += size;
+    CHECK_EQ(size % PAGE, 0); /* or held_bytes would be less than what is held */
+    return memory;
+}
+
+static void test_unmap(void *memory, size_t size)
+{
+    struct mapping *map = mapping_of(memory);
+
+    CHECK(map && map->at == memory && map->size == size);
+    if (!map || map->size != size) return;
+    for (size_t i = 0; i < size / PAGE; i++) {
+        CHECK(ending || map->pages[i].users == 0);
+        if (map->pages[i].span) free(map->pages[i].span->bits);
+        free(map->pages[i].span);
+    }
+    free(map->pages);
+    memmove(map, map + 1, (size_t)(&maps[--map_count] - map) * sizeof *maps);
+    map_bytes -= size;
+    munmap(memory, size);
+}
+
+static struct page *page_of(const void *at)
+{
+    struct mapping *map = mapping_of(at);
+    return map ? &map->pages[(size_t)((const unsigned char *)at - map->at) / PAGE] : NULL;
+}
+
+/* The pages are fresh again. Not all qemus know MADV_DONTNEED. */
+static void test_discard(void *memory, size_t size)
+{
+    struct mapping *map  = mapping_of(memory);
+    struct page    *page = page_of(memory);
+
+    CHECK_EQ((uintptr_t)memory % PAGE, 0);
+    CHECK(map && size % PAGE == 0 && size > 0);
+    CHECK(map && (uintptr_t)memory - (uintptr_t)map->at + size <= map->size);
+    for (size_t i = 0; i < size / PAGE && !atomic_load(&check_failures); i++)
+        CHECK_EQ(page[i].users, 0);
+    if (mmap(memory, size, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != memory)
+        abort();
+    discarded_bytes += size;
+}
+
+/* -- The oracle -- */
+
+struct value {
+    unsigned char *at;
+    slab_ref       ref;
+    uint32_t       len;
+    uint32_t       bytes; /* where in the noise they begin */
+    uint32_t       tier;  /* or LARGE */
+};
+
+static slab_store   *store;
+static uint32_t      sizes[TIERS], tiers, slot_max; /* the shape */
+static size_t        max_bytes;
+static bool          few_numbers; /* the tiers have few chunk numbers */
+static uint32_t      tier_for[SLOT_MAX + 1];
+static struct value  values[VALUES];
+static uint32_t      count;
+static size_t        footprint;             /* of the values, about */
+static uint32_t      names[1 << HASH_BITS]; /* 1 + the index of the value of that ref */
+static unsigned char noise[OFFSETS + SLOT_MAX + LARGE_MAX + PAGE]; /* no byte of it is 0 */
+static unsigned char zeros[SLOT_MAX];
+
+/* What the stats must be, by tier; the last is that of the large objects. */
+static struct {
+    size_t   payload;
+    uint32_t occupied;
+    uint32_t spare; /* slots that were used and are not, in chunks where a value lives */
+} sums[LARGE + 1];
+static size_t large_capacity;
+
+static struct {
+    slab_ref ref;
+    uint32_t len;
+} stales[STALES];
+
+static uint32_t home_of(slab_ref ref)
+{
+    return (uint32_t)(ref * UINT64_C(0x9e3779b97f4a7c15) >> (64 - HASH_BITS));
+}
+
+/* The place of the ref in names, or the empty one where it belongs. */
+static uint32_t *name_of(slab_ref ref)
+{
+    uint32_t at = home_of(ref);
+
+    while (names[at] != 0 && values[names[at] - 1].ref != ref) at = (at + 1) % (1 << HASH_BITS);
+    return &names[at];
+}
+
+static void forget_name(slab_ref ref)
+{
+    uint32_t hole = (uint32_t)(name_of(ref) - names), mask = (1 << HASH_BITS) - 1;
+
+    for (uint32_t at = (hole + 1) & mask; names[at] != 0; at = (at + 1) & mask) {
+        uint32_t home = home_of(values[names[at] - 1].ref);
+        if (((at - home) & mask) < ((at - hole) & mask)) continue;
+        names[hole] = names[at];
+        hole        = at;
+    }
+    names[hole] = 0;
+}
+
+static size_t room_of(const struct value *value)
+{
+    if (value->tier != LARGE) return sizes[value->tier];
+    return value->len ? ((size_t)value->len + PAGE - 1) / PAGE * PAGE : PAGE;
+}
+
+/* -- Slots: no two share a byte, a chunk is of one tier, and fresh memory comes last -- */
+
+/* The used slots that compact holds back, which are in its victim. */
+static uint32_t spare_in_victim(uint32_t tier)
+{
+    const slab__tier *it = &store->tiers[tier];
+
+    if (it->victim == SLAB__NONE) return 0;
+    const struct span *span = page_of(it->chunks[it->victim].memory)->span;
+    return span && span->live > 0 ? span->used - span->live : 0;
+}
+
+static void own_pages(const struct value *value, const unsigned char *owner)
+{
+    const struct mapping *map   = mapping_of(value->at);
+    size_t                first = (size_t)(value->at - map->at), room = room_of(value);
+
+    CHECK(first + room <= map->size);
+    for (size_t at = first / PAGE; at * PAGE < first + room && at * PAGE < map->size; at++) {
+        struct page *page = &map->pages[at];
+        if (page->users++ == 0) page->owner = (uintptr_t)owner + value->tier;
+        CHECK_EQ(page->owner, (uintptr_t)owner + value->tier);
+    }
+}
+
+/* From now on all slots of the chunk count as used. */
+static void use_up(struct span *span, uint32_t slots)
+{
+    free(span->bits);
+    span->bits = NULL;
+    if (span->live > 0) sums[span->tier].spare += slots - span->used;
+    span->used = slots;
+}
+
+/* The first value in a chunk, as far as one can see from here. */
+static struct span *open_span(struct page *page, const struct value *value, uint32_t slots)
+{
+    struct span *span = page->span;
+
+    if (!span) span = page->span = calloc(1, sizeof *span);
+    if (!span) abort();
+    if (span->used > 0 && span->tier == value->tier) { /* the same chunk, or one in its place */
+        use_up(span, slots);
+    } else {
+        free(span->bits);
+        span->bits = calloc(slots / 64 + 1, sizeof *span->bits);
+        span->used = 0;
+        if (!span->bits) abort();
+    }
+    span->tier = value->tier;
+    CHECK_EQ(span->bits ? sums[span->tier].spare : 0, 0); /* else it was not needed */
+    sums[span->tier].spare += span->used;
+    return span;
+}
+
+static uint32_t number_of(const struct value *value)
+{
+    const slab__tier *tier = &store->tiers[value->tier];
+    return (value->ref - tier->ref_bits) >> tier->shift;
+}
+
+static const slab__chunk *chunk_of(const struct value *value)
+{
+    return &store->tiers[value->tier].chunks[number_of(value)];
+}
+
+static void occupy(const struct value *value)
+{
+    const slab__tier  *tier   = &store->tiers[value->tier];
+    uint32_t           number = number_of(value), index = value->ref & tier->index_mask;
+    const slab__chunk *chunk = chunk_of(value);
+    struct page       *page  = page_of(chunk->memory);
+
+    CHECK(number < tier->numbers && page && index < chunk->slots);
+    if (failed()) return;
+    CHECK(value->at == chunk->memory + (size_t)index * sizes[value->tier]);
+    own_pages(value, chunk->memory);
+    struct span *span = page->span;
+    if (!span || span->live == 0) {
+        span         = open_span(page, value, chunk->slots);
+        span->number = number;
+    }
+    CHECK(span->tier == value->tier && span->number == number);
+    uint64_t bit = UINT64_C(1) << index % 64;
+    if (!span->bits || (span->bits[index / 64] & bit) != 0) sums[span->tier].spare--;
+    else {
+        CHECK_EQ(sums[span->tier].spare, spare_in_victim(span->tier)); /* else it comes too early */
+        span->bits[index / 64] |= bit;
+        span->used++;
+    }
+    span->live++;
+}
+
+static struct span *span_of(const struct page *page)
+{
+    return page_of((const void *)(page->owner / PAGE * PAGE))->span;
+}
+
+static void vacate(const struct value *value)
+{
+    struct page *page = page_of(value->at), *end = page_of(value->at + room_of(value) - 1);
+
+    CHECK(page && end && page->users > 0);
+    if (failed()) return;
+    struct span *span = span_of(page);
+    for (; page <= end; page++) page->users--;
+    if (value->tier == LARGE) return;
+    sums[value->tier].spare++;
+    if (--span->live == 0) sums[value->tier].spare -= span->used;
+}
+
+/* -- Checks -- */
+
+static void check_value(const struct value *value)
+{
+    size_t room = room_of(value);
+
+    CHECK(slab_store_get(store, value->ref, value->len) == value->at);
+    CHECK(memcmp(value->at, noise + value->bytes, value->len) == 0);
+    CHECK(memcmp(value->at + value->len, zeros, room - value->len) == 0);
+    CHECK_EQ((uintptr_t)value->at % (value->tier == LARGE ? PAGE : room % 64 == 0 ? 64 : 8), 0);
+}
+
+static void check_refused(slab_ref ref, size_t len)
+{
+    CHECK(slab_store_get(store, ref, len) == NULL);
+    CHECK_EQ(slab_store_free(store, ref, len), -ESTALE);
+}
+
+/* A ref with a len that belongs to another tier, or is not that of the large object. */
+static void check_wrong_len(const struct value *value)
+{
+    uint32_t other = draw(tiers);
+
+    check_refused(value->ref, (size_t)slot_max + 1 + (value->len == slot_max + 1));
+    if (other != value->tier) {
+        uint32_t len = sizes[other] - draw(8);
+        if (len != value->len) check_refused(value->ref, len);
+    }
+    if (value->tier != LARGE) return;
+    check_refused(value->ref, (size_t)value->len + 1);
+    if (value->len > 0) check_refused(value->ref, value->len - 1);
+}
+
+static uint32_t slot_bits(void) { return tiers < 8 ? 28 : tiers < 16 ? 27 : tiers < 32 ? 26 : 25; }
+
+/* Refs that were good once, or never. */
+static void check_forged(void)
+{
+    uint32_t i      = draw(STALES);
+    slab_ref near   = count ? values[draw(count)].ref : draw(1000);
+    slab_ref refs[] = {
+        stales[i].ref,
+        near + 1,
+        near - 1,
+        near + (1u << draw(32)),
+        near ^ 1u << draw(32),
+        (near & ~(UINT32_MAX << slot_bits())) | draw(tiers + 1) << slot_bits(),
+        (slab_ref)check_random(&random_state),
+        SLAB_NO_REF,
+        SLAB_NO_REF - draw(1u << 20),
+    };
+    slab_ref ref = refs[draw(sizeof refs / sizeof *refs)];
+    if (ref == stales[i].ref && *name_of(ref) == 0) check_refused(ref, stales[i].len);
+    if (*name_of(ref) != 0) return;
+    uint32_t tier = ref >> slot_bits();
+    if (tier < tiers) check_refused(ref, sizes[tier]);
+    check_refused(ref, sizes[draw(tiers)] - draw(8));
+    check_refused(ref, count ? values[draw(count)].len : 0);
+    check_refused(ref, (size_t)slot_max + 1 + draw(PAGE));
+}
+
+/* capacity / used; doubles differ a little between machines. */
+static void check_ratio(double ratio, size_t capacity, size_t used)
+{
+    double wanted = used ? (double)capacity / (double)used : 0.0;
+
+    CHECK(ratio >= wanted * 0.999999 && ratio <= wanted * 1.000001);
+}
+
+/* Adds what the tier has to the sums of all. */
+static void check_tier(uint32_t tier, struct slab_store_info *all)
+{
+    struct slab_tier_info info;
+
+    CHECK_EQ(slab_store_tier_stats(store, tier, &info), 0);
+    CHECK_EQ(info.slot_size, sizes[tier]);
+    CHECK_EQ(info.occupied_slots, sums[tier].occupied);
+    CHECK_EQ(info.payload_bytes, sums[tier].payload);
+    CHECK_EQ(info.occupied_bytes, (size_t)info.occupied_slots * sizes[tier]);
+    CHECK_EQ(info.capacity_bytes, (size_t)info.total_slots * sizes[tier]);
+    CHECK(info.total_slots >= info.occupied_slots);
+    check_ratio(info.fragmentation_ratio, info.capacity_bytes, info.occupied_bytes);
+    all->capacity_bytes += info.capacity_bytes;
+    all->used_bytes += info.occupied_bytes;
+    all->payload_bytes += info.payload_bytes;
+    all->metadata_bytes += info.metadata_bytes;
+}
+
+/* The tier's chunks are where the oracle has them; at most one is empty. */
+static size_t check_chunks(uint32_t tier, bool no_idle)
+{
+    const slab__tier *it   = &store->tiers[tier];
+    uint32_t          idle = 0, slots = 0;
+    size_t            pages = 0;
+
+    for (uint32_t number = 0; number < it->numbers; number++) {
+        const slab__chunk *chunk = &it->chunks[number];
+        if (!chunk->memory) continue;
+        const struct span *span = page_of(chunk->memory)->span;
+        CHECK(chunk->used == 0 || span);
+        CHECK(!span || (span->tier == tier ? span->live : 0) == chunk->used);
+        idle += chunk->used == 0;
+        slots += chunk->slots;
+        pages += slab__pages_of(sizes[tier], chunk->slots);
+        CHECK(chunk->slots <= it->index_mask + 1 && (chunk->slots & (chunk->slots - 1)) == 0);
+    }
+    CHECK(idle <= !no_idle);
+    CHECK_EQ(slots, it->slots);
+    return pages * PAGE;
+}
+
+/* The longest run of free pages in one extent, other than that of the address. */
+static uint32_t longest_run(const void *except)
+{
+    uint32_t longest = 0, run = 0;
+
+    for (uint32_t i = 0; i < store->extent_count; i++, run = 0) {
+        const slab__extent *extent = store->extents[i];
+        if (!extent->memory || mapping_of(except) == mapping_of(extent->memory)) continue;
+        for (uint32_t page = 0; page < extent->pages; page++) {
+            run = extent->taken[page / 64] >> page % 64 & 1 ? 0 : run + 1;
+            if (run > longest) longest = run;
+        }
+    }
+    return longest;
+}
+
+/* One more: it is an extent. */
+static uint32_t extents_and_records(void)
+{
+    return store->extent_count - store->extents_gone + 2 * store->tiers[tiers].slots;
+}
+
+/* There is an extent more, since the value was put: there was no room for it elsewhere. */
+static void check_need(const struct value *value)
+{
+    size_t pages = room_of(value) / PAGE;
+
+    if (value->tier != LARGE)
+        pages = slab__pages_of(sizes[value->tier], store->tiers[value->tier].index_mask + 1);
+
+    CHECK(longest_run(value->at) < pages);
+    for (uint32_t tier = 0; tier < tiers; tier++) check_chunks(tier, true);
+}
+
+static void check_extents(size_t empty_bytes)
+{
+    size_t   free_pages = 0;
+    uint32_t gone       = 0;
+
+    if (failed()) return;
+    for (uint32_t i = 0; i < store->extent_count; i++) {
+        const slab__extent   *extent = store->extents[i];
+        const struct mapping *map    = mapping_of(extent->memory);
+        gone += !extent->memory;
+        if (!extent->memory) continue;
+        CHECK(map && map->at == extent->memory && map->size == (size_t)extent->pages * PAGE);
+        for (uint32_t page = 0; page < extent->pages && !failed(); page++) {
+            bool taken = extent->taken[page / 64] >> page % 64 & 1;
+            CHECK(taken || map->pages[page].users == 0);
+            free_pages += !taken;
+        }
+    }
+    CHECK_EQ(free_pages * PAGE, empty_bytes);
+    CHECK_EQ(gone, store->extents_gone);
+}
+
+static void check_stats(bool no_idle)
+{
+    struct slab_store_info info, all = {.capacity_bytes = large_capacity,
+                                        .used_bytes     = sums[LARGE].payload,
+                                        .payload_bytes  = sums[LARGE].payload};
+
+    slab_store_stats(store, &info);
+    for (uint32_t tier = 0; tier < tiers; tier++) {
+        check_tier(tier, &all);
+        all.held_bytes += check_chunks(tier, no_idle);
+    }
+    check_extents(info.empty_bytes);
+    CHECK_EQ(info.tier_count, tiers);
+    CHECK_EQ(info.large_count, sums[LARGE].occupied);
+    CHECK_EQ(info.payload_bytes, all.payload_bytes);
+    CHECK_EQ(info.used_bytes, all.used_bytes);
+    CHECK_EQ(info.capacity_bytes, all.capacity_bytes);
+    CHECK(info.capacity_bytes >= info.used_bytes && info.used_bytes >= info.payload_bytes);
+    check_ratio(info.fragmentation_ratio, info.capacity_bytes, info.used_bytes);
+    CHECK_EQ(info.held_bytes, map_bytes);
+    CHECK(info.metadata_bytes >= all.metadata_bytes);
+    CHECK_EQ(info.held_bytes,
+             all.held_bytes + large_capacity + info.metadata_bytes + info.empty_bytes);
+}
+
+/* After every call: what it costs little to know. */
+static void check_cheaply(void)
+{
+    struct slab_store_info info;
+    uint32_t               tier = draw(tiers);
+
+    slab_store_stats(store, &info);
+    CHECK_EQ(info.held_bytes, map_bytes);
+    CHECK(max_bytes == 0 || map_bytes <= max_bytes);
+    CHECK_EQ(info.large_count, sums[LARGE].occupied);
+    CHECK(info.capacity_bytes >= info.used_bytes && info.used_bytes >= info.payload_bytes);
+    check_tier(tier, &info);
+}
+
+static void check_all(void)
+{
+    struct slab_tier_info info;
+
+    for (uint32_t i = 0; i < count && !failed(); i++) {
+        check_value(&values[i]);
+        CHECK_EQ(*name_of(values[i].ref), i + 1);
+    }
+    check_stats(false);
+    CHECK_EQ(slab_store_tier_stats(store, tiers, &info), -EINVAL);
+}
+
+/* -- Calls, each with its checks -- */
+
+/* A put has failed; error 0 stands for any. Then every way out was tried: no run of free pages was
+ * long enough, and no more could be mapped. */
+static void check_no_room(uint32_t len, int error)
+{
+    struct slab_store_info info;
+    bool                   large = len > slot_max;
+    size_t                 room = large ? ((size_t)len + PAGE - 1) / PAGE * PAGE : 0, empty = 0;
+
+    CHECK(error == 0 || error == -ENOSPC || error == -ENOMEM);
+    CHECK(map_failed || (error != -ENOMEM && max_bytes != 0));
+    CHECK(error != -ENOSPC || max_bytes != 0);
+    slab_store_stats(store, &info);
+    if (!large) {
+        const slab__tier *tier = &store->tiers[tier_for[len]];
+        CHECK_EQ(tier->occupied, tier->slots);
+        room = (size_t)slab__pages_of(tier->slot_size, 1) * PAGE;
+    }
+    if (map_failed || few_numbers || draw(8) != 0) return;
+    check_stats(true);
+    CHECK((size_t)longest_run(NULL) * PAGE < room || room > (size_t)store->extent_pages * PAGE);
+    for (uint32_t i = 0; i < store->extent_count; i++)
+        if (store->extents[i]->free == store->extents[i]->pages)
+            empty += (size_t)store->extents[i]->pages * PAGE;
+    CHECK(info.held_bytes - empty + room + (large ? 16 * PAGE : 0) + 4 * PAGE > max_bytes);
+}
+
+static void account(const struct value *value, int sign)
+{
+    size_t room = room_of(value), len = value->len;
+
+    sums[value->tier].payload += sign > 0 ? len : -len;
+    sums[value->tier].occupied += sign > 0 ? 1 : UINT32_MAX;
+    footprint += sign > 0 ? room : -room;
+    if (value->tier == LARGE) large_capacity += sign > 0 ? room : -room;
+}
+
+static void check_new_ref(const struct value *value)
+{
+    struct slab_tier_info info;
+
+    CHECK_EQ(*name_of(value->ref), 0);
+    CHECK_EQ(slab_ref_is_large(value->ref), value->tier == LARGE);
+    CHECK_EQ(slab_ref_is_large(value->ref), value->ref >> 31);
+    if (value->tier != LARGE) CHECK_EQ(value->ref >> slot_bits(), value->tier);
+    if (value->tier != LARGE || value->len > slot_max) return;
+    slab_store_tier_stats(store, tier_for[value->len], &info); /* all its slots are named */
+    CHECK(few_numbers && info.occupied_slots == info.total_slots && info.total_slots > 0);
+}
+
+/* A value of that length, if there is room. */
+static bool put(uint32_t len)
+{
+    struct value value = {.len = len, .bytes = draw(OFFSETS), .ref = 7};
+    const void  *bytes = noise + value.bytes;
+    int          error = 0;
+
+    if (count == VALUES) return false;
+    map_failed       = false;
+    uint32_t extents = extents_and_records();
+    if (draw(2)) {
+        error    = slab_store_put(store, bytes, len, &value.ref);
+        value.at = (unsigned char *)(uintptr_t)slab_store_get(store, value.ref, len);
+        CHECK_EQ(error == 0, value.at != NULL);
+    } else if ((value.at = slab_store_alloc(store, len, &value.ref))) memcpy(value.at, bytes, len);
+    if (!value.at) {
+        CHECK_EQ(value.ref, SLAB_NO_REF);
+        check_no_room(len, error);
+        return false;
+    }
+    value.tier = slab_ref_is_large(value.ref) ? LARGE : tier_for[len <= slot_max ? len : 0];
+    check_new_ref(&value);
+    check_value(&value);
+    if (value.tier != LARGE) occupy(&value);
+    values[count]       = value;
+    *name_of(value.ref) = ++count;
+    account(&value, +1);
+    if (extents_and_records() == extents + 1 && !map_failed) check_need(&value);
+    return true;
+}
+
+static void remember_stale(const struct value *value)
+{
+    uint32_t i = draw(STALES);
+
+    stales[i].ref = value->ref;
+    stales[i].len = value->len;
+}
+
+/* Takes the value out of the table; the last one moves to its place. */
+static void drop(uint32_t index)
+{
+    struct value value = values[index];
+
+    account(&value, -1);
+    if (value.tier != LARGE) vacate(&value);
+    forget_name(value.ref);
+    if (index != count - 1) {
+        *name_of(values[count - 1].ref) = index + 1;
+        values[index]                   = values[count - 1];
+    }
+    count--;
+    remember_stale(&value);
+}
+
+static void free_value(uint32_t index)
+{
+    struct value value = values[index];
+
+    check_value(&value);
+    check_wrong_len(&value);
+    drop(index);
+    CHECK_EQ(slab_store_free(store, value.ref, value.len), 0);
+    check_refused(value.ref, value.len);
+}
+
+static void trim(void)
+{
+    struct slab_store_info info;
+    size_t                 before = map_bytes;
+
+    discarded_bytes = 0;
+    size_t given    = slab_store_trim(store);
+    CHECK_EQ(map_bytes, before - given + discarded_bytes);
+    slab_store_stats(store, &info);
+    check_stats(true);
+}
+
+/* -- Compact -- */
+
+static struct {
+    size_t   moves;
+    uint32_t meddle; /* one in so many moves calls the store; 0: none */
+} compaction;
+
+static uint32_t draw_len(void);
+
+/* As many free slots as a chunk has, and a sixty-fourth of all. */
+static bool is_sparse(uint32_t tier)
+{
+    const slab__tier *it   = &store->tiers[tier];
+    uint32_t          free = it->slots - sums[tier].occupied;
+
+    return sums[tier].occupied > 0 && free > it->index_mask + it->slots / 64;
+}
+
+static void on_moved(void *context, slab_ref from, slab_ref to, void *memory)
+{
+    uint32_t index = *name_of(from) - 1;
+    bool     known = index < count && values[index].tier != LARGE;
+
+    CHECK(context == &compaction);
+    CHECK(known);
+    if (!known) return;
+    struct value value = values[index];
+    check_refused(from, value.len);
+    CHECK((from ^ to) >> store->tiers[value.tier].shift != 0); /* to another chunk */
+    struct span *span = span_of(page_of(value.at));
+    drop(index);
+    if (span->live > 0) use_up(span, chunk_of(&value)->slots); /* what was fresh is open now */
+    value.at  = memory;
+    value.ref = to;
+    check_new_ref(&value);
+    check_value(&value);
+    occupy(&value);
+    values[count]       = value;
+    *name_of(value.ref) = ++count;
+    account(&value, +1);
+    compaction.moves++;
+    if (compaction.meddle == 0 || draw(compaction.meddle) != 0) return;
+    if (draw(16) == 0) trim();
+    else if (draw(2)) put(draw_len());
+    else free_value(draw(count));
+}
+
+static void compact(void)
+{
+    size_t max = draw(3) ? draw(3) ? draw(4) : draw(100) : SIZE_MAX;
+
+    CHECK_EQ(slab_store_compact(store, max, NULL, NULL), 0);
+    compaction.moves  = 0;
+    compaction.meddle = draw(3) ? 0 : 1 + draw(16);
+    map_failed        = false;
+    size_t moves      = slab_store_compact(store, max, on_moved, &compaction);
+    CHECK_EQ(moves, compaction.moves);
+    CHECK(moves <= max);
+    if (moves == max || compaction.meddle != 0) return;
+    for (uint32_t tier = 0; tier < tiers; tier++) CHECK(!is_sparse(tier));
+    if (draw(8) == 0) check_all(); /* and nothing else has moved */
+}
+
+/* -- Phases -- */
+
+static struct {
+    uint32_t steps;
+    uint32_t puts; /* percent */
+    enum { ANY, SMALL, BIG, ONE } lens;
+    enum { RANDOM, NEWEST, OLDEST } frees;
+    uint32_t tier;         /* of ONE */
+    uint32_t large_one_in; /* of the puts */
+    uint32_t compact_one_in;
+} phase;
+
+static void draw_phase(void)
+{
+    static const uint32_t puts[] = {100, 90, 55, 50, 45, 10, 0};
+
+    phase.steps          = 1 + draw(draw(4) ? 500 : 10000);
+    phase.puts           = puts[draw(7)];
+    phase.lens           = draw(4);
+    phase.frees          = draw(3);
+    phase.tier           = draw(tiers);
+    phase.large_one_in   = draw(8) ? 100 : 4;
+    fail_one_in          = draw(6) ? 0 : 4;
+    phase.compact_one_in = draw(3) ? 64 : draw(2) ? 8 : 1000;
+    if (draw(16) == 0) phase.steps = VALUES, phase.puts = 0; /* all of them go */
+}
+
+static uint32_t draw_len(void)
+{
+    uint32_t few = 1 + tiers / 4, tier = draw(tiers);
+
+    if (draw(phase.large_one_in) == 0)
+        return slot_max + 1 + (draw(16) ? draw(3 * PAGE) : draw(LARGE_MAX));
+    if (phase.lens == SMALL) tier = draw(few);
+    if (phase.lens == BIG) tier = tiers - 1 - draw(few);
+    if (phase.lens == ONE) tier = phase.tier;
+    uint32_t low = tier ? sizes[tier - 1] + 1 : 0, high = sizes[tier], kind = draw(4);
+    return kind == 0 ? low : kind == 1 ? high : low + draw(high - low + 1);
+}
+
+static uint32_t draw_victim(void)
+{
+    uint32_t end = 1 + draw(8);
+
+    if (phase.frees == RANDOM || end > count) return draw(count);
+    return phase.frees == NEWEST ? count - end : end - 1;
+}
+
+/* Calls on the store as it is; the oracle's cost stays in proportion to them. */
+static void work(uint64_t steps)
+{
+    uint64_t next_check = 100;
+
+    for (uint64_t step = 0; step < steps && !failed(); step++) {
+        if (phase.steps-- == 0) draw_phase();
+        bool full = count == VALUES || footprint > BYTES;
+        if (count == 0 || (!full && draw(100) < phase.puts)) put(draw_len());
+        else if (count > 0) free_value(draw_victim());
+        check_forged();
+        if (draw(phase.compact_one_in) == 0) compact();
+        if (draw(256) == 0) trim();
+        check_cheaply();
+        if (count == 0 && phase.puts == 0) phase.steps = 0;
+        if (step < next_check) continue;
+        check_all();
+        next_check = step + 1000 + 2 * count;
+    }
+    check_all();
+}
+
+/* -- Shapes -- */
+
+static int create(size_t max)
+{
+    slab_store_config config = {.tier_sizes = sizes, .tier_count = tiers, .max_bytes = max};
+
+    max_bytes   = max;
+    few_numbers = false;
+    fail_one_in = 0;
+    phase.steps = 0;
+    memset(sums, 0, sizeof sums);
+    large_capacity = 0;
+    for (uint32_t i = 0; i < STALES; i++) stales[i].ref = SLAB_NO_REF;
+    memset(&compaction, 0, sizeof compaction);
+    return slab_store_create(&store, &config);
+}
+
+static void destroy(void)
+{
+    ending = true;
+    slab_store_destroy(store);
+    ending = false;
+    CHECK_EQ(map_count, 0);
+    CHECK_EQ(map_bytes, 0);
+    if (count > 0) memset(names, 0, sizeof names);
+    count     = 0;
+    footprint = 0;
+}
+
+static void drain(void)
+{
+    struct slab_store_info info;
+
+    while (count > 0 && !failed()) free_value(draw(count));
+    CHECK_EQ(slab_store_compact(store, SIZE_MAX, on_moved, &compaction), 0);
+    trim();
+    slab_store_stats(store, &info);
+    CHECK_EQ(info.capacity_bytes, 0);
+    CHECK_EQ(info.held_bytes, info.metadata_bytes + info.empty_bytes);
+}
+
+static void set_shape(uint32_t tier_count, uint32_t step)
+{
+    tiers = tier_count;
+    for (uint32_t i = 0; i < tiers; i++) sizes[i] = step * (i + 1);
+    slot_max = sizes[tiers - 1];
+    for (uint32_t len = 0, tier = 0; len <= slot_max; len++) {
+        if (len > sizes[tier]) tier++;
+        tier_for[len] = tier;
+    }
+}
+
+static void set_sizes(uint32_t tier_count, const uint32_t *tier_sizes)
+{
+    set_shape(tier_count, 8);
+    memcpy(sizes, tier_sizes, tier_count * sizeof *sizes);
+    slot_max = sizes[tiers - 1];
+    for (uint32_t len = 0, tier = 0; len <= slot_max; len++) {
+        if (len > sizes[tier]) tier++;
+        tier_for[len] = tier;
+    }
+}
+
+/* The least max_bytes that create takes; it says so itself. */
+static size_t smallest_budget(void)
+{
+    size_t max = PAGE;
+
+    for (size_t step = PAGE; step > 0; step /= 16)
+        for (;; max += step) {
+            int error = create(max);
+            if (error == 0) destroy();
+            CHECK(error == 0 || (error == -EINVAL && store == NULL));
+            if (error == 0 && step > 1) max -= step;
+            if (error == 0) break;
+        }
+    return max;
+}
+
+/* Some budgets, one a round. */
+static void run_rounds(uint64_t steps, uint64_t first)
+{
+    size_t   least     = smallest_budget();
+    size_t   budgets[] = {0,       least,   least + PAGE,    least + 48 * PAGE,
+                          1 << 20, 4 << 20, (8 << 20) + 4242};
+    uint64_t done      = 0, length;
+
+    for (uint64_t round = first; done < steps && !failed(); round++, done += length) {
+        uint64_t seed = random_state;
+        length        = 2000 + draw(20000);
+        if (length > steps - done) length = steps - done;
+        CHECK_EQ(create(budgets[round % 7]), 0);
+        if (!store) return;
+        if (round % 5 == 4) {
+            few_numbers = true;
+            for (uint32_t i = 0; i < tiers; i++) store->tiers[i].number_limit = 1 + draw(2);
+        }
+        work(length);
+        if (draw(2) && !failed()) drain();
+        if (failed())
+            printf("# %u tiers up to %u, budget %zu, round %llu, random state %llx\n", tiers,
+                   slot_max, max_bytes, (unsigned long long)round, (unsigned long long)seed);
+        destroy();
+    }
+}
+
+static const struct shape {
+    const char *name;
+    uint32_t    tiers, step; /* multiples of it; 0: the sizes */
+    uint32_t    sizes[7];
+    uint32_t    share; /* of the ops */
+} shapes[] = {
+    {"the default tiers", 7, 0, {64, 128, 256, 512, 1024, 2048, 4096}, 2},
+    {"one tier of 8", 1, 8, {0}, 8},
+    {"one tier of 65536", 1, 65536, {0}, 1},
+    {"one tier of 1000", 1, 1000, {0}, 1},
+    {"8 and 65536", 2, 0, {8, 65536}, 1},
+    {"odd multiples of 8", 4, 0, {24, 72, 4104, 40000}, 2},
+    {"halves of a chunk", 2, 0, {21840, 32768}, 1},
+    {"7 tiers", 7, 120, {0}, 1},
+    {"8 tiers", 8, 24, {0}, 2},
+    {"15 tiers", 15, 512, {0}, 1},
+    {"16 tiers", 16, 72, {0}, 1},
+    {"31 tiers", 31, 2112, {0}, 1},
+    {"32 tiers", 32, 2048, {0}, 1},
+    {"63 tiers", 63, 8, {0}, 1},
+    {"63 tiers up to 65520", 63, 1040, {0}, 1},
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static uint32_t shape_at;
+
+static void set_shape_at(uint32_t at)
+{
+    if (shapes[at].step) set_shape(shapes[at].tiers, shapes[at].step);
+    else set_sizes(shapes[at].tiers, shapes[at].sizes);
+}
+
+static void one_shape(void)
+{
+    uint64_t shares = 0;
+
+    for (uint32_t i = 0; i < SHAPES; i++) shares += shapes[i].share;
+    set_shape_at(shape_at);
+    run_rounds(ops * shapes[shape_at].share / shares, shape_at);
+}
+
+/* -- What is not left to chance -- */
+
+/* Each length, in a slot that was full of noise just before. Of long ones all if there is time. */
+static void every_length(void)
+{
+    for (uint32_t at = 0; at < SHAPES && !failed(); at++) {
+        set_shape_at(at);
+        CHECK_EQ(create(0), 0);
+        for (uint32_t len = 0; len <= slot_max + 9 && !failed(); len++) {
+            uint32_t room = len > slot_max ? len : sizes[tier_for[len]];
+            bool     edge =
+                len < 600 || room - len < 9 || len > slot_max || room != sizes[tier_for[len - 1]];
+            if (ops < SLOW_FROM && !edge && len % 509 != 0) continue;
+            CHECK(put(room));
+            while (count > 0 && !failed()) free_value(0);
+            CHECK(put(len));
+            while (count > 0 && !failed()) free_value(0);
+        }
+        check_all();
+        destroy();
+    }
+}
+
+/* A store that create has made takes a value of any tier, and, empty again, of any other. */
+static void the_smallest_budget_will_do(void)
+{
+    for (uint32_t at = 0; at < SHAPES && !failed(); at++) {
+        set_shape_at(at);
+        CHECK_EQ(create(smallest_budget()), 0);
+        for (uint32_t i = 0; i < 3 * tiers && !failed(); i++) {
+            uint32_t tier = i < tiers ? i : i < 2 * tiers ? 2 * tiers - 1 - i : draw(tiers);
+            CHECK(put(sizes[tier]));
+            if (count > 0) free_value(0);
+        }
+        if (failed()) printf("# %s, budget %zu\n", shapes[at].name, max_bytes);
+        destroy();
+    }
+}
+
+/* Compact gives up a victim that was the tier's current chunk; then all of its holes can be used.
+ */
+static void a_spared_victim_is_used_up(void)
+{
+    set_shape_at(0);
+    CHECK_EQ(create(0), 0);
+    const slab__tier *tier = store->tiers;
+    while (count == 0 || tier->occupied < 2 * tier->chunks[0].slots) CHECK(put(64));
+    CHECK_EQ(tier->numbers, 2);
+    uint32_t keep = 128, slots = tier->chunks[0].slots;
+    for (uint32_t i = count; i-- > 0;) /* the second chunk is a quarter full */
+        if (values[i].ref % slots >= keep && values[i].ref >= slots) free_value(i);
+    CHECK(put(64));                    /* and the current one */
+    for (uint32_t i = count; i-- > 0;) /* the first is two quarters full */
+        if (values[i].ref < slots * 2 / 5) free_value(i);
+    CHECK_EQ(slab_store_compact(store, 1, on_moved, &compaction), 1);
+    CHECK_EQ(tier->victim, 1);
+    while (tier->occupied < 2 * slots && !failed()) CHECK(put(64));
+    CHECK_EQ(tier->numbers, 2);
+    check_all();
+    destroy();
+}
+
+/* As many names for each tier as the bits of a ref allow, and no more. */
+static void names_fill_the_bits(void)
+{
+    for (uint32_t at = 0; at < SHAPES; at++) {
+        set_shape_at(at);
+        for (size_t max = 0; max <= 8 << 20; max += 4 << 20) {
+            CHECK_EQ(create(max), 0);
+            for (uint32_t i = 0; i <= tiers; i++) {
+                const slab__tier *tier = &store->tiers[i];
+                uint64_t limit = (uint64_t)(tier->number_limit + (i == tiers)) << tier->shift;
+                CHECK_EQ(limit, UINT64_C(1) << (i == tiers ? 31 : slot_bits()));
+                CHECK_EQ(tier->index_mask, (UINT32_C(1) << tier->shift) - 1);
+                CHECK_EQ(tier->ref_bits, i == tiers ? UINT32_C(1) << 31 : i << slot_bits());
+            }
+            destroy();
+        }
+    }
+}
+
+/* 63 tiers have 2^25 names each. When the next chunk would need more, values are large objects. The
+ * slots are not touched. */
+static void a_tier_out_of_names(void)
+{
+    slab_ref ref = 0, first, last, large;
+    uint32_t n   = 1;
+
+    if (ops < SLOW_FROM) return;
+    set_shape(63, 8);
+    CHECK_EQ(create(0), 0);
+    unsigned char *value = slab_store_alloc(store, 8, &first);
+    for (last = first; !failed(); last = ref, n++) {
+        CHECK(slab_store_alloc(store, 8, &ref) != NULL);
+        if (slab_ref_is_large(ref)) break;
+        CHECK(ref > last && ref >> 25 == 0);
+    }
+    large = ref;
+    CHECK(n == UINT32_C(1) << 25);
+    check_refused(large, 7);
+    CHECK_EQ(slab_store_put(store, noise, 9, &ref), 0);
+    CHECK_EQ(ref, UINT32_C(1) << 25);
+    CHECK_EQ(slab_store_free(store, first, 8), 0);
+    CHECK_EQ(slab_store_put(store, noise, 8, &ref), 0);
+    CHECK_EQ(ref, first);
+    CHECK(slab_store_get(store, first, 8) == value);
+    CHECK(slab_store_get(store, last, 8) != NULL && slab_store_get(store, large, 8) != NULL);
+    CHECK_EQ(slab_store_free(store, large, 8), 0);
+    check_refused(large, 8);
+    destroy();
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) ops = strtoull(argv[1], NULL, 10);
+    random_state = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
+    for (size_t i = 0; i < sizeof noise; i++) noise[i] = (unsigned char)(1 + draw(255));
+    for (shape_at = 0; shape_at < SHAPES; shape_at++) check_run(shapes[shape_at].name, one_shape);
+    RUN(every_length);
+    RUN(the_smallest_budget_will_do);
+    RUN(a_spared_victim_is_used_up);
+    RUN(names_fill_the_bits);
+    RUN(a_tier_out_of_names);
+    return REPORT();
+}
