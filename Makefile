@@ -1,73 +1,83 @@
-# make demo    the cache of a directory tree, on /usr/include (DIR=... for another), and its metrics
-# make check   the tests; STRICT=1: what is not installed counts as a failure
-# make stress  minutes of storms (SECONDS_EACH=...)
-# make bench   every workload over all its subjects, by hyperfine; a table
-# make fuzz    libFuzzer over calls of slab_store, and over region files (SECONDS_EACH=...; clang)
-# make model   the model checker GenMC over every execution of test/model, if it is installed
-# make mutants each memory order weakened in turn: a client in test/model must notice
-# make lint    clang-tidy, cppcheck, clang-format, shellcheck
-# make install PREFIX=/usr/local DESTDIR=
+# make demo        a cache of a directory tree: DIR=/usr/include; the metrics are in build/metrics.txt
+# make check       the tests that need a compiler and make alone; under a minute. Also: make test
+# make check-all   every test; a missing package says SKIP, and with STRICT=1 it is a failure
+# make stress      minutes of storms: SECONDS_EACH=60
+# make fuzz        libFuzzer over calls of slab_store and over region files: SECONDS_EACH=60 (clang)
+# make model       every execution of the clients in test/model, by the model checker GenMC
+# make mutants     each memory order weakened in turn: a client in test/model must notice
+# make lint        clang-tidy, cppcheck, shellcheck, and the rules for text
+# make bench       every workload over all its subjects; tables in build/bench
+# make install     headers, pkg-config file and docs: PREFIX=/usr/local DESTDIR=
+# make uninstall   removes what install put there
+# make clean       removes build
+#
+# BUILD=DIRECTORY names another place for all that is built. test/run.sh RUNG runs one test.
 
-CC          ?= cc
-CFLAGS      ?= -O2 -g
-PREFIX      ?= /usr/local
-DIR         ?= /usr/include
+CC           ?= cc
+CFLAGS       ?= -O2 -g
+BUILD        ?= build
+PREFIX       ?= /usr/local
+DIR          ?= /usr/include
 SECONDS_EACH ?= 60
-STRICT      ?=
+STRICT       ?=
 
-version  = 0.1.0
-headers  = slab.h overflow.h fixedpool.h bufpool.h
-storms   = slab_stress slab_process slab_store_oracle \
-           overflow_crash overflow_power overflow_process overflow_oracle \
-           fixedpool_stress fixedpool_chaos bufpool_stress bufpool_chaos
-fuzzers  = slab_store_fuzz overflow_fuzz
-cc       = $(CC) -std=c11 $(CFLAGS) $(CPPFLAGS) $(LDFLAGS)
-quiet    = @
+version = 0.2.0
+headers = slab.h overflow.h fixedpool.h bufpool.h
+storms  = slab_stress slab_process slab_store_oracle \
+          overflow_crash overflow_power overflow_process overflow_oracle \
+          fixedpool_stress fixedpool_chaos bufpool_stress bufpool_chaos
+fuzzers = slab_store_fuzz overflow_fuzz
+cc      = $(CC) -std=c11 $(CFLAGS) $(CPPFLAGS) $(LDFLAGS)
+quiet   = @
 
-# The caller's choices reach the scripts unchanged.
-export CC CFLAGS STRICT
+# The caller's choices reach the scripts unchanged. make -j N runs N tests at once.
+export CC CFLAGS STRICT BUILD
+jobs = $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS)))
+run  = $(if $(jobs),JOBS=$(jobs) )test/run.sh
 
-all: build/treecache build/fit_tiers
+all: $(BUILD)/treecache $(BUILD)/fit_tiers $(BUILD)/replay
 
-demo: build/treecache
-	$(quiet)build/treecache --metrics build/metrics.txt $(DIR)
-	$(quiet)echo 'build/metrics.txt has the metrics. Who paid for most, in the end:'
-	$(quiet)grep '^buffer_pool_tenant_live_bytes{' build/metrics.txt | \
+help:
+	$(quiet)sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(BUILD)/treecache
+	$(quiet)$(BUILD)/treecache --metrics $(BUILD)/metrics.txt $(DIR)
+	$(quiet)echo '$(BUILD)/metrics.txt has the metrics. The tenants that pay for most, at the end:'
+	$(quiet)grep '^buffer_pool_tenant_live_bytes{' $(BUILD)/metrics.txt | \
 	    awk '{ print $$NF, $$0 }' | sort -rn | head -n 5 | sed 's/^[0-9]* /  /'
 
-check:
-	$(quiet)test/run.sh
+check test:
+	$(quiet)$(run) check
 
-stress: $(storms:%=build/%)
-	$(quiet)build/slab_stress $(SECONDS_EACH) 4
-	$(quiet)build/slab_stress $(SECONDS_EACH) 12
-	$(quiet)build/slab_store_oracle 10000000
-	$(quiet)for i in 1 2 3 4 5 6 7 8 9 10; do build/slab_process || exit 1; done
-	$(quiet)build/overflow_crash 1000
-	$(quiet)build/overflow_power 20000
-	$(quiet)build/overflow_process $(SECONDS_EACH)
-	$(quiet)build/overflow_oracle 10000000
-	$(quiet)build/fixedpool_stress $(SECONDS_EACH) 4
-	$(quiet)build/fixedpool_stress $(SECONDS_EACH) 12
-	$(quiet)build/fixedpool_chaos $(SECONDS_EACH) 4
-	$(quiet)build/fixedpool_chaos $(SECONDS_EACH) 12
-	$(quiet)build/bufpool_stress $(SECONDS_EACH) 4
-	$(quiet)build/bufpool_stress $(SECONDS_EACH) 12
-	$(quiet)build/bufpool_chaos $(SECONDS_EACH) 4
-	$(quiet)build/bufpool_chaos $(SECONDS_EACH) 12
+check-all:
+	$(quiet)$(run) all
+
+stress: $(storms:%=$(BUILD)/%)
+	$(quiet)cd $(BUILD) && set -e; s=$(SECONDS_EACH); \
+	    for n in 4 12; do \
+	        ./slab_stress $$s $$n; \
+	        ./fixedpool_stress $$s $$n; ./fixedpool_chaos $$s $$n; \
+	        ./bufpool_stress $$s $$n; ./bufpool_chaos $$s $$n; \
+	    done; \
+	    for i in 1 2 3 4 5 6 7 8 9 10; do ./slab_process; done; \
+	    ./slab_store_oracle 10000000; \
+	    ./overflow_crash 1000; ./overflow_power 20000; ./overflow_process $$s; \
+	    ./overflow_oracle 10000000
 
 bench:
 	$(quiet)bench/run.sh
 
-fuzz: $(fuzzers:%=build/%)
-	$(quiet)for fuzzer in $(fuzzers); do \
-	    mkdir -p build/corpus/$$fuzzer; \
-	    (cd build && ./$$fuzzer -max_total_time=$(SECONDS_EACH) -max_len=3000 corpus/$$fuzzer) || \
-	        exit 1; \
+fuzz: $(fuzzers:%=$(BUILD)/%)
+	$(quiet)cd $(BUILD) && for fuzzer in $(fuzzers); do \
+	    mkdir -p corpus/$$fuzzer; \
+	    ./$$fuzzer -max_total_time=$(SECONDS_EACH) -max_len=3000 corpus/$$fuzzer || exit 1; \
 	done
 
-model mutants:
-	$(quiet)test/model/run.sh $@
+model:
+	$(quiet)test/model/run.sh
+
+mutants:
+	$(quiet)test/model/run.sh mutants
 
 lint:
 	$(quiet)test/lint.sh
@@ -80,39 +90,28 @@ install:
 	    'Version: $(version)' 'Cflags: -I$${prefix}/include' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/ashlar.pc
 
 clean:
-	$(quiet)rm -rf build
+	$(quiet)rm -rf $(BUILD)
 
-build:
-	$(quiet)mkdir -p build
+$(BUILD):
+	$(quiet)mkdir -p $(BUILD)
 
-build/treecache: examples/treecache.c $(headers) | build
+$(BUILD)/%: examples/%.c $(headers) | $(BUILD)
 	$(quiet)$(cc) -pthread $< -o $@
 
-build/fit_tiers: tools/fit_tiers.c $(headers) | build
+$(BUILD)/%: tools/%.c $(headers) | $(BUILD)
 	$(quiet)$(cc) $< -o $@
 
-build/replay: tools/replay.c $(headers) | build
-	$(quiet)$(cc) $< -o $@
-
-build/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | build
+$(BUILD)/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | $(BUILD)
 	$(quiet)$(cc) -pthread $< -o $@
 
-build/slab_%: test/slab/slab_%.c test/check.h $(headers) | build
-	$(quiet)$(cc) -pthread $< -o $@
+# A header's test programs: build/slab_stress is test/slab/slab_stress.c.
+define test_programs
+$$(BUILD)/$(1)_%: test/$(1)/$(1)_%.c $$(wildcard test/$(1)/*.c) test/check.h $(1).h | $$(BUILD)
+	$$(quiet)$$(cc) -pthread $$< -o $$@
+endef
+$(foreach header,$(headers:.h=),$(eval $(call test_programs,$(header))))
 
-build/overflow_%: test/overflow/overflow_%.c test/check.h $(headers) | build
-	$(quiet)$(cc) -pthread $< -o $@
-
-build/fixedpool_%: test/fixedpool/fixedpool_%.c test/check.h $(headers) | build
-	$(quiet)$(cc) -pthread $< -o $@
-
-build/bufpool_%: test/bufpool/bufpool_%.c test/check.h $(headers) | build
-	$(quiet)$(cc) -pthread $< -o $@
-
-build/fixedpool_chaos: test/fixedpool/fixedpool_stress.c
-build/bufpool_chaos: test/bufpool/bufpool_stress.c
-
-build/%_fuzz: test/fuzz/%_fuzz.c $(headers) | build
+$(BUILD)/%_fuzz: test/fuzz/%_fuzz.c $(headers) | $(BUILD)
 	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $< -o $@
 
-.PHONY: all demo check stress bench fuzz model mutants lint install clean
+.PHONY: all help demo check test check-all stress bench fuzz model mutants lint install uninstall clean

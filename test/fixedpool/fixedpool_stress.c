@@ -5,7 +5,7 @@
  * random; the groups' turns begin near their end, and wrap. Each frame has a word that says whose
  * it is, and a payload that its owner looks at again before the free. All accesses to both are
  * relaxed or plain, so that only the pool's own order can make them right. At the end of each storm
- * all frames are counted. A watchdog ends the program when nothing has gone on for 20 seconds.
+ * all frames are counted.
  * Usage: fixedpool_stress [SECONDS [THREADS]] */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,8 +35,6 @@ static int    threads = 4;
 static fixedpool        *pool;
 static _Atomic(uint32_t) owner[FRAMES_MAX]; /* worker's number; 0 = nobody's */
 static _Atomic(bool)     over;
-static _Atomic(uint64_t) progress;
-static _Atomic(bool)     finished;
 
 static long late_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -58,26 +56,6 @@ static double now(void)
 /* Of the time, for one storm; the second gets two. */
 static double share(void) { return seconds / 9; }
 
-static void *watch(void *unused)
-{
-    uint64_t last  = 0;
-    double   since = now();
-    for (; !atomic_load(&finished); usleep(50000)) {
-        uint64_t seen = atomic_load(&progress);
-        if (seen != last) {
-            last  = seen;
-            since = now();
-        }
-        if (now() - since < 20) continue;
-        puts("# nothing has gone on for 20 seconds\nnot ok - the watchdog");
-        fflush(stdout);
-        _exit(1);
-    }
-    return unused;
-}
-
-static void go_on(void) { atomic_fetch_add_explicit(&progress, 1, memory_order_relaxed); }
-
 static void make(uint32_t count)
 {
     fixedpool_config config = {SIZE, count, 0};
@@ -87,7 +65,7 @@ static void make(uint32_t count)
         atomic_fetch_or(&pool->groups[i].shared, (uint64_t)(0 - 4 * (i % 8 + 1)) << 32);
     for (int i = 0; i < FRAMES_MAX; i++) atomic_store(&owner[i], 0);
     atomic_store(&over, false);
-    go_on();
+    check_progress();
 }
 
 static uint32_t leased(void)
@@ -224,7 +202,7 @@ static void *lease_and_free(void *arg)
             fixedpool_cache_close(self->cache);
             self->cache = fixedpool_cache_open(pool);
         }
-        go_on();
+        check_progress();
     }
     while (self->count > 0) release(self, check_random(&self->random));
     fixedpool_cache_close(self->cache);
@@ -402,7 +380,7 @@ static void *take_its_half(void *arg)
                                                      : fixedpool_free(pool, frames[i]),
                      0);
         }
-        go_on();
+        check_progress();
         pthread_barrier_wait(&turn);
     }
     fixedpool_cache_close(self->cache);
@@ -493,7 +471,7 @@ static void *play(void *arg)
             CHECK(frame >= 0);
             take(self, (uint32_t)frame);
             self->held[0] = (uint32_t)frame;
-            go_on();
+            check_progress();
             if (atomic_load(&over)) last_turn = n;
             atomic_store(&arrived, n);
             if (last_turn == n) break;
@@ -596,7 +574,7 @@ static void *queue_up(void *arg)
         }
         take(self, (uint32_t)frame);
         for (uint64_t spin = (r >> 30) % 300; spin > 0; spin--) atomic_load(&over);
-        go_on();
+        check_progress();
         hand_over(self, (uint32_t)frame);
     } while (!atomic_load(&over));
     fixedpool_cache_close(self->cache);
@@ -688,7 +666,7 @@ static uint64_t race(enum ways ways, double until, uint64_t *both)
         else CHECK_EQ(told, 1);
         *both += told == 2;
         nothing_is_lost();
-        go_on();
+        check_progress();
     }
     return turns;
 }
@@ -789,7 +767,7 @@ static void stop_and_take(uint32_t count, int still)
         take_all_but(count, still, self);
         atomic_store(&resume, true);
         while (atomic_load(&stopped) != 0) sched_yield();
-        go_on();
+        check_progress();
     }
     atomic_store(&over, true);
     for (int i = 0; i < still; i++) pthread_join(workers[i].thread, NULL);
@@ -817,15 +795,12 @@ static void nobody_waits_for_a_stopped_thread(void)
 
 int main(int argc, char **argv)
 {
-    pthread_t watchdog;
-
     if (argc > 1) seconds = atof(argv[1]);
     if (argc > 2) threads = atoi(argv[2]);
     if (threads < 1 || threads >= THREADS_MAX - 4 || !(seconds > 0)) {
         fprintf(stderr, "usage: fixedpool_stress [SECONDS [THREADS 1..%d]]\n", THREADS_MAX - 5);
         return 2;
     }
-    pthread_create(&watchdog, NULL, watch, NULL);
     RUN(a_frame_has_one_owner);
     RUN(a_lease_fails_only_when_all_are_leased);
     RUN(two_pass_each_other);
@@ -834,7 +809,5 @@ int main(int argc, char **argv)
     RUN(a_crowd_comes_through);
     RUN(a_frame_freed_by_all_is_idle_once);
     RUN(nobody_waits_for_a_stopped_thread);
-    atomic_store(&finished, true);
-    pthread_join(watchdog, NULL);
     return REPORT();
 }

@@ -270,7 +270,7 @@ static pid_t spawn(void (*body)(uint64_t), uint64_t argument)
 {
     fflush(stdout);
     notes->ended = KILLED;
-    pid_t child  = fork();
+    pid_t child  = check_fork();
     if (child == 0) {
         atomic_store(&check_failures, 0);
         body(argument);

@@ -1290,7 +1290,6 @@ int main(int argc, char **argv)
     snprintf(folder, sizeof folder, "%s/overflow_hostile.XXXXXX", where ? where : memory);
     if (!mkdtemp(folder)) return 1;
     snprintf(path, sizeof path, "%s/file", folder);
-    signal(SIGALRM, SIG_DFL);
     RUN(make_good);
     RUN(truncated);
     RUN(zeroed);

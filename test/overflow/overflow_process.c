@@ -70,7 +70,7 @@ static pid_t spawn(void (*body)(int), int argument)
 {
     fflush(stdout);
     atomic_store(&shared->free_of_it, false);
-    pid_t child = fork();
+    pid_t child = check_fork();
     if (child == 0) {
         if (region) overflow__release(region); /* as exec would: else the file stays owned */
         region = NULL;

@@ -92,7 +92,7 @@ static void scribble_for_ever(void)
 static pid_t spawn(void (*body)(void))
 {
     fflush(stdout);
-    pid_t child = fork();
+    pid_t child = check_fork();
     if (child == 0) {
         body();
         _exit(0);

@@ -136,7 +136,7 @@ static void sleep_until_woken(void)
 
     if (!slab_pool_want(pool)) return;
     clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += 20;
+    deadline.tv_sec += 60;
     CHECK_EQ(sem_timedwait(&wake_up, &deadline), 0);
 }
 
@@ -159,6 +159,7 @@ static void own(double until, uint64_t seed, struct tally *tally)
             continue;
         }
         tally->allocs++;
+        check_progress();
         fill(payload, id);
         if (r % 16 == 0) {
             CHECK_EQ(slab_pool_free(pool, id), 0);

@@ -4,7 +4,7 @@
 # Method: overflow_full on small ones: a tmpfs of 8 MiB, and images mounted by loop, where the user
 # may mount; each is unmounted whatever happens.
 #
-#   test/overflow/overflow_full.sh WORKDIR
+#   test/overflow/full_test.sh WORKDIR
 # shellcheck disable=SC2086  # CFLAGS is a list of words
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$1/overflow_full
