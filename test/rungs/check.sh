@@ -7,7 +7,7 @@ units='slab_store_test fixedpool_test overflow_test bufpool_test slab_test slab_
     overflow_hostile'
 storms='overflow_crash overflow_power fixedpool_stress fixedpool_chaos overflow_process slab_stress
     bufpool_stress bufpool_chaos overflow_full slab_process'
-quick='examples ringcp tenants docs text fit_tiers replay treecache'
+quick='examples ringcp tenants docs text fit_tiers replay'
 programs="$units $storms"
 
 rung_text() { run_tap '' test/lint.sh text; }

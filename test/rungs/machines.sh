@@ -37,7 +37,7 @@ rung_user() {
     chmod 711 "$TMPDIR" "$TMPDIR/.." && chmod 1777 "$TMPDIR"
     dir=$TMPDIR # where that user can run what we build
     suite '' test/rungs/as_user.sh $CC -std=c11 $CFLAGS
-    scripts='examples ringcp tenants sample_uring'
+    scripts='examples ringcp tenants docs sample_uring'
     for name in $scripts; do
         run_tap "$name: " test/rungs/as_user.sh "$(script_of "$name")" "$TMPDIR/$name" || :
     done
