@@ -14,9 +14,9 @@
  *         if (fixedpool_create(&pool, &config) != 0) return 1;
  *         int frame = fixedpool_alloc(pool);                        // any thread; -ENOBUFS: none
  *         if (frame < 0) return 1;
- *         strcpy(fixedpool_ptr(pool, (uint32_t)frame), "hello");
- *         puts(fixedpool_ptr(pool, (uint32_t)frame));
- *         fixedpool_free(pool, (uint32_t)frame);                    // any thread, once
+ *         strcpy(fixedpool_ptr(pool, frame), "hello");
+ *         puts(fixedpool_ptr(pool, frame));
+ *         fixedpool_free(pool, frame);                    // any thread, once
  *         return fixedpool_destroy(pool);                           // 0: no frame is out
  *     }
  *
@@ -125,13 +125,13 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
 FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool);
 
 /* Any thread; lock-free. 0, -EINVAL (no such frame), -EALREADY (not leased). */
-FIXEDPOOL_API int fixedpool_free(fixedpool *pool, uint32_t frame);
+FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame);
 
 /* Any thread; lock-free. The same for count frames: up to 16 by one compare-exchange, those that
  * lie in one group of 16. alloc_many: how many it got; fewer only when every frame is leased.
  * free_many: how many were leased; the others are refused, each by itself. */
-FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, uint32_t *frames, uint32_t count);
-FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const uint32_t *frames, uint32_t count);
+FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32_t count);
+FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, uint32_t count);
 
 /* Any thread. Sleeps until a frame is free; timeout_ns < 0: for ever. A frame, or -ETIMEDOUT. No
  * wake-up is lost; a thread that is stopped after it freed a frame, and before it woke somebody,
@@ -151,10 +151,10 @@ FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache);
 
 /* The cache's thread; lock-free. As fixedpool_alloc and fixedpool_free; any frame may be freed. */
 FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
-FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, uint32_t frame);
+FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame);
 
 /* Any thread. Where the frame lies, leased or not; NULL: no such frame. */
-FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, uint32_t frame);
+FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame);
 
 /* Any thread. The frame that ptr lies in, at whatever byte; -EINVAL: none. */
 FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr);
@@ -181,7 +181,7 @@ FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd);
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd);
 
 /* Any thread. The buffer that the frame lies in, for sqe->buf_index; frame: below frame_count. */
-FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, uint32_t frame);
+FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame);
 
 /* The buffers themselves, for those who register by other means. How many there are; fills at most
  * count of iovecs, which may be NULL if count is 0. */
@@ -531,6 +531,12 @@ static inline uint32_t fixedpool__offset_of(const fixedpool *pool, uint32_t fram
     return frame & pool->group_mask;
 }
 
+/* Where a frame of the pool lies. */
+static inline unsigned char *fixedpool__at(const fixedpool *pool, uint32_t frame)
+{
+    return pool->frames + (size_t)frame * pool->frame_size;
+}
+
 /* The frame of the lowest bit. */
 static inline uint32_t fixedpool__frame(const fixedpool *pool, uint32_t group, uint32_t bits)
 {
@@ -580,13 +586,13 @@ static void fixedpool__poison_leave(void)
 static void fixedpool__hide(const fixedpool *pool, uint32_t group, uint32_t bits)
 {
     for (; bits; bits &= bits - 1)
-        FIXEDPOOL__HIDE(fixedpool_ptr(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
+        FIXEDPOOL__HIDE(fixedpool__at(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
 }
 static void fixedpool__show(const fixedpool *pool, uint32_t group, uint32_t bits)
 {
     fixedpool__poison_enter();
     for (; bits; bits &= bits - 1)
-        FIXEDPOOL__SHOW(fixedpool_ptr(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
+        FIXEDPOOL__SHOW(fixedpool__at(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
     fixedpool__poison_leave();
 }
 static void fixedpool__hide_all(const fixedpool *pool)
@@ -722,9 +728,16 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
     return 0;
 }
 
-FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, uint32_t frame)
+/* Whether there is such a frame. In the API a frame is an int, like a file descriptor; here it is
+ * unsigned, so that a negative one is out of range. */
+static inline bool fixedpool__is_frame(const fixedpool *pool, int frame)
 {
-    return frame < pool->frame_count ? pool->frames + (size_t)frame * pool->frame_size : NULL;
+    return (uint32_t)frame < pool->frame_count;
+}
+
+FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame)
+{
+    return fixedpool__is_frame(pool, frame) ? fixedpool__at(pool, (uint32_t)frame) : NULL;
 }
 
 FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr)
@@ -904,25 +917,27 @@ static FIXEDPOOL__COLD int fixedpool__free_any(fixedpool *pool, uint32_t index, 
     return 0;
 }
 
-FIXEDPOOL_API int fixedpool_free(fixedpool *pool, uint32_t frame)
+FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame)
 {
-    if (frame >= pool->frame_count) return fixedpool__refuse(pool, 1, -EINVAL);
-    uint32_t index = fixedpool__group_of(pool, frame), offset = fixedpool__offset_of(pool, frame);
+    if (!fixedpool__is_frame(pool, frame)) return fixedpool__refuse(pool, 1, -EINVAL);
+    uint32_t index  = fixedpool__group_of(pool, (uint32_t)frame);
+    uint32_t offset = fixedpool__offset_of(pool, (uint32_t)frame);
     if (!FIXEDPOOL__LIKELY(fixedpool__free_taken(pool, index, offset)))
         return fixedpool__free_any(pool, index, offset);
     fixedpool__tell_watchers(pool, 1);
     return 0;
 }
 
-FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const uint32_t *frames, uint32_t count)
+FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, uint32_t count)
 {
     uint32_t freed = 0, i = 0;
 
     while (i < count) { /* those that follow each other in one group, each once */
-        uint32_t group = fixedpool__group_of(pool, frames[i]), bits = 0;
-        for (; i < count && frames[i] < pool->frame_count; i++) {
-            uint32_t bit = UINT32_C(1) << fixedpool__offset_of(pool, frames[i]);
-            if (fixedpool__group_of(pool, frames[i]) != group || bits & bit) break;
+        uint32_t group = fixedpool__group_of(pool, (uint32_t)frames[i]), bits = 0;
+        for (; i < count && fixedpool__is_frame(pool, frames[i]); i++) {
+            uint32_t frame = (uint32_t)frames[i];
+            uint32_t bit   = UINT32_C(1) << fixedpool__offset_of(pool, frame);
+            if (fixedpool__group_of(pool, frame) != group || bits & bit) break;
             bits |= bit;
         }
         if (bits) freed += fixedpool__count(fixedpool__free_bits(pool, group, bits));
@@ -1206,7 +1221,7 @@ FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool)
     return found.bits ? (int)fixedpool__frame(pool, found.group, found.bits) : -ENOBUFS;
 }
 
-FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, uint32_t *frames, uint32_t count)
+FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32_t count)
 {
     uint32_t got = 0;
 
@@ -1214,7 +1229,7 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, uint32_t *frames, u
         fixedpool__frames found = fixedpool__alloc(pool, count - got);
         if (!found.bits) break;
         for (; found.bits; found.bits &= found.bits - 1)
-            frames[got++] = fixedpool__frame(pool, found.group, found.bits);
+            frames[got++] = (int)fixedpool__frame(pool, found.group, found.bits);
     }
     return got;
 }
@@ -1587,7 +1602,7 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
 /* Taken, or not leased, or of a group that was revoked. */
 static FIXEDPOOL__COLD int fixedpool__free_elsewhere(fixedpool_cache *cache, uint32_t frame)
 {
-    return fixedpool_free(cache->pool, frame);
+    return fixedpool_free(cache->pool, (int)frame);
 }
 
 /* cache_free of what is not of the current group. If the group is the cache's, it is from now on
@@ -1613,16 +1628,16 @@ static FIXEDPOOL__COLD int fixedpool__free_other(fixedpool_cache *cache, uint32_
     return 0;
 }
 
-FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, uint32_t frame)
+FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame)
 {
-    uint32_t offset = frame - cache->now.first;
+    uint32_t index = (uint32_t)frame, offset = index - cache->now.first;
 
-    if (!FIXEDPOOL__LIKELY(offset <= cache->group_mask)) return fixedpool__free_other(cache, frame);
+    if (!FIXEDPOOL__LIKELY(offset <= cache->group_mask)) return fixedpool__free_other(cache, index);
     if (!FIXEDPOOL__LIKELY(
-            fixedpool__take_back(cache, cache->now.group, cache->now.turn, frame, offset)))
-        return fixedpool__free_elsewhere(cache, frame);
+            fixedpool__take_back(cache, cache->now.group, cache->now.turn, index, offset)))
+        return fixedpool__free_elsewhere(cache, index);
     if (cache->last) cache->now.idle |= UINT32_C(1) << (cache->last - 1 - cache->now.first);
-    cache->last = frame + 1;
+    cache->last = index + 1;
     fixedpool__tell_watchers_lightly(cache->pool);
     return 0;
 }
@@ -1681,9 +1696,9 @@ FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iov
     return spans;
 }
 
-FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, uint32_t frame)
+FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame)
 {
-    return (uint16_t)(frame / pool->span);
+    return (uint16_t)((uint32_t)frame / pool->span);
 }
 
 /* Shares the pages that another ring has pinned. False: the kernel would not. */
