@@ -30,7 +30,7 @@
  *                                 BUFPOOL_IMPLEMENTATION in each file, gives the fastest calls
  *   BUFPOOL_ASSERT(x)             checks the header's own invariants; default: assert
  *   BUFPOOL_MAP(size)             returns zeroed memory aligned to 4096, or NULL; default: mmap
- *   BUFPOOL_UNMAP(memory, size)   returns such memory to the system; default: munmap
+ *   BUFPOOL_UNMAP(memory, size)   gives such memory back to the system; default: munmap
  *
  * Those below BUFPOOL_API take effect in the file with BUFPOOL_IMPLEMENTATION. Define BUFPOOL_MAP
  * together with BUFPOOL_UNMAP.
@@ -74,9 +74,9 @@ extern "C" {
  *     else, even if the buffer was acquired again and others hold it. retain, view_of, view_cut and
  *     data fail in the same way, except that data is not counted.
  *   - Accounts are exact. When no thread is inside a call, live bytes are the bytes that were asked
- *     for and not yet released, plus the bytes that were charged and not yet discharged. During
- *     calls, stats see each of them in full or in part, but never an account below zero. Nothing is
- *     clamped without being counted.
+ *     for and not yet released, plus those that were charged and not yet discharged, to the byte.
+ *     During calls, stats see each of them in full or in part, but never an account below zero.
+ *     Nothing is clamped without being counted.
  *   - Crossing a soft limit only increments a counter: no call is ever refused for it. An acquire
  *     or a charge counts if the tenant's live bytes, including its own, are above the limit; two at
  *     the same moment may each be judged without the other.
@@ -89,12 +89,12 @@ extern "C" {
  *
  *   Besides the buffers, 64 bytes for each buffer (for the most that ever existed at a time), 12
  *   KiB for each cache and for each of two shards per processor, some 200 bytes for each tenant.
- *   None of it is returned to the system before the pool is destroyed.
+ *   None of it is given back before the pool is destroyed.
  *
  * Limitations
  *
- *   - If a reference is released twice while others hold the buffer in the same life, it takes one
- *     of theirs. The last of them gets -ESTALE.
+ *   - If a reference is released twice while others hold the buffer in the same life, the second
+ *     release takes one of theirs. The last of them gets -ESTALE.
  *   - A bufpool_buf * that is kept for 64 lives of its buffer is valid again.
  *   - If two threads release one last reference at the same moment, one gets 0 and one -ESTALE,
  *     unless one calls bufpool_cache_release: then both may get 0, and the buffer may be in the
@@ -121,7 +121,7 @@ typedef enum bufpool_class {
 enum { BUFPOOL_CLASSES = 4 }; /* those that are pooled */
 
 enum {
-    BUFPOOL_WIPE = 1u << 0, /* a buffer is zero for another tenant than before, or none */
+    BUFPOOL_WIPE = 1u << 0, /* a buffer is zero for a new tenant; no tenant counts as one */
 };
 
 typedef struct bufpool_config {
@@ -153,6 +153,7 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config);
 /* Returns the tenant with this name, which is any 1 to 255 bytes. Any thread. Makes one, with the
  * soft limit of the pool, if there is none. A tenant stays until the pool is destroyed. Returns
  * NULL if the system has no memory, name is NULL, or name_len is out of range.
+ *
  * A known name never waits. A new one may wait until the table of names is doubled (0.1 s at a
  * million). */
 BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len);
@@ -180,7 +181,7 @@ BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
 
 /* Acquires a buffer of at least size bytes, with one reference. Any thread. Charges size bytes to
  * the tenant (NULL = none) until the last reference is released. The data is aligned to 4096.
- * Returns NULL if the system has no memory, even after idle memory was returned to it, or if the
+ * Returns NULL if the system has no memory, even after idle memory was given back to it, or if the
  * tenant belongs to another pool. */
 BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant);
 
@@ -205,7 +206,8 @@ BUFPOOL_API bufpool_buf *bufpool_retain(bufpool_buf *buf);
 /* Releases a reference. Any thread. Returns
  *   n > 0    references that are left;
  *   0        if it was the last: the buffer is the pool's again;
- *   -ESTALE  if the buffer has no references, or buf is NULL. */
+ *   -ESTALE  if the buffer has no references, or buf is NULL.
+ * A release beyond the last returns -ESTALE and changes nothing (see Promises and Limitations). */
 BUFPOOL_API int bufpool_release(bufpool_buf *buf);
 
 /* -- Views -- */
@@ -236,8 +238,9 @@ BUFPOOL_API int bufpool_view_drop(bufpool_view *view);
 /* Opens a cache: some buffers of each class for one thread, that it acquires and releases without
  * any locked instruction. Any thread. Returns NULL if the system has no memory, or 4,096 caches are
  * open. A cache may move to another thread as any other data does: through a lock or a queue.
- * Half of the pool's idle buffers at most are in caches, in equal shares. What a cache has beyond
- * its share passes through the pool. */
+ *
+ * At most half of what the pool keeps idle is in caches, in equal shares. What a cache releases
+ * beyond its share passes through the pool. */
 BUFPOOL_API bufpool_cache *bufpool_cache_open(bufpool *pool);
 
 /* Acquires and releases a buffer, with the results of bufpool_acquire and bufpool_release. The
@@ -276,7 +279,7 @@ BUFPOOL_API void bufpool_stats(const bufpool *pool, struct bufpool_info *stats);
 #define BUFPOOL_METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 BUFPOOL_API size_t bufpool_metrics(const bufpool *pool, char *text, size_t capacity);
 
-/* Returns idle buffers to the system until at most keep_idle_bytes are idle, the largest buffers
+/* Gives idle buffers back to the system until at most keep_idle_bytes are idle, the largest buffers
  * first. Any thread. Returns how many bytes. One small buffer stays in each cache; all of a cache's
  * buffers stay if its thread is inside a call at this moment, or the kernel has no membarrier(2)
  * (before Linux 4.14). */

@@ -34,7 +34,7 @@
  *                                 FIXEDPOOL_IMPLEMENTATION in each file, gives the fastest calls
  *   FIXEDPOOL_ASSERT(x)           checks the header's own invariants; default: assert
  *   FIXEDPOOL_MAP(size)           returns zeroed memory aligned to 4096, or NULL; default: mmap
- *   FIXEDPOOL_UNMAP(memory, size) returns such memory to the system; default: munmap
+ *   FIXEDPOOL_UNMAP(memory, size) gives such memory back to the system; default: munmap
  *   FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f)
  *                                 makes a system call: -1 and errno on failure; default: syscall
  *
@@ -82,16 +82,15 @@ extern "C" {
  *     leased.)
  *   - alloc and free are lock-free, with and without a cache: no thread waits for another. At no
  *     moment does a thread that is stopped hold up the others, however many there are.
- *   - A second free of a frame returns -EALREADY and changes nothing else. If several threads free
- *     one lease at the same moment, one of them gets 0, with one exception: if the frame was leased
- *     through a cache, and the thread of that cache frees it, or notices a free by another thread,
- *     at that very moment, two may get 0. The frame is idle once all the same. (To tell those two
- *     apart takes a locked instruction in each free: Attiya et al., Laws of Order, POPL 2011.)
+ *   - A second free of a frame returns -EALREADY and changes nothing. Of several frees of one lease
+ *     at the same moment, one returns 0, with one exception: if the frame was leased through a
+ *     cache, and the cache's thread frees it or notices another thread's free at that very moment,
+ *     two may return 0. The frame is idle once all the same. (To tell those two apart takes a
+ *     locked instruction in each free: Attiya et al., Laws of Order, POPL 2011.)
  *   - Everything the freeing thread did to a frame happens before the next lessee's first access.
- *   - A thread that sleeps for a frame is woken, in whatever way and by whatever thread a frame is
- *     freed.
- *   - Frames are zero until they are first written. A lease does not clear a frame: it has the
- *     content that was left in it.
+ *   - A thread that sleeps until a frame is free is woken by each way of freeing, in any thread.
+ *   - A frame is zero until it is first written. A lease does not clear it: it has the content that
+ *     was left in it.
  *
  * Memory
  *
@@ -99,8 +98,8 @@ extern "C" {
  *
  * Limitations
  *
- *   - A frame number has no generation: a frame that is freed too late may be the next caller's
- *     lease, which then ends.
+ *   - A frame number has no generation: a free that comes too late may end the next caller's lease
+ *     of the frame.
  *   - A cache that is not used while other threads take over and leave one of its groups of frames
  *     exactly 2^30 times (43 s of nothing else), and is used then, leases frames that are not its
  *     own.
@@ -154,7 +153,7 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
 /* Registers the frames with an io_uring, as buffers of at most 1 GiB that consist of whole frames:
  * 65,536 frames of 4 KiB are one buffer. Any thread; waits while another one registers or
  * unregisters. A second ring shares the pages that the first one pinned, where the kernel is able
- * to (Linux 6.12). Returns
+ * to (Linux 6.12 or later). Returns
  *   0            on success;
  *   -EEXIST      if the pool is registered with this ring already;
  *   -EBUSY       if the ring has buffers of another origin;
@@ -162,7 +161,7 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
  *                in a systemd unit), or create the ring with CAP_IPC_LOCK, which is not counted;
  *   -ENOSYS      if the kernel has no io_uring: the pool works all the same;
  *   -EOPNOTSUPP  if the descriptor is not an io_uring;
- *   -EBADF       if it is no open descriptor;
+ *   -EBADF       if it is not an open descriptor;
  *   -EINVAL      if there would be more than 16,384 buffers: very many frames above 512 MiB;
  *   -ENOSPC      if the pool is registered with 1,024 rings, which is the most;
  *   or what io_uring_register(2) reports. On failure nothing has changed. */
@@ -197,6 +196,7 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
 
 /* Leases a frame, and sleeps until one is free if there is none. Any thread. Returns its number, or
  * -ETIMEDOUT after timeout_ns nanoseconds; if timeout_ns is negative, waits for ever.
+ *
  * No wake-up is lost, but a thread that is stopped after it freed a frame, and before it woke a
  * sleeper, delays that sleeper. Sleepers are woken in order of arrival, one for each frame that is
  * freed. Another thread may lease the frame before the woken one does, which then sleeps again. */
@@ -212,7 +212,9 @@ FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr);
 /* Frees a frame. Any thread; lock-free. Returns
  *   0          on success;
  *   -EINVAL    if there is no such frame;
- *   -EALREADY  if it is not leased. */
+ *   -EALREADY  if it is not leased.
+ * A second free of the same frame returns -EALREADY and changes nothing, unless the frame was
+ * leased again (see Limitations). */
 FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame);
 
 /* Frees count frames. Any thread; lock-free. Returns how many of them were leased; the others are
@@ -226,6 +228,7 @@ FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, u
  * frees without any locked instruction. Any thread; waits while another one registers. Returns NULL
  * if the system has no memory. A cache may move to another thread as any other data does: through a
  * lock or a queue.
+ *
  * A thread that finds no idle frame elsewhere takes one from any cache. Where the kernel has no
  * membarrier(2) (before Linux 4.14), a cache works all the same, at the cost of fixedpool_alloc. */
 FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);

@@ -187,18 +187,18 @@ OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
  *   0        on success;
  *   -ESTALE  if the slot is not live;
  *   -EINVAL  if region is NULL.
- * A second free of the same ref changes nothing. */
+ * A second free of the same ref returns -ESTALE and changes nothing. */
 OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref);
 
-/* Makes all writes and frees so far survive power loss. Owner only. Returns 0 or -errno. The kernel
- * discards what it could not write, so a failure is final: every later sync of this region fails in
- * the same way. */
+/* Makes all writes and frees so far survive power loss. Owner only. Returns 0, or -errno (-EINVAL
+ * if region is NULL). The kernel discards what it could not write, so a failure is final: every
+ * later sync of this region fails in the same way. */
 OVERFLOW_API int overflow_sync(overflow_region *region);
 
-/* Returns whole pages of holes to the file system, and what is reserved beyond the high-water mark.
- * Owner only. Returns how many bytes the file system got back, or 0 where it cannot do so (no
- * FALLOC_FL_PUNCH_HOLE). The file keeps its length. A write to such a place asks for the space
- * again, and may then return -ENOSPC. */
+/* Gives whole pages of holes back to the file system, and what is reserved beyond the high-water
+ * mark. Owner only. Returns how many bytes, or 0 if the file system cannot take them back (no
+ * FALLOC_FL_PUNCH_HOLE) or region is NULL. The file keeps its length. A write to such a place asks
+ * for the space again, and may then return -ENOSPC. */
 OVERFLOW_API size_t overflow_trim(overflow_region *region);
 
 /* Fills in *stats. Owner only. Exact, in constant time unless the largest hole exceeds 128 KiB. If

@@ -27,7 +27,7 @@
  *                                 SLAB_IMPLEMENTATION in each file, gives the fastest calls
  *   SLAB_ASSERT(x)                checks the header's own invariants; default: assert
  *   SLAB_MAP(size)                returns zeroed memory aligned to 4096, or NULL; default: mmap
- *   SLAB_UNMAP(memory, size)      returns such memory to the system; default: munmap
+ *   SLAB_UNMAP(memory, size)      gives such memory back to the system; default: munmap
  *   SLAB_HUGE(memory, size)       asks for large pages for a slab_store; default: madvise
  *   SLAB_DISCARD(memory, size)    makes pages of a slab_store read as zero; default: madvise
  *
@@ -73,8 +73,8 @@ extern "C" {
  *     change nothing. No sequence of calls, in any threads, corrupts the pool.
  *   - Return is wait-free: it takes at most five atomic operations, and has no queue that can be
  *     full. A thread that is stopped or killed in the middle of a return delays no other: alloc
- *     finds the page before it returns NULL. (Only an owner that sleeps can miss its wake-up: see
- *     slab_pool_want.)
+ *     finds every page whose life is over before it returns NULL. (Only an owner that sleeps can
+ *     miss its wake-up: see slab_pool_want.)
  *   - A reader's last access to a page happens before the owner's next write to it, on every
  *     processor architecture.
  *   - A process that writes at random into the shared memory can spoil payloads, lose pages and
@@ -87,10 +87,10 @@ extern "C" {
  *
  * Limitations
  *
- *   - A generation counts 2^31 lives of one page, and then starts again. An id that was kept all
- *     that time passes for valid if it is used in just the life that has its generation. A page can
- *     begin a life every 3 ns if nothing else is done: then it takes 6 seconds. Handed to another
- *     core, every 30 ns: a minute. Once a millisecond: 24 days.
+ *   - A generation counts 2^31 lives of one page, and then starts again. An id that was kept
+ *     through all of them passes for valid in the one life that has its generation. The shortest
+ *     life takes 3 ns, if nothing else is done: 6 seconds for all of them. Handed to another core,
+ *     a life takes 30 ns: a minute. Once a millisecond: 24 days.
  *   - If the file below the memory is cut short, every process that maps it gets SIGBUS. Seal a
  *     memfd with F_SEAL_SHRINK before you hand it out.
  *   - slab_pool_create starts all generations again. Before you create a second pool in the same
@@ -136,6 +136,7 @@ SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config);
 /* Allocates a page for len bytes and stores its id in *id. Owner only. Returns the page, aligned to
  * 64. Returns NULL if len exceeds the page size, every page is out, or a pointer is NULL; then *id
  * is zero.
+ *
  * Never blocks. Takes one or two nanoseconds while pages are free. Without a free page it drains;
  * if few pages have come back, it gives the threads that are returning some 0.1 us before it takes
  * more. Before it returns NULL it looks at every page. */
@@ -163,18 +164,18 @@ SLAB_API int slab_pool_set_len(slab_pool *pool, slab_id id, size_t len);
  * NULL; then *len is 0. Costs one atomic load, and one for the length. */
 SLAB_API const void *slab_pool_read(const slab_pool *pool, slab_id id, size_t *len);
 
-/* Returns a page to its owner: ends the life that the id names. Any thread. Returns
+/* Gives a page back to its owner: ends the life that the id names. Any thread. Returns
  *   0        on success;
  *   1        on success, if the owner sleeps: the caller must wake it (see slab_pool_want);
- *   -ESTALE  if the life is over or never was;
+ *   -ESTALE  if the life is over or has never begun;
  *   -EINVAL  if id has another core or names no page of this pool, or pool is NULL.
- * A second return of the same id changes nothing. Usually costs one compare-exchange and two
- * loads. */
+ * A second return of the same id returns -ESTALE and changes nothing. Usually costs one
+ * compare-exchange and two loads. */
 SLAB_API int slab_pool_return(slab_pool *pool, slab_id id);
 
-/* Returns count pages as slab_pool_return does. Any thread. The result is how many ids were live.
- * *wake is always set: true if the caller must wake the owner. If pool or wake is NULL, or ids is
- * NULL and count is not 0, the result is 0 and no page is returned. */
+/* Gives count pages back as slab_pool_return does. Any thread. Returns how many ids were live. Sets
+ * *wake in every case: true means that the caller must wake the owner. Returns 0 and gives no page
+ * back if pool or wake is NULL, or ids is NULL and count is not 0. */
 SLAB_API size_t slab_pool_return_many(slab_pool *pool, const slab_id *ids, size_t count,
                                       bool *wake);
 
@@ -182,31 +183,35 @@ SLAB_API size_t slab_pool_return_many(slab_pool *pool, const slab_id *ids, size_
  *   0        on success;
  *   -ESTALE  if the page is not live;
  *   -EINVAL  if id names no page of this pool, or pool is NULL.
- * A second free of the same id changes nothing. The result is exact with respect to every return
- * that happened before this call and every one that comes after it. If another thread returns the
- * same id at this very moment, both may get 0; the page is recycled once all the same. To take a
- * page back from threads that may be returning it, call slab_pool_return: it is exact against them.
- * (A free that is exact against a simultaneous return needs a locked instruction or a fence: Attiya
- * et al., Laws of Order, POPL 2011.) */
+ * A second free of the same id returns -ESTALE and changes nothing.
+ *
+ * The result is exact about every return that happened before this call and every one that comes
+ * after it. If another thread returns the same id at this very moment, both may get 0; the page is
+ * recycled once all the same. To take a page back from threads that may be returning it, call
+ * slab_pool_return: it is exact against them. (A free that is exact against a simultaneous return
+ * needs a locked instruction or a fence: Attiya et al., Laws of Order, POPL 2011.) */
 SLAB_API int slab_pool_free(slab_pool *pool, slab_id id);
 
-/* Recycles every page whose return was complete before this call. Owner only. Returns how many. If
- * there is none, reads one cache line. slab_pool_alloc calls this by itself. */
+/* Recycles every page whose return was complete before this call. Owner only. Returns how many, or
+ * 0 if pool is NULL. Reads one cache line if there is none. slab_pool_alloc calls it by itself. */
 SLAB_API size_t slab_pool_drain(slab_pool *pool);
 
 /* Asks for a wake-up before the owner sleeps because every page is out. Owner only. Returns
  *   true   if the request stands: the next slab_pool_return that ends a life returns 1, or the next
  *          slab_pool_return_many that ends one sets *wake, and its caller must wake the owner;
- *   false  if there are pages already.
- * No return falls between the two. The request stands until it is answered: an owner that woke for
+ *   false  if there are pages already, or pool is NULL.
+ * No return falls between the two. Looks at every page.
+ *
+ * The request stands until it is answered: an owner that woke for
  * another reason may get one wake-up that it did not need. A thread that is stopped or killed
  * between ending a life and waking the owner delays or loses that wake-up: where this can happen,
- * sleep with a timeout. Looks at every page. */
+ * sleep with a timeout. */
 SLAB_API bool slab_pool_want(slab_pool *pool);
 
 /* Creates a view of a pool that lies in shared memory. Any process may do so that maps the memory
  * for reading and writing, at any address aligned to 4096, but not while another pool is created
  * there. Nothing in the memory is trusted for memory safety.
+ *
  * A view can read and return. It owns no page: alloc returns NULL, put -ENOBUFS, free and set_len
  * -EINVAL, drain 0, want false, and stats only what a view can know. Returns
  *   0        on success;
@@ -319,6 +324,7 @@ struct slab_store_info {
  * sizes[i]; the sum of counts times 65536 must fit 64 bits. Writes the tier sizes to tier_sizes,
  * ascending. Returns how many there are, or 0 for bad input or if there is no memory for the
  * computation. Any thread.
+ *
  * The last tier holds the largest size, so leave out sizes that you would rather have as large
  * objects: a few large ones can claim many tiers.
  * Exact: dynamic programming by divide and conquer (Galil and Park, 1992), O(tier_count n log n).
@@ -357,7 +363,9 @@ SLAB_API const void *slab_store_get(const slab_store *store, slab_ref ref, size_
 /* Frees a value. len must be the length it was stored with: stats depend on it. Returns
  *   0        on success;
  *   -ESTALE  if slab_store_get would return NULL;
- *   -EINVAL  if store is NULL. */
+ *   -EINVAL  if store is NULL.
+ * A second free of the same ref returns -ESTALE and changes nothing, unless the slot holds a value
+ * again (see Limitations). */
 SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len);
 
 /* Returns whether ref is of a large object. Any thread. */
@@ -371,13 +379,14 @@ typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *valu
  * sixty-fourth of all its slots. Moves at most max_moves values and calls moved after each. Returns
  * how many it moved; 0 means that there is nothing to gain. Does nothing and returns 0 if store or
  * moved is NULL. Large objects are never moved.
+ *
  * The next call continues what this one leaves half done, so many small calls do as much as one
  * large one: two moves after each free keep up with any load. Takes some nanoseconds if there is
  * nothing to do. */
 SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
                                    void *context);
 
-/* Returns memory that is in no chunk and no large object to the system: whole extents, and the
+/* Gives memory that is in no chunk and no large object back to the system: whole extents, and the
  * content of the free pages of others (with a SLAB_MAP of yours, only if you define SLAB_DISCARD,
  * too). Returns how many bytes, or 0 if store is NULL. A chunk that holds one value stays: see
  * slab_store_compact. */
