@@ -1,5 +1,5 @@
-/* bufpool.h - reference-counted buffers in size classes, a bill for every tenant, and metrics for
- * Prometheus.
+/* bufpool.h - reference-counted buffers in size classes, an account for every tenant, and metrics
+ * for Prometheus.
  *
  *     #define BUFPOOL_IMPLEMENTATION            // in one C file
  *     #include "bufpool.h"
@@ -11,30 +11,37 @@
  *         bufpool     *pool;
  *         bufpool_view word;
  *
- *         if (bufpool_create(&pool, NULL) != 0) return 1;           // NULL: defaults
+ *         if (bufpool_create(&pool, NULL) != 0) return 1;
  *         bufpool_tenant *tenant = bufpool_tenant_get(pool, "acme", 4);
- *         bufpool_buf    *buf    = bufpool_acquire(pool, 6000, tenant);
+ *         bufpool_buf    *buf    = bufpool_acquire(pool, 6000, tenant); // charged to acme
  *         if (!buf) return 1;
  *         strcpy(bufpool_data(buf), "say hello");
- *         bufpool_view_of(buf, 4, 5, &word);                        // a reference of its own
- *         bufpool_release(buf);                                     // 1 left: the view's
- *         printf("%.*s\n", (int)word.len, (const char *)word.data);
- *         bufpool_view_drop(&word);           // the last: back in the pool, off acme's bill
- *         return (int)bufpool_destroy(pool);                        // 0: no buffer is held
+ *         if (bufpool_view_of(buf, 4, 5, &word) != 0) return 1; // a second reference: the view's
+ *         bufpool_release(buf);                                 // any thread; one is left
+ *         fwrite(word.data, 1, word.len, stdout);               // hello
+ *         bufpool_view_drop(&word);                             // the last: the charge ends
+ *         return bufpool_destroy(pool) != 0;                    // 0: no buffer is held
  *     }
  *
- * Include it anywhere for the declarations. Before including it you may define
- *   BUFPOOL_API           what stands before each function; static inline, with the implementation
- *                         in each file that includes it, is the fastest
- *   BUFPOOL_MAP(size)           zeroed memory, aligned to 4096, or NULL
- *   BUFPOOL_UNMAP(memory, size) gives it back
- *   BUFPOOL_ASSERT(x)           assert; for our own invariants only
- * in the file that has BUFPOOL_IMPLEMENTATION.
- * Linux, C11 with gcc or clang; the declarations are C++11 too. Links with nothing.
- * Licence: at the end of the file.
+ * Include it in any file for the declarations. Macros to define before that:
+ *
+ *   BUFPOOL_IMPLEMENTATION        in one C file: adds the implementation to the declarations
+ *   BUFPOOL_API                   is placed before each function. "static inline", together with
+ *                                 BUFPOOL_IMPLEMENTATION in each file, gives the fastest calls
+ *   BUFPOOL_ASSERT(x)             checks the header's own invariants; default: assert
+ *   BUFPOOL_MAP(size)             returns zeroed memory aligned to 4096, or NULL; default: mmap
+ *   BUFPOOL_UNMAP(memory, size)   gives such memory back to the system; default: munmap
+ *
+ * Those below BUFPOOL_API take effect in the file with BUFPOOL_IMPLEMENTATION. Define BUFPOOL_MAP
+ * together with BUFPOOL_UNMAP.
+ *
+ * Requires Linux, and gcc or clang with C11 or later. The declarations are also C++11. Links with
+ * no library. Licence: MIT or Unlicense, at the end of the file.
  */
 #ifndef BUFPOOL_H
 #define BUFPOOL_H
+
+#define BUFPOOL_VERSION 200 /* 0.2.0: major * 10000 + minor * 100 + patch */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,36 +55,56 @@
 extern "C" {
 #endif
 
-/* Any thread calls any function of a pool; a cache is one thread's at a time.
+/* ---- bufpool --------------------------------------------------------------------------------
  *
- *   - A buffer is recycled once, by whoever drops its last reference, in whatever thread. The last
- *     access of each who had one comes before the first of who acquires it next.
- *   - A release beyond the last is -ESTALE, counted in underflows, and does nothing else; also when
- *     the buffer has been acquired anew and others hold it: a bufpool_buf * is good for one life of
- *     its buffer. So is a retain, a cut or a look at the data.
- *   - Accounts are exact: when no thread is inside a call, what is live is what was asked for and
- *     not yet released, and charged and not yet discharged, to the byte. Whoever looks meanwhile
- *     sees each call either in part or whole, but no account below zero, ever. Nothing is clamped
- *     without being counted.
- *   - An acquisition or a charge counts as exceeding the soft limit if the tenant's live bytes,
- *     with it, are above the limit; of two at the same moment each may be judged without the other.
- *     Nobody is ever refused.
- *   - Idle buffers, in caches too, are at most idle_buffers in each class and idle_bytes in all.
- *   - Memory comes from the system as it is touched: of a buffer of 10 MiB that holds 1.1, 1.1.
- *   - A buffer's first bytes are what its last user left, unless the pool has BUFPOOL_WIPE.
- *   - Besides the buffers: 64 bytes a buffer (for as many as there ever were at a time), 12 KiB for
- *     each cache and for each of two shards a processor, some 200 bytes for each tenant; none of it
- *     given back before the pool goes.
+ * Buffers of four sizes, and larger ones. A life of a buffer begins with acquire and one reference,
+ * and ends when the last reference is released. A bufpool_buf * names one life. A tenant is charged
+ * the bytes it asked for from acquire until the last release.
  *
- * Limits. A reference that is released twice while others hold the buffer in the same life takes
- * one of theirs: who comes last is told -ESTALE. A bufpool_buf * that is kept for 64 lives of its
- * buffer is good again. Two releases of one last reference at the same moment are told apart, but
- * not if one is a bufpool_cache_release: then both may be told 0, and the buffer may be in the pool
- * twice. (To tell them apart takes a locked instruction: Attiya et al., Laws of Order, POPL 2011.)
- * Buffers above 4 KiB are mappings, which Linux joins where they are neighbours, up to
- * vm.max_map_count (65,530) pieces; beyond that, with as many live buffers in between, addresses
- * are lost, not memory. A child after fork has a copy of its own; it may use it if no other thread
- * was inside a call. */
+ * Threads
+ *
+ *   Any thread calls any function of a pool. A cache belongs to one thread at a time. A pool, a
+ *   cache, a tenant, a view and an array must not be NULL unless the function says so.
+ *
+ * Promises
+ *
+ *   - A buffer is recycled once, by the thread that releases its last reference. Everything its
+ *     holders did to the buffer happens before the first access of the next holder.
+ *   - A release beyond the last returns -ESTALE, is counted in underflows, and changes nothing
+ *     else, even if the buffer was acquired again and others hold it. retain, view_of, view_cut and
+ *     data fail in the same way, except that data is not counted.
+ *   - Accounts are exact. When no thread is inside a call, live bytes are the bytes that were asked
+ *     for and not yet released, plus those that were charged and not yet discharged, to the byte.
+ *     During calls, stats see each of them in full or in part, but never an account below zero.
+ *     Nothing is clamped without being counted.
+ *   - Crossing a soft limit only increments a counter: no call is ever refused for it. An acquire
+ *     or a charge counts if the tenant's live bytes, including its own, are above the limit; two at
+ *     the same moment may each be judged without the other.
+ *   - At most idle_buffers of each class and idle_bytes in all are idle, caches included.
+ *   - Memory comes from the system as it is touched: a buffer of 10 MiB of which 1.1 MiB are in use
+ *     takes 1.1 MiB.
+ *   - A new buffer has the content that its last user left in it, unless the pool has BUFPOOL_WIPE.
+ *
+ * Memory
+ *
+ *   Besides the buffers, 64 bytes for each buffer (for the most that ever existed at a time), 12
+ *   KiB for each cache and for each of two shards per processor, some 200 bytes for each tenant.
+ *   None of it is given back before the pool is destroyed.
+ *
+ * Limitations
+ *
+ *   - If a reference is released twice while others hold the buffer in the same life, the second
+ *     release takes one of theirs. The last of them gets -ESTALE.
+ *   - A bufpool_buf * that is kept for 64 lives of its buffer is valid again.
+ *   - If two threads release one last reference at the same moment, one gets 0 and one -ESTALE,
+ *     unless one calls bufpool_cache_release: then both may get 0, and the buffer may be in the
+ *     pool twice. (To tell them apart takes a locked instruction: Attiya et al., Laws of Order,
+ *     POPL 2011.)
+ *   - Buffers above 4 KiB are mappings. Linux joins neighbouring mappings, and allows a process
+ *     vm.max_map_count (65,530) pieces. Beyond that, with as many live buffers in between,
+ *     addresses are lost, but no memory.
+ *   - A child after fork has a copy of its own. It may use the copy if no other thread was inside a
+ *     call at the fork. */
 
 typedef struct bufpool        bufpool;
 typedef struct bufpool_buf    bufpool_buf;
@@ -91,129 +118,146 @@ typedef enum bufpool_class {
     BUFPOOL_HUGE,     /* up to 10 MiB */
     BUFPOOL_OVERSIZE, /* mapped and unmapped directly */
 } bufpool_class;
-enum { BUFPOOL_CLASSES = 4 }; /* that are pooled */
+enum { BUFPOOL_CLASSES = 4 }; /* those that are pooled */
 
 enum {
-    BUFPOOL_WIPE = 1u << 0, /* a buffer is zero when another tenant gets it; none is one, too */
+    BUFPOOL_WIPE = 1u << 0, /* a buffer is zero for a new tenant; no tenant counts as one */
 };
 
 typedef struct bufpool_config {
     uint64_t tenant_soft_limit; /* bytes; 0 = 256 MiB */
-    uint32_t idle_buffers;      /* kept per class; 0 = 64 */
+    uint32_t idle_buffers;      /* kept in each class; 0 = 64 */
     size_t   idle_bytes;        /* kept over all classes; 0 = 64 MiB */
-    uint32_t tenant_max;        /* named in metrics, the rest summed as one; 0 = 10,000 */
-    uint32_t flags;
+    uint32_t tenant_max;        /* named in metrics, the others summed as one; 0 = 10,000 */
+    uint32_t flags;             /* BUFPOOL_WIPE */
 } bufpool_config;
 
-/* A class's buffers have this many bytes; SIZE_MAX for oversize. */
+/* Returns the bytes of a buffer of this class, or SIZE_MAX for BUFPOOL_OVERSIZE. Any thread. */
 BUFPOOL_API size_t bufpool_class_capacity(bufpool_class c);
 
-/* "small", "medium", "large", "huge", "oversize". */
+/* Returns "small", "medium", "large", "huge" or "oversize". Any thread. */
 BUFPOOL_API const char *bufpool_class_slug(bufpool_class c);
 
-/* The class of the buffer that an acquisition of size bytes gets. */
+/* Returns the class of the buffer that bufpool_acquire gives for size bytes. Any thread. */
 BUFPOOL_API bufpool_class bufpool_class_for(size_t size);
 
-/* config NULL: the defaults. 0; -EINVAL: pool is NULL, or a flag unknown; -ENOMEM. On failure *pool
- * is NULL. */
+/* Creates a pool. If config is NULL, all defaults apply. Returns
+ *   0        on success;
+ *   -EINVAL  if pool is NULL, or a flag is unknown;
+ *   -ENOMEM  if the system has no memory.
+ * On failure *pool is NULL. */
 BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config);
-
-/* When no other thread is inside a call, but for bufpool_release and drops. Its tenants are gone.
- * Buffers that are held stay good, and the pool's memory goes with the last of them, and with the
- * last of the caches that are open. How many buffers that were. NULL: 0. */
-BUFPOOL_API size_t bufpool_destroy(bufpool *pool);
-
-/* -- Buffers -- */
-
-/* Any thread. A buffer of at least size bytes with one reference; size bytes are charged to the
- * tenant (NULL = none) until the last reference is dropped. Its data is aligned to 4096. NULL: the
- * system is out of memory, also after idle memory was given back to it; or the tenant is another
- * pool's. */
-BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant);
-
-/* Any thread that holds a reference. One more; buf itself. NULL: it had none, which is counted in
- * underflows, or has 33 million. */
-BUFPOOL_API bufpool_buf *bufpool_retain(bufpool_buf *buf);
-
-/* Any thread. The references left; 0: the buffer is the pool's again. -ESTALE: it had none. */
-BUFPOOL_API int bufpool_release(bufpool_buf *buf);
-
-/* Who holds a reference. NULL: there is none. */
-BUFPOOL_API void *bufpool_data(bufpool_buf *buf);
-
-/* Who holds a reference. The bytes that may be used, from size on; and its class. */
-BUFPOOL_API size_t        bufpool_capacity(const bufpool_buf *buf);
-BUFPOOL_API bufpool_class bufpool_class_of(const bufpool_buf *buf);
-
-/* Who holds a reference. Whether it is the only one. If so, all others' last accesses come before
- * our next. */
-BUFPOOL_API bool bufpool_writable(const bufpool_buf *buf);
-
-/* -- Views -- */
-
-/* A window on a buffer: holds one reference of its own, and can be cut again. */
-typedef struct bufpool_view {
-    const unsigned char *data;
-    size_t               len;
-    bufpool_buf         *buf;
-} bufpool_view;
-
-/* Any thread that holds a reference, or the view. 0; -ERANGE: beyond the buffer's capacity, or the
- * view's len; -ESTALE: the buffer has no references. On failure *view is empty. To cut a view into
- * itself narrows it, and leaves it as it is on failure. */
-BUFPOOL_API int bufpool_view_of(bufpool_buf *buf, size_t offset, size_t len, bufpool_view *view);
-BUFPOOL_API int bufpool_view_cut(const bufpool_view *from, size_t offset, size_t len,
-                                 bufpool_view *view);
-
-/* As bufpool_release; the view is emptied, and to drop it again is -ESTALE. */
-BUFPOOL_API int bufpool_view_drop(bufpool_view *view);
-
-/* -- Caches -- */
-
-/* A thread's own few buffers of each class, for acquire and release without any locked instruction:
- * at most half of what the pool keeps idle is in caches, in equal shares; what goes beyond passes
- * through the pool. Any thread opens one. It may move to another thread as other data does. NULL:
- * out of memory, or more than 4,096 are open. */
-BUFPOOL_API bufpool_cache *bufpool_cache_open(bufpool *pool);
-
-/* Its buffers are the pool's. NULL: nothing happens. */
-BUFPOOL_API void bufpool_cache_close(bufpool_cache *cache);
-
-/* The cache's thread. As bufpool_acquire and bufpool_release; any buffer may be released. */
-BUFPOOL_API bufpool_buf *bufpool_cache_acquire(bufpool_cache *cache, size_t size,
-                                               bufpool_tenant *tenant);
-BUFPOOL_API int          bufpool_cache_release(bufpool_cache *cache, bufpool_buf *buf);
 
 /* -- Tenants -- */
 
-/* Any thread. The tenant of that name, any 1 to 255 bytes; made if there is none yet, with the
- * pool's soft limit. It stays until the pool is destroyed. A new name may wait for the table of
- * names to be doubled (0.1 s at a million); a known one never waits. NULL: out of memory, or a bad
- * length. */
+/* Returns the tenant with this name, which is any 1 to 255 bytes. Any thread. Makes one, with the
+ * soft limit of the pool, if there is none. A tenant stays until the pool is destroyed. Returns
+ * NULL if the system has no memory, name is NULL, or name_len is out of range.
+ *
+ * A known name never waits. A new one may wait until the table of names is doubled (0.1 s at a
+ * million). */
 BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len);
 
-/* Any thread. From now on; 0 = the pool's. */
+/* Sets the soft limit of a tenant from now on; 0 = the limit of the pool. Any thread. */
 BUFPOOL_API void bufpool_tenant_limit(bufpool_tenant *tenant, uint64_t soft_limit_bytes);
 
-/* Any thread. Memory held elsewhere on the tenant's behalf. What would bring a tenant's charges
- * below zero, or above 2^62 bytes, is left out, and the call counted in underflows. NULL: nothing
- * happens. */
+/* Charges a tenant for memory that is held elsewhere on its behalf, and ends such a charge. Any
+ * thread. The part that would bring a tenant's charges below zero, or above 2^62 bytes, is left
+ * out, and the call is counted in underflows. Does nothing if tenant is NULL. */
 BUFPOOL_API void bufpool_charge(bufpool_tenant *tenant, uint64_t bytes);
 BUFPOOL_API void bufpool_discharge(bufpool_tenant *tenant, uint64_t bytes);
 
 struct bufpool_tenant_info {
     uint64_t soft_limit_bytes;
     uint64_t live_bytes;
-    uint64_t soft_limit_exceeded; /* acquisitions and charges that ended above the limit */
+    uint64_t soft_limit_exceeded; /* calls of acquire and charge that ended above the limit */
 };
+
+/* Fills in *stats. Any thread. Does nothing if stats is NULL. */
 BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
                                       struct bufpool_tenant_info *stats);
 
-/* -- What there is -- */
+/* -- Buffers -- */
+
+/* Acquires a buffer of at least size bytes, with one reference. Any thread. Charges size bytes to
+ * the tenant (NULL = none) until the last reference is released. The data is aligned to 4096.
+ * Returns NULL if the system has no memory, even after idle memory was given back to it, or if the
+ * tenant belongs to another pool. */
+BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant);
+
+/* Returns the data of a buffer, or NULL if it has no references or buf is NULL. Any holder of a
+ * reference. */
+BUFPOOL_API void *bufpool_data(bufpool_buf *buf);
+
+/* Returns how many bytes of a buffer may be used: size or more. Any holder of a reference. */
+BUFPOOL_API size_t bufpool_capacity(const bufpool_buf *buf);
+
+/* Returns the class of a buffer. Any holder of a reference. */
+BUFPOOL_API bufpool_class bufpool_class_of(const bufpool_buf *buf);
+
+/* Returns whether the caller's reference is the only one. Any holder of a reference. If it is,
+ * everything the other holders did to the buffer happens before the caller's next access. */
+BUFPOOL_API bool bufpool_writable(const bufpool_buf *buf);
+
+/* Adds a reference. Any holder of a reference. Returns buf, or NULL if the buffer has no references
+ * (counted in underflows) or has 33 million, or buf is NULL. */
+BUFPOOL_API bufpool_buf *bufpool_retain(bufpool_buf *buf);
+
+/* Releases a reference. Any thread. Returns
+ *   n > 0    references that are left;
+ *   0        if it was the last: the buffer is the pool's again;
+ *   -ESTALE  if the buffer has no references, or buf is NULL.
+ * A release beyond the last returns -ESTALE and changes nothing (see Promises and Limitations). */
+BUFPOOL_API int bufpool_release(bufpool_buf *buf);
+
+/* -- Views -- */
+
+/* A part of a buffer. It holds one reference of its own, and can be cut again. */
+typedef struct bufpool_view {
+    const unsigned char *data;
+    size_t               len;
+    bufpool_buf         *buf;
+} bufpool_view;
+
+/* Makes a view of a buffer, or of a part of another view. Any holder of a reference, or of `from`.
+ * A view may be cut into itself: this narrows it. Returns
+ *   0        on success;
+ *   -ERANGE  if the part exceeds the capacity of the buffer, or the len of `from`;
+ *   -ESTALE  if the buffer has no references.
+ * On failure *view is empty; a view that is cut into itself is unchanged. */
+BUFPOOL_API int bufpool_view_of(bufpool_buf *buf, size_t offset, size_t len, bufpool_view *view);
+BUFPOOL_API int bufpool_view_cut(const bufpool_view *from, size_t offset, size_t len,
+                                 bufpool_view *view);
+
+/* Empties a view and releases its reference, with the results of bufpool_release. Any thread. A
+ * second drop returns -ESTALE. */
+BUFPOOL_API int bufpool_view_drop(bufpool_view *view);
+
+/* -- Caches -- */
+
+/* Opens a cache: some buffers of each class for one thread, that it acquires and releases without
+ * any locked instruction. Any thread. Returns NULL if the system has no memory, or 4,096 caches are
+ * open. A cache may move to another thread as any other data does: through a lock or a queue.
+ *
+ * At most half of what the pool keeps idle is in caches, in equal shares. What a cache releases
+ * beyond its share passes through the pool. */
+BUFPOOL_API bufpool_cache *bufpool_cache_open(bufpool *pool);
+
+/* Acquires and releases a buffer, with the results of bufpool_acquire and bufpool_release. The
+ * cache's thread. bufpool_cache_release accepts any buffer. */
+BUFPOOL_API bufpool_buf *bufpool_cache_acquire(bufpool_cache *cache, size_t size,
+                                               bufpool_tenant *tenant);
+BUFPOOL_API int          bufpool_cache_release(bufpool_cache *cache, bufpool_buf *buf);
+
+/* Closes a cache. The cache's thread. Idle buffers of the cache become idle buffers of the pool.
+ * Does nothing if cache is NULL. */
+BUFPOOL_API void bufpool_cache_close(bufpool_cache *cache);
+
+/* -- The pool -- */
 
 struct bufpool_info {
     uint64_t hits[BUFPOOL_CLASSES];   /* acquisitions that got an idle buffer */
-    uint64_t misses[BUFPOOL_CLASSES]; /* that got memory from the system */
+    uint64_t misses[BUFPOOL_CLASSES]; /* acquisitions that got memory from the system */
     uint64_t oversize;                /* acquisitions above 10 MiB */
     uint64_t live_bytes;              /* asked for and not yet released, and charged */
     uint64_t live_buffers;
@@ -221,24 +265,31 @@ struct bufpool_info {
     uint64_t idle_bytes;     /* pooled, ready for reuse */
     uint64_t tenants;
     uint64_t underflows;                    /* releases and discharges beyond what was held */
-    uint64_t idle_buffers[BUFPOOL_CLASSES]; /* of them, those in caches included */
+    uint64_t idle_buffers[BUFPOOL_CLASSES]; /* those in caches included */
     uint64_t caches;                        /* open */
 };
 
-/* Any thread; stops nobody. */
+/* Fills in *stats. Any thread; delays no other. Does nothing if stats is NULL. */
 BUFPOOL_API void bufpool_stats(const bufpool *pool, struct bufpool_info *stats);
 
-/* Any thread; stops nobody. OpenMetrics 1.0 text. As snprintf: returns the length it needs, writes
- * at most capacity bytes with the final zero. Bytes of a tenant's name that are not UTF-8, the byte
- * 0, and those of U+FFFD itself, read U+FFFD and two hexadecimal digits each. */
+/* Writes the metrics as OpenMetrics 1.0 text. Any thread; delays no other. Returns the length of
+ * the whole text without the final zero, and writes at most capacity bytes with it, as snprintf
+ * does. In a tenant's name, bytes that are not UTF-8, the byte 0, and those of U+FFFD itself are
+ * each written as U+FFFD and two hexadecimal digits. */
 #define BUFPOOL_METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 BUFPOOL_API size_t bufpool_metrics(const bufpool *pool, char *text, size_t capacity);
 
-/* Any thread. Gives idle buffers back to the system until at most keep_idle_bytes are left, the
- * largest first. Of those in other threads' caches a small one stays in each, and all of them if
- * its thread is inside a call at that moment, or the kernel has no membarrier(2). The bytes given
- * back. */
+/* Gives idle buffers back to the system until at most keep_idle_bytes are idle, the largest buffers
+ * first. Any thread. Returns how many bytes. One small buffer stays in each cache; all of a cache's
+ * buffers stay if its thread is inside a call at this moment, or the kernel has no membarrier(2)
+ * (before Linux 4.14). */
 BUFPOOL_API size_t bufpool_trim(bufpool *pool, size_t keep_idle_bytes);
+
+/* Destroys a pool with its tenants. Any thread, while no other thread is inside a call, except for
+ * bufpool_release and bufpool_view_drop. Returns how many buffers were held. They stay valid: the
+ * pool's memory goes with the last of them and the last open cache. Does nothing and returns 0 if
+ * pool is NULL. */
+BUFPOOL_API size_t bufpool_destroy(bufpool *pool);
 
 #ifdef __cplusplus
 }

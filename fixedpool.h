@@ -1,5 +1,5 @@
 /* fixedpool.h - page-aligned frames at addresses that never change, registered with io_uring once,
- * leased and given back by any thread.
+ * leased and freed by any thread.
  *
  *     #define FIXEDPOOL_IMPLEMENTATION          // in one C file
  *     #include "fixedpool.h"
@@ -9,38 +9,45 @@
  *     int main(void)
  *     {
  *         fixedpool       *pool;
- *         fixedpool_config config = {0, 256, 0};                    // 256 frames of 64 KiB
+ *         fixedpool_config config = {.frame_count = 256};          // of 64 KiB each
  *
  *         if (fixedpool_create(&pool, &config) != 0) return 1;
- *         int frame = fixedpool_alloc(pool);                        // any thread; -ENOBUFS: none
- *         if (frame < 0) return 1;
- *         strcpy(fixedpool_ptr(pool, (uint32_t)frame), "hello");
- *         puts(fixedpool_ptr(pool, (uint32_t)frame));
- *         fixedpool_free(pool, (uint32_t)frame);                    // any thread, once
- *         return fixedpool_destroy(pool);                           // 0: no frame is out
+ *         int frame = fixedpool_alloc(pool);                       // any thread leases a frame
+ *         if (frame < 0) return 1;                                 // -ENOBUFS: none is idle
+ *         strcpy(fixedpool_ptr(pool, frame), "hello");
+ *         puts(fixedpool_ptr(pool, frame));
+ *         fixedpool_free(pool, frame);                             // any thread frees it, once
+ *         return fixedpool_destroy(pool);                          // 0: no frame is leased
  *     }
  *
- * With io_uring, after fixedpool_register(pool, ring_fd), a read into a frame is
+ * With io_uring, after fixedpool_register(pool, ring_fd), this reads a file into a frame:
  *
  *     sqe->opcode    = IORING_OP_READ_FIXED;
  *     sqe->addr      = (uintptr_t)fixedpool_ptr(pool, frame);
- *     sqe->len       = (uint32_t)fixedpool_frame_size(pool);        // or less
+ *     sqe->len       = (uint32_t)fixedpool_frame_size(pool);       // or less
  *     sqe->buf_index = fixedpool_buf_index(pool, frame);
  *
- * Include it anywhere for the declarations. Before including it you may define
- *   FIXEDPOOL_API         what stands before each function; static inline, with the implementation
- *                         in each file that includes it, is the fastest
- *   FIXEDPOOL_MAP(size)           zeroed memory, aligned to 4096, or NULL; with one of yours
- *                                 FIXEDPOOL_HUGEPAGES does nothing
- *   FIXEDPOOL_UNMAP(memory, size) gives it back
- *   FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f)      syscall(2): -1 and errno on failure
- *   FIXEDPOOL_ASSERT(x)           assert; for our own invariants only
- * in the file that has FIXEDPOOL_IMPLEMENTATION.
- * Linux, C11 with gcc or clang; the declarations are C++11 too. Links with nothing.
- * Licence: at the end of the file.
+ * Include it in any file for the declarations. Macros to define before that:
+ *
+ *   FIXEDPOOL_IMPLEMENTATION      in one C file: adds the implementation to the declarations
+ *   FIXEDPOOL_API                 is placed before each function. "static inline", together with
+ *                                 FIXEDPOOL_IMPLEMENTATION in each file, gives the fastest calls
+ *   FIXEDPOOL_ASSERT(x)           checks the header's own invariants; default: assert
+ *   FIXEDPOOL_MAP(size)           returns zeroed memory aligned to 4096, or NULL; default: mmap
+ *   FIXEDPOOL_UNMAP(memory, size) gives such memory back to the system; default: munmap
+ *   FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f)
+ *                                 makes a system call: -1 and errno on failure; default: syscall
+ *
+ * Those below FIXEDPOOL_API take effect in the file with FIXEDPOOL_IMPLEMENTATION. Define
+ * FIXEDPOOL_MAP together with FIXEDPOOL_UNMAP; then FIXEDPOOL_HUGEPAGES does nothing.
+ *
+ * Requires Linux, and gcc or clang with C11 or later. The declarations are also C++11. Links with
+ * no library. Licence: MIT or Unlicense, at the end of the file.
  */
 #ifndef FIXEDPOOL_H
 #define FIXEDPOOL_H
+
+#define FIXEDPOOL_VERSION 200 /* 0.2.0: major * 10000 + minor * 100 + patch */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,142 +62,200 @@
 extern "C" {
 #endif
 
-/* Any thread calls any function of a pool; a cache is one thread's at a time. A frame may be leased
- * in one way and freed in another, by another thread.
+/* ---- fixedpool ------------------------------------------------------------------------------
  *
- *   - A frame is leased to one caller at a time, and a lease fails only when there is none: idle
- *     frames in another thread's cache are found, even if that thread sleeps, or was stopped in the
- *     middle of a call. (The one frame that it was about to lease or free there counts as leased.)
- *   - alloc and free are lock-free, in both ways: nobody waits for anybody. There is no moment in
- *     which a thread that is stopped holds up others, however many there are.
- *   - A frame freed twice is -EALREADY the second time, and nothing else happens. Of frees of one
- *     lease at the same moment one is told 0, with one exception: if it was leased through a cache
- *     whose thread frees it, or takes note of a free, at that very moment, two may be told 0. It is
- *     idle once all the same. (To tell those two apart takes a locked instruction in each free:
- *     Attiya et al., Laws of Order, POPL 2011.)
- *   - The last access of who frees a frame comes before the first of who leases it next.
- *   - A waiter that sleeps is woken, whoever frees and in whatever way.
- *   - Frames are zero until first written, and a lease does not clear them: it shows what was left.
- *   - Besides the frames: 4 bytes a frame, at most 19 KiB, and 0.5 KiB for each cache.
+ * Frames of one size. A frame is named by its number, from 0 to frame_count - 1: an int, like a
+ * file descriptor, so that one result holds a frame or an error. A lease of a frame begins with any
+ * form of alloc, and ends with any form of free.
  *
- * Limits. An index has no generation: a frame freed too late may be the next one's lease, and ends
- * it. A cache that is not used while others take over and leave one of its groups of frames exactly
- * 2^30 times (43 s of nothing else), and is used then, lends what is not its own. A child after
- * fork has no frames (no copy may part them from what the device has pinned) and must not use the
- * pool. */
+ * Threads
+ *
+ *   Any thread calls any function of a pool. A cache belongs to one thread at a time. A frame may
+ *   be leased in one way, and freed in another by another thread. A pool, a cache and an array must
+ *   not be NULL unless the function says so.
+ *
+ * Promises
+ *
+ *   - A frame is leased to one caller at a time. A lease fails only if no frame is idle: frames
+ *     that are idle in another thread's cache are found, even if that thread sleeps or was stopped
+ *     in the middle of a call. (The one frame that it was about to lease or free there counts as
+ *     leased.)
+ *   - alloc and free are lock-free, with and without a cache: no thread waits for another. At no
+ *     moment does a thread that is stopped hold up the others, however many there are.
+ *   - A second free of a frame returns -EALREADY and changes nothing. Of several frees of one lease
+ *     at the same moment, one returns 0, with one exception: if the frame was leased through a
+ *     cache, and the cache's thread frees it or notices another thread's free at that very moment,
+ *     two may return 0. The frame is idle once all the same. (To tell those two apart takes a
+ *     locked instruction in each free: Attiya et al., Laws of Order, POPL 2011.)
+ *   - Everything the freeing thread did to a frame happens before the next lessee's first access.
+ *   - A thread that sleeps until a frame is free is woken by each way of freeing, in any thread.
+ *   - A frame is zero until it is first written. A lease does not clear it: it has the content that
+ *     was left in it.
+ *
+ * Memory
+ *
+ *   Besides the frames, 4 bytes for each frame, at most 19 KiB, and 0.5 KiB for each cache.
+ *
+ * Limitations
+ *
+ *   - A frame number has no generation: a free that comes too late may end the next caller's lease
+ *     of the frame.
+ *   - A cache that is not used while other threads take over and leave one of its groups of frames
+ *     exactly 2^30 times (43 s of nothing else), and is used then, leases frames that are not its
+ *     own.
+ *   - A child after fork has no frames, since a copy must not separate them from the pages that the
+ *     device has pinned. It must not use the pool. */
 
 typedef struct fixedpool       fixedpool;
 typedef struct fixedpool_cache fixedpool_cache;
 
 enum {
-    FIXEDPOOL_HUGEPAGES = 1u << 0, /* explicit huge pages, else transparent ones, else plain */
-    FIXEDPOOL_POPULATE  = 1u << 1, /* fault every page in at create */
+    FIXEDPOOL_HUGEPAGES = 1u << 0, /* explicit huge pages, else transparent ones, else plain ones */
+    FIXEDPOOL_POPULATE  = 1u << 1, /* create faults in every page */
 };
 
 typedef struct fixedpool_config {
     uint32_t frame_size;  /* bytes, a multiple of 4096, at most 1 GiB; 0 = 64 KiB */
     uint32_t frame_count; /* 1..65536; 0 is -EINVAL */
-    uint32_t flags;
+    uint32_t flags;       /* FIXEDPOOL_HUGEPAGES, FIXEDPOOL_POPULATE */
 } fixedpool_config;
 
-/* What lies below the frames. */
+/* The pages that hold the frames. */
 enum {
     FIXEDPOOL_PAGES_PLAIN,
     FIXEDPOOL_PAGES_TRANSPARENT, /* huge, as far as the kernel finds some */
-    FIXEDPOOL_PAGES_EXPLICIT,    /* huge, of the system's reserve (vm.nr_hugepages) */
+    FIXEDPOOL_PAGES_EXPLICIT,    /* huge, from the system's reserve (vm.nr_hugepages) */
 };
 
 struct fixedpool_info {
     uint32_t frame_count;
     uint32_t leased;
-    uint32_t cached;  /* idle in some thread's cache */
-    uint32_t rings;   /* registered with */
-    uint64_t waits;   /* alloc_wait calls that had to sleep */
-    uint64_t refused; /* frees turned away */
+    uint32_t cached;  /* idle in a thread's cache */
+    uint32_t rings;   /* that the pool is registered with */
+    uint64_t waits;   /* calls of alloc_wait that had to sleep */
+    uint64_t refused; /* frees that were refused */
     uint32_t caches;  /* open */
     uint32_t pages;   /* FIXEDPOOL_PAGES_... */
 };
 
-/* 0; -EINVAL: a NULL pointer, or a size, count or flag out of range; -ENOMEM: no memory, or more
- * than the address space has. On failure *pool is NULL. */
+/* Creates a pool. Returns
+ *   0        on success;
+ *   -EINVAL  if a pointer is NULL, or a size, count or flag is out of range;
+ *   -ENOMEM  if the system has no memory, or the frames exceed the address space.
+ * On failure *pool is NULL. */
 FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *config);
 
-/* When no other thread is inside a call and all I/O on frames is done: a ring that was unregistered
- * or closed may still be reading into them. 0; -EBUSY while a frame is leased, a cache open or a
- * ring registered, and the pool is as it was. NULL: 0. */
-FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
-
-/* Any thread; lock-free. A frame's index, or -ENOBUFS, and that only when every frame is leased.
- * One compare-exchange, mostly; with every frame out, a look at all there is. */
-FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool);
-
-/* Any thread; lock-free. 0, -EINVAL (no such frame), -EALREADY (not leased). */
-FIXEDPOOL_API int fixedpool_free(fixedpool *pool, uint32_t frame);
-
-/* Any thread; lock-free. The same for count frames: up to 16 by one compare-exchange, those that
- * lie in one group of 16. alloc_many: how many it got; fewer only when every frame is leased.
- * free_many: how many were leased; the others are refused, each by itself. */
-FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, uint32_t *frames, uint32_t count);
-FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const uint32_t *frames, uint32_t count);
-
-/* Any thread. Sleeps until a frame is free; timeout_ns < 0: for ever. A frame, or -ETIMEDOUT. No
- * wake-up is lost; a thread that is stopped after it freed a frame, and before it woke somebody,
- * delays that one. Sleepers are woken in order of arrival, one for each frame that is freed; a
- * thread that comes by may be faster than the one that was woken, which then sleeps again. */
-FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
-
-/* A thread's own few frames, at most 128 of which are idle: alloc and free without any locked
- * instruction. Idle ones are still everybody's: who finds no other takes them. Where the kernel has
- * no membarrier(2) a cache works all the same, at the price of fixedpool_alloc.
- * Any thread opens one; waits while another one registers. NULL: out of memory. It may move to
- * another thread as other data does. */
-FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
-
-/* Its idle frames are everybody's; those it leased stay leased. NULL: nothing happens. */
-FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache);
-
-/* The cache's thread; lock-free. As fixedpool_alloc and fixedpool_free; any frame may be freed. */
-FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
-FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, uint32_t frame);
-
-/* Any thread. Where the frame lies, leased or not; NULL: no such frame. */
-FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, uint32_t frame);
-
-/* Any thread. The frame that ptr lies in, at whatever byte; -EINVAL: none. */
-FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr);
-
+/* Returns the bytes of a frame. Any thread. */
 FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
 
-/* Any thread; waits while another one registers or unregisters. Registers the frames with an
- * io_uring, as buffers of at most 1 GiB, each made of whole frames: 65,536 frames of 4 KiB are one
- * buffer. A second ring shares the pages that the first one pinned, where the kernel can (6.12).
- * 0, or, and nothing has changed:
- *   -EEXIST      the pool is registered with this ring already
- *   -EBUSY       the ring has buffers of somebody else
- *   -ENOMEM      RLIMIT_MEMLOCK does not cover the frames: raise it (`ulimit -l`, LimitMEMLOCK= in
- *                a systemd unit), or create the ring with CAP_IPC_LOCK, which is not counted
- *   -ENOSYS      the kernel has no io_uring; the pool works all the same
- *   -EOPNOTSUPP  the descriptor is not an io_uring;  -EBADF: it is none at all
- *   -EINVAL      more than 16,384 buffers: frames above 512 MiB, and very many
- *   -ENOSPC      a pool is registered with at most 1,024 rings
- *   and what io_uring_register(2) says. */
+/* -- io_uring -- */
+
+/* Registers the frames with an io_uring, as buffers of at most 1 GiB that consist of whole frames:
+ * 65,536 frames of 4 KiB are one buffer. Any thread; waits while another one registers or
+ * unregisters. A second ring shares the pages that the first one pinned, where the kernel is able
+ * to (Linux 6.12 or later). Returns
+ *   0            on success;
+ *   -EEXIST      if the pool is registered with this ring already;
+ *   -EBUSY       if the ring has buffers of another origin;
+ *   -ENOMEM      if RLIMIT_MEMLOCK does not cover the frames: raise it (`ulimit -l`, LimitMEMLOCK=
+ *                in a systemd unit), or create the ring with CAP_IPC_LOCK, which is not counted;
+ *   -ENOSYS      if the kernel has no io_uring: the pool works all the same;
+ *   -EOPNOTSUPP  if the descriptor is not an io_uring;
+ *   -EBADF       if it is not an open descriptor;
+ *   -EINVAL      if there would be more than 16,384 buffers: very many frames above 512 MiB;
+ *   -ENOSPC      if the pool is registered with 1,024 rings, which is the most;
+ *   or what io_uring_register(2) reports. On failure nothing has changed. */
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd);
 
-/* Before the ring is closed. Does not wait for I/O: what is in flight goes on, and keeps its pages
- * pinned. 0; -ENXIO: not registered, or the ring was closed before (then it is forgotten). */
-FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd);
+/* Returns the number of the buffer that a frame lies in, for sqe->buf_index. Any thread. frame must
+ * be within 0..frame_count - 1. */
+FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame);
 
-/* Any thread. The buffer that the frame lies in, for sqe->buf_index; frame: below frame_count. */
-FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, uint32_t frame);
-
-/* The buffers themselves, for those who register by other means. How many there are; fills at most
- * count of iovecs, which may be NULL if count is 0. */
+/* Returns how many buffers the frames make up, and fills in at most count iovecs, for a program
+ * that registers them by other means. Any thread. iovecs may be NULL if count is 0. */
 FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iovecs,
                                         uint32_t count);
 
-/* Any thread; looks at each group of frames. Exact when no other thread is inside a call. stats
- * NULL: nothing happens. */
+/* Ends a registration. Any thread, before the ring is closed; waits as fixedpool_register does.
+ * Does not wait for I/O: what is in flight goes on, and keeps its pages pinned. Returns
+ *   0       on success;
+ *   -ENXIO  if the pool is not registered with the ring, or the ring was closed before; in the
+ *           latter case the pool forgets it. */
+FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd);
+
+/* -- Frames -- */
+
+/* Leases a frame. Any thread; lock-free. Returns its number, or -ENOBUFS, but only if every frame
+ * is leased. Usually costs one compare-exchange; if every frame is leased, looks at all of them. */
+FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool);
+
+/* Leases count frames and writes their numbers to frames. Any thread; lock-free. Returns how many
+ * it leased: fewer than count only if every frame is leased. Takes up to 16 frames with one
+ * compare-exchange, if they lie in one group of 16. */
+FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32_t count);
+
+/* Leases a frame, and sleeps until one is free if there is none. Any thread. Returns its number, or
+ * -ETIMEDOUT after timeout_ns nanoseconds; if timeout_ns is negative, waits for ever.
+ *
+ * No wake-up is lost, but a thread that is stopped after it freed a frame, and before it woke a
+ * sleeper, delays that sleeper. Sleepers are woken in order of arrival, one for each frame that is
+ * freed. Another thread may lease the frame before the woken one does, which then sleeps again. */
+FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
+
+/* Returns the address of a frame, leased or not, or NULL if there is no such frame. Any thread. */
+FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame);
+
+/* Returns the frame that ptr points into, at any byte of it, or -EINVAL if there is none. Any
+ * thread. */
+FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr);
+
+/* Frees a frame. Any thread; lock-free. Returns
+ *   0          on success;
+ *   -EINVAL    if there is no such frame;
+ *   -EALREADY  if it is not leased.
+ * A second free of the same frame returns -EALREADY and changes nothing, unless the frame was
+ * leased again (see Limitations). */
+FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame);
+
+/* Frees count frames. Any thread; lock-free. Returns how many of them were leased; the others are
+ * refused, each by itself. Frees up to 16 frames with one atomic operation, if they follow each
+ * other in the array and lie in one group of 16. */
+FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, uint32_t count);
+
+/* -- Caches -- */
+
+/* Opens a cache: some frames for one thread, of which at most 128 are idle, that it leases and
+ * frees without any locked instruction. Any thread; waits while another one registers. Returns NULL
+ * if the system has no memory. A cache may move to another thread as any other data does: through a
+ * lock or a queue.
+ *
+ * A thread that finds no idle frame elsewhere takes one from any cache. Where the kernel has no
+ * membarrier(2) (before Linux 4.14), a cache works all the same, at the cost of fixedpool_alloc. */
+FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
+
+/* Leases and frees a frame, with the results of fixedpool_alloc and fixedpool_free. The cache's
+ * thread; lock-free. fixedpool_cache_free accepts any leased frame of the pool. */
+FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
+FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame);
+
+/* Closes a cache. The cache's thread; waits while another one registers. Idle frames of the cache
+ * become idle frames of the pool. Frames that were leased through it stay leased. Does nothing if
+ * cache is NULL. */
+FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache);
+
+/* -- The pool -- */
+
+/* Fills in *stats. Any thread; waits while another one registers. Exact if no other thread is
+ * inside a call. Does nothing if stats is NULL. Looks at each group of frames. */
 FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats);
+
+/* Destroys a pool. Any thread, while no other thread is inside a call, and after all I/O on frames
+ * is done: a ring that was unregistered or closed may still read into them. Returns
+ *   0       on success;
+ *   -EBUSY  if a frame is leased, a cache is open or a ring is registered: then the pool is
+ *           unchanged.
+ * Does nothing and returns 0 if pool is NULL. */
+FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
 
 #ifdef __cplusplus
 }
@@ -531,6 +596,12 @@ static inline uint32_t fixedpool__offset_of(const fixedpool *pool, uint32_t fram
     return frame & pool->group_mask;
 }
 
+/* Where a frame of the pool lies. */
+static inline unsigned char *fixedpool__at(const fixedpool *pool, uint32_t frame)
+{
+    return pool->frames + (size_t)frame * pool->frame_size;
+}
+
 /* The frame of the lowest bit. */
 static inline uint32_t fixedpool__frame(const fixedpool *pool, uint32_t group, uint32_t bits)
 {
@@ -580,13 +651,13 @@ static void fixedpool__poison_leave(void)
 static void fixedpool__hide(const fixedpool *pool, uint32_t group, uint32_t bits)
 {
     for (; bits; bits &= bits - 1)
-        FIXEDPOOL__HIDE(fixedpool_ptr(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
+        FIXEDPOOL__HIDE(fixedpool__at(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
 }
 static void fixedpool__show(const fixedpool *pool, uint32_t group, uint32_t bits)
 {
     fixedpool__poison_enter();
     for (; bits; bits &= bits - 1)
-        FIXEDPOOL__SHOW(fixedpool_ptr(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
+        FIXEDPOOL__SHOW(fixedpool__at(pool, fixedpool__frame(pool, group, bits)), pool->frame_size);
     fixedpool__poison_leave();
 }
 static void fixedpool__hide_all(const fixedpool *pool)
@@ -722,9 +793,16 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
     return 0;
 }
 
-FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, uint32_t frame)
+/* Whether there is such a frame. In the API a frame is an int, like a file descriptor; here it is
+ * unsigned, so that a negative one is out of range. */
+static inline bool fixedpool__is_frame(const fixedpool *pool, int frame)
 {
-    return frame < pool->frame_count ? pool->frames + (size_t)frame * pool->frame_size : NULL;
+    return (uint32_t)frame < pool->frame_count;
+}
+
+FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame)
+{
+    return fixedpool__is_frame(pool, frame) ? fixedpool__at(pool, (uint32_t)frame) : NULL;
 }
 
 FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr)
@@ -904,25 +982,27 @@ static FIXEDPOOL__COLD int fixedpool__free_any(fixedpool *pool, uint32_t index, 
     return 0;
 }
 
-FIXEDPOOL_API int fixedpool_free(fixedpool *pool, uint32_t frame)
+FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame)
 {
-    if (frame >= pool->frame_count) return fixedpool__refuse(pool, 1, -EINVAL);
-    uint32_t index = fixedpool__group_of(pool, frame), offset = fixedpool__offset_of(pool, frame);
+    if (!fixedpool__is_frame(pool, frame)) return fixedpool__refuse(pool, 1, -EINVAL);
+    uint32_t index  = fixedpool__group_of(pool, (uint32_t)frame);
+    uint32_t offset = fixedpool__offset_of(pool, (uint32_t)frame);
     if (!FIXEDPOOL__LIKELY(fixedpool__free_taken(pool, index, offset)))
         return fixedpool__free_any(pool, index, offset);
     fixedpool__tell_watchers(pool, 1);
     return 0;
 }
 
-FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const uint32_t *frames, uint32_t count)
+FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, uint32_t count)
 {
     uint32_t freed = 0, i = 0;
 
     while (i < count) { /* those that follow each other in one group, each once */
-        uint32_t group = fixedpool__group_of(pool, frames[i]), bits = 0;
-        for (; i < count && frames[i] < pool->frame_count; i++) {
-            uint32_t bit = UINT32_C(1) << fixedpool__offset_of(pool, frames[i]);
-            if (fixedpool__group_of(pool, frames[i]) != group || bits & bit) break;
+        uint32_t group = fixedpool__group_of(pool, (uint32_t)frames[i]), bits = 0;
+        for (; i < count && fixedpool__is_frame(pool, frames[i]); i++) {
+            uint32_t frame = (uint32_t)frames[i];
+            uint32_t bit   = UINT32_C(1) << fixedpool__offset_of(pool, frame);
+            if (fixedpool__group_of(pool, frame) != group || bits & bit) break;
             bits |= bit;
         }
         if (bits) freed += fixedpool__count(fixedpool__free_bits(pool, group, bits));
@@ -1206,7 +1286,7 @@ FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool)
     return found.bits ? (int)fixedpool__frame(pool, found.group, found.bits) : -ENOBUFS;
 }
 
-FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, uint32_t *frames, uint32_t count)
+FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32_t count)
 {
     uint32_t got = 0;
 
@@ -1214,7 +1294,7 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, uint32_t *frames, u
         fixedpool__frames found = fixedpool__alloc(pool, count - got);
         if (!found.bits) break;
         for (; found.bits; found.bits &= found.bits - 1)
-            frames[got++] = fixedpool__frame(pool, found.group, found.bits);
+            frames[got++] = (int)fixedpool__frame(pool, found.group, found.bits);
     }
     return got;
 }
@@ -1587,7 +1667,7 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
 /* Taken, or not leased, or of a group that was revoked. */
 static FIXEDPOOL__COLD int fixedpool__free_elsewhere(fixedpool_cache *cache, uint32_t frame)
 {
-    return fixedpool_free(cache->pool, frame);
+    return fixedpool_free(cache->pool, (int)frame);
 }
 
 /* cache_free of what is not of the current group. If the group is the cache's, it is from now on
@@ -1613,16 +1693,16 @@ static FIXEDPOOL__COLD int fixedpool__free_other(fixedpool_cache *cache, uint32_
     return 0;
 }
 
-FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, uint32_t frame)
+FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame)
 {
-    uint32_t offset = frame - cache->now.first;
+    uint32_t index = (uint32_t)frame, offset = index - cache->now.first;
 
-    if (!FIXEDPOOL__LIKELY(offset <= cache->group_mask)) return fixedpool__free_other(cache, frame);
+    if (!FIXEDPOOL__LIKELY(offset <= cache->group_mask)) return fixedpool__free_other(cache, index);
     if (!FIXEDPOOL__LIKELY(
-            fixedpool__take_back(cache, cache->now.group, cache->now.turn, frame, offset)))
-        return fixedpool__free_elsewhere(cache, frame);
+            fixedpool__take_back(cache, cache->now.group, cache->now.turn, index, offset)))
+        return fixedpool__free_elsewhere(cache, index);
     if (cache->last) cache->now.idle |= UINT32_C(1) << (cache->last - 1 - cache->now.first);
-    cache->last = frame + 1;
+    cache->last = index + 1;
     fixedpool__tell_watchers_lightly(cache->pool);
     return 0;
 }
@@ -1681,9 +1761,9 @@ FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iov
     return spans;
 }
 
-FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, uint32_t frame)
+FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame)
 {
-    return (uint16_t)(frame / pool->span);
+    return (uint16_t)((uint32_t)frame / pool->span);
 }
 
 /* Shares the pages that another ring has pinned. False: the kernel would not. */

@@ -1,5 +1,5 @@
-/* overflow.h - a file to spill to when memory is full: one thread writes values, any process reads
- * them, and what was written is still there after the writer is killed.
+/* overflow.h - a file to spill values to when memory is full: one thread writes them, any process
+ * reads them, and they survive when the writer is killed.
  *
  *     #define OVERFLOW_IMPLEMENTATION           // in one C file
  *     #include "overflow.h"
@@ -8,27 +8,34 @@
  *     int main(void)
  *     {
  *         overflow_region *region;
- *         overflow_ref     ref;                 // 8 bytes: stays good across close and reopen
+ *         overflow_ref     ref;                 // 8 bytes: valid across close and reopen
  *         size_t           size;
  *
  *         if (overflow_open(&region, "spill.region", NULL) != 0) return 1; // 64 MiB, up to 1 GiB
- *         if (overflow_write(region, "hello", 6, 0, &ref) != 0) return 1;  // kill -9 loses nothing
+ *         if (overflow_write(region, "hello", 6, 0, &ref) != 0) return 1;  // survives kill -9
  *         puts(overflow_read(region, ref, &size));                         // a pointer, no copy
  *         overflow_free(region, ref);
  *         return overflow_close(region);
  *     }
  *
- * Include it anywhere for the declarations. Before including it you may define
- *   OVERFLOW_API     what stands before each function; static inline, with the implementation in
- *                    each file that includes it, is the fastest
- *   OVERFLOW_ASSERT(x)                       assert; for our own invariants only
- *   OVERFLOW_FALLOCATE(fd, mode, at, size)   fallocate(2): 0, or -1 and errno
- * in the file that has OVERFLOW_IMPLEMENTATION.
- * Linux, C11 with gcc or clang; the declarations are C++11 too. Links with nothing.
- * Licence: at the end of the file.
+ * Include it in any file for the declarations. Macros to define before that:
+ *
+ *   OVERFLOW_IMPLEMENTATION       in one C file: adds the implementation to the declarations
+ *   OVERFLOW_API                  is placed before each function. "static inline", together with
+ *                                 OVERFLOW_IMPLEMENTATION in each file, gives the fastest calls
+ *   OVERFLOW_ASSERT(x)            checks the header's own invariants; default: assert
+ *   OVERFLOW_FALLOCATE(fd, mode, at, size)
+ *                                 changes space of a file: 0, or -1 and errno; default: fallocate
+ *
+ * Those below OVERFLOW_API take effect in the file with OVERFLOW_IMPLEMENTATION.
+ *
+ * Requires Linux 3.17 or later, and gcc or clang with C11 or later. The declarations are also
+ * C++11. Links with no library. Licence: MIT or Unlicense, at the end of the file.
  */
 #ifndef OVERFLOW_H
 #define OVERFLOW_H
+
+#define OVERFLOW_VERSION 200 /* 0.2.0: major * 10000 + minor * 100 + patch */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,139 +49,196 @@
 extern "C" {
 #endif
 
-/* A region is a file that one thread at a time owns: it alone calls the functions that take an
- * overflow_region. Any other thread or process opens a reader of its own.
+/* ---- overflow_region ------------------------------------------------------------------------
  *
- *   - Killed anywhere, the owner leaves every value whose write returned, no value whose free
- *     returned, and none half written. The next open finds them.
- *   - After overflow_sync the same holds for power loss. What came later is whole or gone; a value
- *     freed later may be back.
- *   - A full disk is -ENOSPC from a write. It never is SIGBUS where the file system has fallocate
- *     and writes in place (ext4, xfs, tmpfs), and harms nothing that was written before.
- *   - A file is believed only as far as its checksums go. What is damaged is dropped and counted;
- *     whatever a file holds, open neither crashes nor reads outside of it.
- *   - Of a stale, forged or foreign ref nothing is read: NULL or -ESTALE.
- *   - A pointer from overflow_read is good until that value is freed; growth moves nothing.
- *   - Reuse is best fit, neighbouring holes are one hole, and no call searches a list.
- *   - A value costs 32 bytes, and up to 31 more: places are multiples of 32. Memory outside of the
- *     file: 24 bytes a hole (in large pages, where there are any), and 60 KiB. A value takes none.
+ * A file that is mapped into memory and holds values. A value lies in a slot; freed slots are
+ * holes, which later values reuse. A life of a slot begins with write, and ends with free. A ref
+ * names one life.
  *
- * Limits. A ref has 29 bits for the life it names: one that was kept while 2^29 values were written
- * may name another value in the same place (at a million writes a second, after nine minutes). A
- * ref that was made durable elsewhere before overflow_sync may after power loss name another value.
- * Somebody who cuts the file short while it is mapped takes owner and readers down by SIGBUS; on
- * file systems that write elsewhere (btrfs, zfs) so can a full disk; on tmpfs, once that is
- * full, so can the use of a ref that was freed and whose place was then trimmed. A child after fork
- * must not use the region; until it calls exec or exits, it keeps the file owned. */
+ * Threads
+ *
+ *   One thread at a time is the owner. It alone calls the functions that take an overflow_region.
+ *   Ownership may move to another thread as any other data does: through a lock or a queue. Any
+ *   other thread or process opens a reader of its own.
+ *
+ * Promises
+ *
+ *   - If the owner is killed at any point, the file holds every value whose write has returned, no
+ *     value whose free has returned, and none that is half written. The next open finds them.
+ *   - After overflow_sync the same is true after power loss. A value that was written later is
+ *     whole or gone; a value that was freed later may be back.
+ *   - If the disk is full, a write returns -ENOSPC. This is never SIGBUS where the file system has
+ *     fallocate(2) and writes in place (ext4, xfs, tmpfs), and harms nothing that was written
+ *     before.
+ *   - A file is trusted only as far as its checksums hold. Damaged data is dropped and counted.
+ *     Whatever a file holds, open neither crashes nor reads outside the file.
+ *   - With a ref that is stale, forged or of another file nothing is read: the result is NULL or
+ *     -ESTALE.
+ *   - A pointer from overflow_read is valid until that value is freed. Growth moves nothing.
+ *   - Reuse is best fit, neighbouring holes are joined, and no call searches a list.
+ *
+ * Memory
+ *
+ *   In the file, 32 bytes for each value, and up to 31 more, since places are multiples of 32.
+ *   Outside the file, 24 bytes for each hole (in large pages, where there are any), 60 KiB for the
+ *   region, and none for a value.
+ *
+ * Limitations
+ *
+ *   - A ref has 29 bits for the life that it names. A ref that was kept while 2^29 values were
+ *     written may name another value in the same place (at a million writes a second, after nine
+ *     minutes).
+ *   - A ref that was made durable elsewhere before overflow_sync may name another value after power
+ *     loss.
+ *   - If the file is cut short while it is mapped, owner and readers get SIGBUS. On file systems
+ *     that write to a new place each time (btrfs, zfs) a full disk can have the same effect; on
+ *     tmpfs, once it is full, so can the use of a ref that was freed and whose place was trimmed.
+ *   - A child after fork must not use the region. Until it calls exec or exits, it keeps the file
+ *     owned. */
 
 typedef struct overflow_region overflow_region;
 typedef struct overflow_reader overflow_reader;
 
-/* One life of one slot; stays good across close and reopen. 0 is never a slot. */
+/* One life of one slot. Remains valid across close and reopen. 0 never names a slot. */
 typedef uint64_t overflow_ref;
 
 enum {
-    OVERFLOW_FRESH     = 1u << 0, /* forget what the file holds, whatever it is */
-    OVERFLOW_TEMPORARY = 1u << 1, /* the file is unlinked at close, if nobody did so before */
+    OVERFLOW_FRESH     = 1u << 0, /* discard what the file holds, whatever it is */
+    OVERFLOW_TEMPORARY = 1u << 1, /* close unlinks the file, unless it was unlinked before */
 };
 
 typedef struct overflow_config {
     size_t   initial_bytes; /* of a new file, reserved at once; 0 = 64 MiB, or max_bytes if less */
     size_t   max_bytes;     /* of the file, in whole pages, at most 1 TiB; 0 = 1 GiB. A larger file
-                             * opens, and does not grow */
-    uint32_t flags;
+                             * can be opened, and does not grow */
+    uint32_t flags;         /* OVERFLOW_FRESH, OVERFLOW_TEMPORARY */
 } overflow_config;
 
 typedef struct overflow_slot {
     overflow_ref ref;
-    uint64_t     offset; /* of the payload, in the file; a multiple of 32 */
+    uint64_t     offset; /* of the payload in the file; a multiple of 32 */
     size_t       size;   /* bytes written, not the size of the hole they went into */
-    uint32_t     tag;    /* the caller's: which engine, tenant, ... */
+    uint32_t     tag;    /* given to overflow_write: an engine, a tenant ... */
 } overflow_slot;
 
 struct overflow_info {
     size_t   capacity_bytes;  /* of the file */
     size_t   max_bytes;
-    size_t   used_bytes;      /* high-water mark: where the next slot would go if no hole fits */
+    size_t   used_bytes;      /* high-water mark: where the next slot goes if no hole fits */
     size_t   live_bytes;      /* payload of live slots */
     size_t   free_bytes;      /* in holes below the high-water mark */
-    size_t   largest_hole;    /* bytes; the largest value it takes is 32 less */
+    size_t   largest_hole;    /* bytes; it takes a value of 32 bytes less */
     uint64_t live_slots;
     uint64_t holes;
     uint64_t recovered_slots; /* found live at open */
-    uint64_t damaged_slots;   /* found at open and dropped; a stretch without sense counts as one */
+    uint64_t damaged_slots;   /* found at open and dropped; unintelligible bytes count as one */
 };
 
-/* The caller becomes the owner. The file is created 0600 with its name made durable, or opened and
- * read through: every value is checked. A symbolic link is refused (-ELOOP). config NULL = all
- * defaults. 0 or -errno, and *region is NULL:
- * -EBUSY: somebody owns the file, perhaps this process. -EUCLEAN: not a region file, or its header
- * is beyond trust; OVERFLOW_FRESH makes it one. -ENOTSUP: a region file of another version, or
- * written on a machine of the other byte order. -EINVAL: a NULL pointer, a flag that is none,
- * max_bytes below 16 KiB or above 1 TiB, initial_bytes above max_bytes. -ENOSPC, -ENOMEM, -EIO,
- * and what open(2) says. */
+/* Opens a region and makes the caller its owner. A file that does not exist is created with mode
+ * 0600, and its name made durable. A file that exists is read through: every value is checked. If
+ * config is NULL, all defaults apply. Returns
+ *   0         on success;
+ *   -EBUSY    if the file has an owner, perhaps in this process;
+ *   -EUCLEAN  if it is not a region file, or its header is damaged; OVERFLOW_FRESH makes it one;
+ *   -ENOTSUP  if it is a region file of another version or byte order;
+ *   -ELOOP    if path is a symbolic link;
+ *   -EINVAL   if a pointer is NULL, a flag is unknown, max_bytes is below 16 KiB or above 1 TiB, or
+ *             initial_bytes is above max_bytes;
+ *   -ENOSPC, -ENOMEM, -EIO, or what open(2) reports.
+ * On failure *region is NULL. */
 OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
                                const overflow_config *config);
 
-/* The end of ownership; values stay, pointers into the map do not. Does not wait for the disk. 0,
- * or -errno if the file was to be unlinked and could not be (-ENOENT: the path no longer leads to
- * it). NULL: 0. */
-OVERFLOW_API int overflow_close(overflow_region *region);
+/* Returns the path as it was given to open, or NULL if region is NULL. Owner only. */
+OVERFLOW_API const char *overflow_path(const overflow_region *region);
 
-/* Stores a copy of size bytes; 0 is a size like any other. data may be NULL if size is 0. 0;
- * -ENOSPC: max_bytes or RLIMIT_FSIZE reached or the disk is full; -EMSGSIZE: can never fit
- * (max_bytes, 16 GiB); -ENOMEM; -EINVAL (a NULL pointer). On failure *ref is 0, and everything
- * written before is untouched. */
+/* Stores a copy of size bytes, which may be 0, and its ref in *ref. Owner only. data may be NULL if
+ * size is 0. Returns
+ *   0          on success;
+ *   -ENOSPC    if max_bytes or RLIMIT_FSIZE is reached, or the disk is full;
+ *   -EMSGSIZE  if the value can never fit (max_bytes, 16 GiB);
+ *   -ENOMEM    if the system has no memory;
+ *   -EINVAL    if a pointer is NULL.
+ * On failure *ref is 0, and everything written before is unchanged. */
 OVERFLOW_API int overflow_write(overflow_region *region, const void *data, size_t size,
                                 uint32_t tag, overflow_ref *ref);
 
-/* The value and its size: a pointer into the map, aligned to 32, good until the slot is freed.
- * NULL: not live, or a NULL pointer; then *size is 0. */
+/* Returns a value and stores its size in *size. Owner only. The value lies in the map, aligned to
+ * 32, and is valid until it is freed. Returns NULL if the slot is not live, or a pointer is NULL;
+ * then *size is 0. */
 OVERFLOW_API const void *overflow_read(const overflow_region *region, overflow_ref ref,
                                        size_t *size);
 
-/* 0, -ESTALE (not live), -EINVAL (region NULL). */
-OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref);
-
-/* 0, -ESTALE (not live), -EINVAL (a NULL pointer). On failure *slot is all 0. */
+/* Fills in *slot for a ref. Owner only. Returns
+ *   0        on success;
+ *   -ESTALE  if the slot is not live;
+ *   -EINVAL  if a pointer is NULL.
+ * On failure *slot is all 0. */
 OVERFLOW_API int overflow_describe(const overflow_region *region, overflow_ref ref,
                                    overflow_slot *slot);
 
-/* Live slots in file order: start with cursor 0; false at the end, or for a NULL pointer. Write and
- * free as you like in between: what stays live all the time is told once. */
+/* Fills in *slot for the next live slot in the order of the file. Owner only. Start with *cursor 0.
+ * Returns false at the end, or if a pointer is NULL. Writes and frees are allowed in between: a
+ * slot that is live all the time is found exactly once. */
 OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
                                 overflow_slot *slot);
 
-/* What was written and freed so far survives power loss. 0 or -errno. The kernel forgets what it
- * could not write, so a failure stays: every later sync of this region fails in the same way. */
+/* Frees a value. Owner only. Returns
+ *   0        on success;
+ *   -ESTALE  if the slot is not live;
+ *   -EINVAL  if region is NULL.
+ * A second free of the same ref returns -ESTALE and changes nothing. */
+OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref);
+
+/* Makes all writes and frees so far survive power loss. Owner only. Returns 0, or -errno (-EINVAL
+ * if region is NULL). The kernel discards what it could not write, so a failure is final: every
+ * later sync of this region fails in the same way. */
 OVERFLOW_API int overflow_sync(overflow_region *region);
 
-/* Gives the whole pages of holes back to the file system, and what is reserved beyond the
- * high-water mark. How many bytes it got back; 0 where it cannot (no FALLOC_FL_PUNCH_HOLE). The
- * file keeps its length. What was given back is asked for again when it is written to: that can be
- * -ENOSPC. */
+/* Gives whole pages of holes back to the file system, and what is reserved beyond the high-water
+ * mark. Owner only. Returns how many bytes, or 0 if the file system cannot take them back (no
+ * FALLOC_FL_PUNCH_HOLE) or region is NULL. The file keeps its length. A write to such a place asks
+ * for the space again, and may then return -ENOSPC. */
 OVERFLOW_API size_t overflow_trim(overflow_region *region);
 
-/* Exact; constant time but for a largest_hole above 128 KiB. stats NULL: nothing happens. region
- * NULL: all 0. */
+/* Fills in *stats. Owner only. Exact, in constant time unless the largest hole exceeds 128 KiB. If
+ * region is NULL, all fields are 0. Does nothing if stats is NULL. */
 OVERFLOW_API void overflow_stats(const overflow_region *region, struct overflow_info *stats);
 
-/* As it was given to open. NULL for NULL. */
-OVERFLOW_API const char *overflow_path(const overflow_region *region);
+/* Closes a region and ends the ownership. Owner only. Values remain; pointers into the map become
+ * invalid. Does not wait for the disk. Returns 0, or -errno if the file was to be unlinked and
+ * could not be (-ENOENT: path does not lead to it any more). Does nothing and returns 0 if region
+ * is NULL. */
+OVERFLOW_API int overflow_close(overflow_region *region);
 
-/* Any thread or process that may read the file; each thread a reader of its own. Follows growth by
- * itself, and sees values as soon as write returns. Takes no lock: it delays nobody, and outlives
- * the owner. 0; -EUCLEAN and -ENOTSUP as above; -EINVAL (a NULL pointer), -ENOMEM, and what open(2)
- * says. On failure *reader is NULL. */
-OVERFLOW_API int  overflow_reader_open(overflow_reader **reader, const char *path);
-OVERFLOW_API void overflow_reader_close(overflow_reader *reader); /* NULL: nothing happens */
+/* -- Readers -- */
 
-/* Copies the value and checks the copy: a whole value or an error, never a torn one. 0; -ESTALE:
- * not live, or freed meanwhile; -ENOBUFS: capacity is too small (nothing is copied); -EUCLEAN: the
- * value is damaged; -EINVAL (a NULL pointer; buffer may be NULL if capacity is 0). *size is the
- * value's for 0 and -ENOBUFS, else 0. After an error the buffer may hold anything. */
+/* Opens a reader. Any thread of any process that may read the file; each thread has a reader of its
+ * own. A reader follows the growth of the file, and sees a value as soon as write returns. It takes
+ * no lock, delays no other thread, and may outlive the owner. Returns
+ *   0         on success;
+ *   -EUCLEAN  if it is not a region file, or its header is damaged;
+ *   -ENOTSUP  if it is a region file of another version or byte order;
+ *   -EINVAL   if a pointer is NULL;
+ *   -ENOMEM   if the system has no memory;
+ *   or what open(2) reports.
+ * On failure *reader is NULL. */
+OVERFLOW_API int overflow_reader_open(overflow_reader **reader, const char *path);
+
+/* Copies a value into buffer and checks the copy: the result is a whole value or an error, never a
+ * torn value. The reader's thread. buffer may be NULL if capacity is 0. Returns
+ *   0         on success;
+ *   -ESTALE   if the slot is not live, or was freed meanwhile;
+ *   -ENOBUFS  if capacity is too small; nothing is copied;
+ *   -EUCLEAN  if the value is damaged;
+ *   -EINVAL   if a pointer is NULL.
+ * *size is the size of the value on success and for -ENOBUFS, otherwise 0. After an error the
+ * content of buffer is unspecified. */
 OVERFLOW_API int overflow_reader_read(overflow_reader *reader, overflow_ref ref, void *buffer,
                                       size_t capacity, size_t *size);
+
+/* Closes a reader. The reader's thread. Does nothing if reader is NULL. */
+OVERFLOW_API void overflow_reader_close(overflow_reader *reader);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
-/* slab.h - memory by name: pages that one thread fills and any thread or process gives back, and
- * values of any size behind 32-bit refs.
+/* slab.h - pages that one thread fills and any thread or process returns, and values of any size
+ * behind 32-bit refs.
  *
  *     #define SLAB_IMPLEMENTATION               // in one C file
  *     #include "slab.h"
@@ -8,31 +8,39 @@
  *     int main(void)
  *     {
  *         slab_pool *pool;
- *         slab_id    id;                        // 8 bytes: what travels through your queue
+ *         slab_id    id;                        // 8 bytes: what you send through your queue
  *         size_t     len;
  *
  *         if (slab_pool_create(&pool, NULL) != 0) return 1;        // 256 pages of 64 KiB
  *         if (slab_pool_put(pool, "hello", 6, &id) != 0) return 1; // the owner fills a page
  *         puts(slab_pool_read(pool, id, &len));                    // any thread reads it
- *         slab_pool_return(pool, id);                              // and gives it back, once
- *         return (int)slab_pool_destroy(pool);                     // 0: no page was lost
+ *         slab_pool_return(pool, id);                              // and returns it, once
+ *         return slab_pool_destroy(pool) != 0;                     // 0: no page was lost
  *     }
  *
- * That is slab_pool; slab_store has its own few lines where its declarations begin.
+ * This shows slab_pool. The synopsis of slab_store is at the head of its declarations, below.
  *
- * Include it anywhere for the declarations. Before including it you may define
- *   SLAB_API         what stands before each function; static inline, with the implementation in
- *                    each file that includes it, is the fastest
- *   SLAB_MAP(size)   zeroed memory, aligned to 4096, or NULL    \  in the file that has
- *   SLAB_UNMAP(memory, size)   gives it back                     > SLAB_IMPLEMENTATION
- *   SLAB_ASSERT(x)   assert; for our own invariants only        /
- *   SLAB_HUGE(memory, size)      asks for large pages  \  of slab_store: madvise, or nothing if the
- *   SLAB_DISCARD(memory, size)   makes pages read zero /  SLAB_MAP is yours
- * Linux, C11 with gcc or clang; the declarations are C++11 too. Links with nothing.
- * Licence: at the end of the file.
+ * Include it in any file for the declarations. Macros to define before that:
+ *
+ *   SLAB_IMPLEMENTATION           in one C file: adds the implementation to the declarations
+ *   SLAB_API                      is placed before each function. "static inline", together with
+ *                                 SLAB_IMPLEMENTATION in each file, gives the fastest calls
+ *   SLAB_ASSERT(x)                checks the header's own invariants; default: assert
+ *   SLAB_MAP(size)                returns zeroed memory aligned to 4096, or NULL; default: mmap
+ *   SLAB_UNMAP(memory, size)      gives such memory back to the system; default: munmap
+ *   SLAB_HUGE(memory, size)       asks for large pages for a slab_store; default: madvise
+ *   SLAB_DISCARD(memory, size)    makes pages of a slab_store read as zero; default: madvise
+ *
+ * Those below SLAB_API take effect in the file with SLAB_IMPLEMENTATION. Define SLAB_MAP together
+ * with SLAB_UNMAP; then SLAB_HUGE and SLAB_DISCARD do nothing unless you define them, too.
+ *
+ * Requires Linux, and gcc or clang with C11 or later. The declarations are also C++11. Links with
+ * no library. Licence: MIT or Unlicense, at the end of the file.
  */
 #ifndef SLAB_H
 #define SLAB_H
+
+#define SLAB_VERSION 200 /* 0.2.0: major * 10000 + minor * 100 + patch */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,32 +56,49 @@ extern "C" {
 
 /* ---- slab_pool ------------------------------------------------------------------------------
  *
- * One thread at a time is the owner: it alone calls create, alloc, put, set_len, free, drain, want,
- * stats and destroy. Ownership moves to another thread as any other data does, through a lock or a
- * queue. Any thread calls read, return and return_many, with any id: stale, doubled, forged.
+ * Pages of one size. The owner allocates a page, fills it and sends its id to another thread or
+ * process, which reads the page and returns it. A life of a page begins with alloc or put, and ends
+ * with return or free. An id names one life.
  *
- *   - Of all returns of one life of a page, at most one succeeds; the rest get -ESTALE or -EINVAL
- *     and change nothing. No sequence of calls, in any threads, corrupts the pool.
- *   - Return is wait-free: five atomic operations at most, and nothing that can run full. A thread
- *     stopped or killed in the middle of one delays nobody; alloc finds its page before it says
- *     NULL. (Only an owner that sleeps can miss its wake-up: see want.)
- *   - The reader's last access to a page comes before the owner's next write to it, on any machine
- *     there is.
- *   - A process that scribbles in the shared memory can spoil payloads, lose pages and wake-ups,
- *     falsify counts and end lives. It cannot make the owner touch memory outside the pool, loop
- *     for ever or crash. Once it stops, no page is handed out twice from then on.
- *   - Besides the pages: 24 bytes a page, 8 of them shared, and at most 16 KiB.
+ * Threads
  *
- * Limits. A generation counts 2^31 lives of one page and then begins again; an id kept all that
- * time and used in just the right life would pass. With nothing else done, one page can live every
- * 3 ns: 6 seconds. Handed to another core, every 30 ns: a minute. Once a millisecond: 24 days.
- * Everyone who maps the memory takes SIGBUS if the file below it is cut short: seal a memfd with
- * F_SEAL_SHRINK before you hand it out. create begins all generations anew: when a second pool is
- * made in the same memory, views and ids of the first must be gone. */
+ *   One thread at a time is the owner. It alone calls create, alloc, put, set_len, free, drain,
+ *   want, stats and destroy. Ownership may move to another thread as any other data does: through
+ *   a lock or a queue. Any thread calls read, return and return_many, with any id, even one that is
+ *   stale, forged or was returned before.
+ *
+ * Promises
+ *
+ *   - Of all returns of one life, at most one succeeds. The others return -ESTALE or -EINVAL and
+ *     change nothing. No sequence of calls, in any threads, corrupts the pool.
+ *   - Return is wait-free: it takes at most five atomic operations, and has no queue that can be
+ *     full. A thread that is stopped or killed in the middle of a return delays no other: alloc
+ *     finds every page whose life is over before it returns NULL. (Only an owner that sleeps can
+ *     miss its wake-up: see slab_pool_want.)
+ *   - A reader's last access to a page happens before the owner's next write to it, on every
+ *     processor architecture.
+ *   - A process that writes at random into the shared memory can spoil payloads, lose pages and
+ *     wake-ups, falsify counts and end lives. It cannot make the owner access memory outside the
+ *     pool, loop for ever or crash. Once it stops, no page is handed out twice from then on.
+ *
+ * Memory
+ *
+ *   Besides the pages, 24 bytes for each page, 8 of them shared, and at most 16 KiB.
+ *
+ * Limitations
+ *
+ *   - A generation counts 2^31 lives of one page, and then starts again. An id that was kept
+ *     through all of them passes for valid in the one life that has its generation. The shortest
+ *     life takes 3 ns, if nothing else is done: 6 seconds for all of them. Handed to another core,
+ *     a life takes 30 ns: a minute. Once a millisecond: 24 days.
+ *   - If the file below the memory is cut short, every process that maps it gets SIGBUS. Seal a
+ *     memfd with F_SEAL_SHRINK before you hand it out.
+ *   - slab_pool_create starts all generations again. Before you create a second pool in the same
+ *     memory, make sure that no view and no id of the first is left. */
 
 typedef struct slab_pool slab_pool;
 
-/* One life of one page. Eight bytes: fits any 64-bit queue slot. All zero is never live. */
+/* One life of one page. Its 8 bytes fit any 64-bit queue slot. All zero is never live. */
 typedef struct slab_id {
     uint16_t core; /* the pool's config.core */
     uint16_t page;
@@ -81,133 +106,188 @@ typedef struct slab_id {
 } slab_id;
 
 typedef struct slab_pool_config {
-    uint16_t core;        /* stamped on every id; ids with another are foreign */
+    uint16_t core;        /* copied into every id; the pool refuses ids with another core */
     uint32_t page_size;   /* bytes, a multiple of 64; 0 = 64 KiB */
     uint32_t page_count;  /* 1..65536; 0 = 256 */
-    void    *memory;      /* aligned to 4096, of any content; NULL = mapped by the pool */
+    void    *memory;      /* aligned to 4096, with any content; NULL = mapped by the pool */
     size_t   memory_size; /* bytes at memory, at least slab_pool_footprint() */
 } slab_pool_config;
 
 struct slab_pool_info {
     uint32_t page_count;
-    uint32_t available;   /* free now, or given back and waiting for a drain */
+    uint32_t available;   /* free now, or returned and waiting for a drain */
     uint64_t allocs;      /* lives begun since create */
-    uint64_t refused;     /* ids turned away by return, return_many, free; wraps as size_t does */
-    double   utilization; /* 0 = every page available, 1 = none */
+    uint64_t refused;     /* ids refused by return, return_many and free; wraps as a size_t does */
+    double   utilization; /* 0 = every page is available, 1 = none is */
 };
 
-/* Any thread. Bytes of memory a pool of this shape takes, a multiple of 4096; config NULL = the
- * default's. 0: page_size or page_count out of range, or more than size_t can say. */
+/* Returns how many bytes of memory a pool of this shape takes, a multiple of 4096. Any thread. If
+ * config is NULL, all defaults apply. Returns 0 if page_size or page_count is out of range, or if
+ * the result exceeds a size_t. */
 SLAB_API size_t slab_pool_footprint(const slab_pool_config *config);
 
-/* The caller becomes the owner. config NULL = all defaults. 0, -EINVAL (pool NULL, footprint 0,
- * memory too small or misaligned), -ENOMEM. On failure *pool is NULL, the memory as it was. */
+/* Creates a pool and makes the caller its owner. If config is NULL, all defaults apply. Returns
+ *   0        on success;
+ *   -EINVAL  if pool is NULL, the footprint is 0, or memory is too small or misaligned;
+ *   -ENOMEM  if the system has no memory.
+ * On failure *pool is NULL, and config->memory is unchanged. */
 SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config);
 
-/* Owner, when no other thread is inside a call. How many pages were never given back. The caller's
- * memory stays theirs, and no longer attaches; views of it are still to be detached. NULL or a
- * view: 0, and nothing happens. */
-SLAB_API size_t slab_pool_destroy(slab_pool *pool);
-
-/* Owner. A page to write len bytes into, aligned to 64, and its id. NULL when len exceeds the page
- * size, every page is out, or a pointer is NULL; then *id is zero. Never blocks. A nanosecond or
- * two while pages are free. Out of them it drains, and where few have come back gives those who
- * are returning 0.1 us before it takes more; before it says NULL it looks at every page. */
+/* Allocates a page for len bytes and stores its id in *id. Owner only. Returns the page, aligned to
+ * 64. Returns NULL if len exceeds the page size, every page is out, or a pointer is NULL; then *id
+ * is zero.
+ *
+ * Never blocks. Takes one or two nanoseconds while pages are free. Without a free page it drains;
+ * if few pages have come back, it gives the threads that are returning some 0.1 us before it takes
+ * more. Before it returns NULL it looks at every page. */
 SLAB_API void *slab_pool_alloc(slab_pool *pool, size_t len, slab_id *id);
 
-/* Owner. The same with len bytes copied in; data may be NULL if len is 0. On failure *id is zero.
- * 0, -EMSGSIZE (len over the page size), -ENOBUFS (every page is out), -EINVAL (a NULL pointer). */
+/* Allocates a page as slab_pool_alloc does, and copies len bytes into it. Owner only. data may be
+ * NULL if len is 0. Returns
+ *   0          on success;
+ *   -EMSGSIZE  if len exceeds the page size;
+ *   -ENOBUFS   if every page is out;
+ *   -EINVAL    if a pointer is NULL.
+ * On failure *id is zero. */
 SLAB_API int slab_pool_put(slab_pool *pool, const void *data, size_t len, slab_id *id);
 
-/* Owner. Corrects the length of a live page, before the id is handed over: later readers may get
- * either. 0, -EMSGSIZE, -ESTALE (not live), -EINVAL (no page of this pool, or pool NULL). */
+/* Changes the length of a live page. Owner only. Call it before you hand over the id: a reader that
+ * has it already may get either length. Returns
+ *   0          on success;
+ *   -EMSGSIZE  if len exceeds the page size;
+ *   -ESTALE    if the page is not live;
+ *   -EINVAL    if id names no page of this pool, or pool is NULL. */
 SLAB_API int slab_pool_set_len(slab_pool *pool, slab_id id, size_t len);
 
-/* Owner. Ends a life at once, without a locked instruction. 0, -ESTALE, -EINVAL. Exact about every
- * return that happened before it and every one that comes after. If another thread returns the same
- * id at this very moment, both may be told 0; the page is recycled once all the same. To take a
- * page back from threads that may be returning it, call slab_pool_return: that is exact against
- * them. (A free that is exact against a racing return cannot do without a locked instruction or a
- * fence: Attiya et al., Laws of Order, POPL 2011.) */
-SLAB_API int slab_pool_free(slab_pool *pool, slab_id id);
-
-/* Owner. Recycles every page whose return completed before this call; how many. With none, reads
- * one cache line. alloc does it by itself. */
-SLAB_API size_t slab_pool_drain(slab_pool *pool);
-
-/* Owner, about to sleep with every page out. true = armed: the next return, or return_many, that
- * ends a life answers 1, and whoever gets that answer wakes the owner. false = pages are there
- * already. No return falls between. Stays armed until answered: an owner that woke for another
- * reason may get one wake-up it did not need. A thread stopped or killed between ending a life and
- * waking the owner delays or loses that wake-up: sleep with a timeout where this can happen. Looks
- * at every page. */
-SLAB_API bool slab_pool_want(slab_pool *pool);
-
-/* Any thread. The payload and its length, good until the id is returned or freed. NULL when the id
- * is not live, or pool or len is NULL; then *len is 0. One atomic load, and one for the length. */
+/* Returns the payload of a live page and stores its length in *len. Any thread. The payload is
+ * valid until the id is returned or freed. Returns NULL if the id is not live, or pool or len is
+ * NULL; then *len is 0. Costs one atomic load, and one for the length. */
 SLAB_API const void *slab_pool_read(const slab_pool *pool, slab_id id, size_t *len);
 
-/* Any thread. Ends a life. 0; 1 = the owner sleeps, wake it; -ESTALE (over already, or never was);
- * -EINVAL (another core's, no such page, pool NULL). One compare-exchange and two loads, mostly. */
+/* Gives a page back to its owner: ends the life that the id names. Any thread. Returns
+ *   0        on success;
+ *   1        on success, if the owner sleeps: the caller must wake it (see slab_pool_want);
+ *   -ESTALE  if the life is over or has never begun;
+ *   -EINVAL  if id has another core or names no page of this pool, or pool is NULL.
+ * A second return of the same id returns -ESTALE and changes nothing. Usually costs one
+ * compare-exchange and two loads. */
 SLAB_API int slab_pool_return(slab_pool *pool, slab_id id);
 
-/* Any thread. The same for count ids; how many of them were live. *wake = wake the owner, always
- * written. pool or wake NULL, or ids NULL and count not 0: 0, and nothing is returned. */
+/* Gives count pages back as slab_pool_return does. Any thread. Returns how many ids were live. Sets
+ * *wake in every case: true means that the caller must wake the owner. Returns 0 and gives no page
+ * back if pool or wake is NULL, or ids is NULL and count is not 0. */
 SLAB_API size_t slab_pool_return_many(slab_pool *pool, const slab_id *ids, size_t count,
                                       bool *wake);
 
-/* Any process that maps the pool's memory, read and write, at any address aligned to 4096; not
- * while another pool is made there. A view reads and returns. It owns no page: alloc gives NULL,
- * put -ENOBUFS, free and set_len -EINVAL, drain 0, want false, stats the counts it can know.
- * Nothing in the memory is trusted for memory safety.
- * 0, -EINVAL (no pool, or not all of it in memory_size), -ENOMEM; on failure *view is NULL. */
+/* Ends a life at once, without a locked instruction. Owner only. Returns
+ *   0        on success;
+ *   -ESTALE  if the page is not live;
+ *   -EINVAL  if id names no page of this pool, or pool is NULL.
+ * A second free of the same id returns -ESTALE and changes nothing.
+ *
+ * The result is exact about every return that happened before this call and every one that comes
+ * after it. If another thread returns the same id at this very moment, both may get 0; the page is
+ * recycled once all the same. To take a page back from threads that may be returning it, call
+ * slab_pool_return: it is exact against them. (A free that is exact against a simultaneous return
+ * needs a locked instruction or a fence: Attiya et al., Laws of Order, POPL 2011.) */
+SLAB_API int slab_pool_free(slab_pool *pool, slab_id id);
+
+/* Recycles every page whose return was complete before this call. Owner only. Returns how many, or
+ * 0 if pool is NULL. Reads one cache line if there is none. slab_pool_alloc calls it by itself. */
+SLAB_API size_t slab_pool_drain(slab_pool *pool);
+
+/* Asks for a wake-up before the owner sleeps because every page is out. Owner only. Returns
+ *   true   if the request stands: the next slab_pool_return that ends a life returns 1, or the next
+ *          slab_pool_return_many that ends one sets *wake, and its caller must wake the owner;
+ *   false  if there are pages already, or pool is NULL.
+ * No return falls between the two. Looks at every page.
+ *
+ * The request stands until it is answered: an owner that woke for
+ * another reason may get one wake-up that it did not need. A thread that is stopped or killed
+ * between ending a life and waking the owner delays or loses that wake-up: where this can happen,
+ * sleep with a timeout. */
+SLAB_API bool slab_pool_want(slab_pool *pool);
+
+/* Creates a view of a pool that lies in shared memory. Any process may do so that maps the memory
+ * for reading and writing, at any address aligned to 4096, but not while another pool is created
+ * there. Nothing in the memory is trusted for memory safety.
+ *
+ * A view can read and return. It owns no page: alloc returns NULL, put -ENOBUFS, free and set_len
+ * -EINVAL, drain 0, want false, and stats only what a view can know. Returns
+ *   0        on success;
+ *   -EINVAL  if memory holds no pool, or not all of it within memory_size; if memory is misaligned,
+ *            or a pointer is NULL;
+ *   -ENOMEM  if the system has no memory.
+ * On failure *view is NULL. */
 SLAB_API int slab_pool_attach(slab_pool **view, void *memory, size_t memory_size);
 
-/* When no other thread is inside a call on this view. NULL or an owner's pool: nothing happens. */
+/* Ends a view, while no other thread is inside a call on it. Does nothing if view is NULL or an
+ * owner's pool. */
 SLAB_API void slab_pool_detach(slab_pool *view);
 
-/* Owner. Exact when no return is under way; looks at every page. A view: page_count and refused,
- * the rest as of a pool with no page available. stats NULL: nothing happens. pool NULL: all 0. */
+/* Fills in *stats. Owner only. Exact if no return is under way. Of a view, page_count and refused
+ * are set, and the rest is as of a pool with no page available. If pool is NULL, all fields are 0.
+ * Does nothing if stats is NULL. Looks at every page. */
 SLAB_API void slab_pool_stats(const slab_pool *pool, struct slab_pool_info *stats);
+
+/* Destroys a pool. Owner only, while no other thread is inside a call. Returns how many pages were
+ * never returned. Memory that the caller provided remains, but can no longer be attached; views of
+ * it must still be detached. Does nothing and returns 0 if pool is NULL or a view. */
+SLAB_API size_t slab_pool_destroy(slab_pool *pool);
 
 /* ---- slab_store -----------------------------------------------------------------------------
  *
- * Values of any size behind 32-bit refs, for one thread at a time.
+ * Values of any size behind 32-bit refs.
  *
  *     slab_store *store;
- *     slab_ref    ref;                              // 4 bytes: what an index entry keeps, with len
+ *     slab_ref    ref;                              // 4 bytes: keep it in your index, with len
  *
- *     slab_store_create(&store, NULL);              // tiers of 64, 128 .. 4,096 bytes; no limit
- *     slab_store_put(store, "a value", 8, &ref);
+ *     if (slab_store_create(&store, NULL) != 0) return 1; // tiers of 64 .. 4,096 bytes, no limit
+ *     if (slab_store_put(store, "a value", 8, &ref) != 0) return 1;
  *     puts(slab_store_get(store, ref, 8));
  *     slab_store_free(store, ref, 8);
  *     slab_store_destroy(store);
  *
- *   - A value lies in a slot of the smallest tier that holds it, from the first byte to the last,
- *     aligned to 8, and to 64 if the slot size is a multiple of 64. The slot is zero beyond it.
- *   - Growth copies no value and moves none: it maps an extent of 2 MiB, or of less if max_bytes is
- *     below 128 MiB. A pointer from get is good until that value is freed, or moved by compact. A
- *     freed slot of the tier is used again before fresh memory is, but for those of a chunk that
- *     compact is emptying.
- *   - A ref that is stale, forged or not of that len gets NULL or -ESTALE, as long as it does not
- *     name a value that lives: a ref has no generation, so one that is kept after free may name the
- *     slot's next value of that tier.
- *   - A tier takes slots by the chunk, 64 KiB or somewhat more. One that empties serves any tier,
- *     and any large object that fits, before the system is asked.
- *   - Values above the largest tier are large objects, in whole pages of 4,096 bytes.
- *   - Metadata: 1 bit for each slot, some 50 bytes for each chunk, 8 to 48 KiB for the store, 16
- *     bytes for each large object. All of it is counted, and none is in the slots.
+ * A value lies in a slot of the smallest tier that holds it. A tier has slots of one size, in
+ * chunks. Values above the largest tier are large objects, in whole pages of 4,096 bytes.
  *
- * Choose the tiers by what you store: seven doublings waste a quarter of their bytes, sixteen
- * fitted tiers 6 % of sizes spread evenly. See slab_fit_tiers. */
+ * Threads
+ *
+ *   One thread at a time calls the functions of a store. The exception is slab_store_get: threads
+ *   may call it at the same time while none calls anything else.
+ *
+ * Promises
+ *
+ *   - A value is contiguous and aligned to 8, or to 64 if the slot size is a multiple of 64. The
+ *     rest of its slot is zero.
+ *   - Growth copies no value and moves none: it maps an extent of 2 MiB, or of less if max_bytes is
+ *     below 128 MiB. A pointer from get is valid until the value is freed, or moved by compact.
+ *   - A tier uses its freed slots before fresh memory, except those of a chunk that compact is
+ *     emptying. A chunk that becomes empty serves any tier, and any large object that fits, before
+ *     the store asks the system for memory.
+ *   - If a ref is stale, forged or does not belong to len, get returns NULL and free -ESTALE, as
+ *     long as it does not name a live value (see Limitations).
+ *
+ * Memory
+ *
+ *   1 bit for each slot, some 50 bytes for each chunk, 16 bytes for each large object, and 8 to 48
+ *   KiB for the store. All of it is counted, and none of it is in the slots. A chunk has 64 KiB or
+ *   somewhat more. Choose the tiers by what you store: seven doublings waste a quarter of their
+ *   bytes, sixteen fitted tiers 6 % if sizes are spread evenly. See slab_fit_tiers.
+ *
+ * Limitations
+ *
+ *   - A ref has no generation: a ref that is kept after free may name the slot's next value of that
+ *     tier. */
 
 typedef struct slab_store slab_store;
 
-/* Bit 31: a large object, its id below. Else the tier above the slot: 3 + 28 bits for up to 7
- * tiers, 4 + 27 for up to 15, 5 + 26 for up to 31, 6 + 25 for up to 63. When all slots of a tier
- * are named, further values of it are large objects. */
+/* Names a value. If bit 31 is 1, it is a large object, and the other bits are its number. Otherwise
+ * the tier stands above the slot: 3 + 28 bits for up to 7 tiers, 4 + 27 for up to 15, 5 + 26 for up
+ * to 31, 6 + 25 for up to 63. When all slots of a tier have names, further values of it become
+ * large objects. */
 typedef uint32_t slab_ref;
-#define SLAB_NO_REF UINT32_C(0xffffffff) /* names nothing, ever */
+#define SLAB_NO_REF 0xffffffffu /* never names a value */
 
 typedef struct slab_store_config {
     const uint32_t *tier_sizes; /* slot sizes: ascending multiples of 8, at most 65536;
@@ -220,80 +300,109 @@ struct slab_tier_info {
     uint32_t slot_size;
     uint32_t total_slots;
     uint32_t occupied_slots;
-    size_t   capacity_bytes;      /* total_slots whole */
-    size_t   occupied_bytes;      /* occupied_slots whole */
+    size_t   capacity_bytes;      /* of all slots */
+    size_t   occupied_bytes;      /* of occupied slots, in full */
     double   fragmentation_ratio; /* capacity / occupied; 0 when empty */
-    size_t   payload_bytes;       /* what callers stored, by the len they gave to put and free */
-    size_t   metadata_bytes;      /* live bits and records; of the store's metadata */
+    size_t   payload_bytes;       /* stored by callers, by the len they gave to put and free */
+    size_t   metadata_bytes;      /* live bits and records; part of the store's metadata */
 };
 
 struct slab_store_info {
     uint32_t tier_count;
     uint32_t large_count;
-    size_t   capacity_bytes; /* slots and large objects, used or not */
-    size_t   used_bytes;     /* occupied slots whole, large objects as long as they are */
-    size_t   payload_bytes;  /* what callers stored */
+    size_t   capacity_bytes; /* of slots and large objects, used or not */
+    size_t   used_bytes;     /* of occupied slots, in full, and of large objects, by their length */
+    size_t   payload_bytes;  /* stored by callers */
     size_t   metadata_bytes;
     double   fragmentation_ratio; /* capacity / used; 0 when empty */
-    size_t   empty_bytes;         /* held, and in no tier and no large object */
-    size_t   held_bytes;          /* all that is mapped, resident or not: what max_bytes limits */
+    size_t   empty_bytes;         /* held, but in no tier and no large object */
+    size_t   held_bytes;          /* all that is mapped, resident or not: max_bytes limits it */
 };
 
-/* config NULL = all defaults. 0; -EINVAL: store NULL, tier_count not 1..63, tier_sizes not as
- * above, or max_bytes too small for the metadata and one chunk; -ENOMEM. *store is NULL then. */
+/* Computes the tier sizes, at most tier_count of them and at most 63, that waste least for a
+ * histogram of n value sizes. sizes is strictly ascending within 1..65536; counts[i] belongs to
+ * sizes[i]; the sum of counts times 65536 must fit 64 bits. Writes the tier sizes to tier_sizes,
+ * ascending. Returns how many there are, or 0 for bad input or if there is no memory for the
+ * computation. Any thread.
+ *
+ * The last tier holds the largest size, so leave out sizes that you would rather have as large
+ * objects: a few large ones can claim many tiers.
+ * Exact: dynamic programming by divide and conquer (Galil and Park, 1992), O(tier_count n log n).
+ * 8,192 sizes and 63 tiers take 16 ms. */
+SLAB_API uint32_t slab_fit_tiers(const uint32_t *sizes, const uint64_t *counts, size_t n,
+                                 uint32_t *tier_sizes, uint32_t tier_count);
+
+/* Creates a store. If config is NULL, all defaults apply. Returns
+ *   0        on success;
+ *   -EINVAL  if store is NULL, tier_count or tier_sizes is not as above, or max_bytes is too small
+ *            for the metadata and one chunk;
+ *   -ENOMEM  if the system has no memory.
+ * On failure *store is NULL. */
 SLAB_API int slab_store_create(slab_store **store, const slab_store_config *config);
 
-/* Gives everything back, live values too. NULL: nothing happens. */
-SLAB_API void slab_store_destroy(slab_store *store);
-
-/* Stores a copy of len bytes; 0 is a length like any other. data may be NULL if len is 0. 0;
- * -EMSGSIZE (len over UINT32_MAX), -ENOSPC (max_bytes), -ENOMEM, -EINVAL (a NULL pointer). On
- * failure *ref is SLAB_NO_REF, and nothing else has changed. */
+/* Stores a copy of len bytes, which may be 0, and its ref in *ref. data may be NULL if len is 0.
+ * Returns
+ *   0          on success;
+ *   -EMSGSIZE  if len exceeds UINT32_MAX;
+ *   -ENOSPC    if max_bytes is reached;
+ *   -ENOMEM    if the system has no memory;
+ *   -EINVAL    if a pointer is NULL.
+ * On failure *ref is SLAB_NO_REF, and nothing else has changed. */
 SLAB_API int slab_store_put(slab_store *store, const void *data, size_t len, slab_ref *ref);
 
-/* The same without the copy: len bytes to fill, of any content. NULL as put fails. */
+/* Makes a value of len bytes, of any content, for the caller to fill. Returns it, and stores its
+ * ref in *ref. Returns NULL in the cases in which slab_store_put fails; then *ref is
+ * SLAB_NO_REF. */
 SLAB_API void *slab_store_alloc(slab_store *store, size_t len, slab_ref *ref);
 
-/* The value; NULL unless ref names a live one and len belongs to its tier (large: is its length). A
- * few loads, no write: threads may get at once while none does anything else. The pointer may be
- * written through, up to len. */
+/* Returns a value, or NULL unless ref names a live one and len belongs to its tier (for a large
+ * object: is its length). To write to the value, up to len bytes, cast the const away. Costs a few
+ * loads and writes nothing. */
 SLAB_API const void *slab_store_get(const slab_store *store, slab_ref ref, size_t len);
 
-/* len as it was put: the stats go by it. 0; -ESTALE as get gives NULL; -EINVAL (store NULL). */
+/* Frees a value. len must be the length it was stored with: stats depend on it. Returns
+ *   0        on success;
+ *   -ESTALE  if slab_store_get would return NULL;
+ *   -EINVAL  if store is NULL.
+ * A second free of the same ref returns -ESTALE and changes nothing, unless the slot holds a value
+ * again (see Limitations). */
 SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len);
 
-/* Gives memory that is in no chunk and no large object back to the system: whole extents, and of
- * others the content of their free pages (with a SLAB_MAP of yours only if there is a SLAB_DISCARD,
- * too). How many bytes. A chunk that holds one value stays: see compact. */
-SLAB_API size_t slab_store_trim(slab_store *store);
+/* Returns whether ref is of a large object. Any thread. */
+SLAB_API bool slab_ref_is_large(slab_ref ref);
 
-/* Empties sparse chunks while a tier has as many free slots as a chunk, and a sixty-fourth of all
- * its slots: moves at most max_moves values. How many; 0 = nothing to gain. Each move is told
- * after it was made: the value is under `to`, at `value`, and `from` is free. moved may call the
- * store, though not destroy it; NULL moved: nothing is moved. Large objects stay. What a call
- * leaves half done the next one continues, so a little at a time is as good as all at once: two
- * moves after each free keep up with any load. With nothing to do it costs some nanoseconds. */
+/* Called by slab_store_compact after each move: the value is now under `to`, at `value`, and `from`
+ * is free. May call functions of the store other than slab_store_destroy. */
 typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *value);
+
+/* Empties sparse chunks, while a tier has at least as many free slots as a chunk has slots, plus a
+ * sixty-fourth of all its slots. Moves at most max_moves values and calls moved after each. Returns
+ * how many it moved; 0 means that there is nothing to gain. Does nothing and returns 0 if store or
+ * moved is NULL. Large objects are never moved.
+ *
+ * The next call continues what this one leaves half done, so many small calls do as much as one
+ * large one: two moves after each free keep up with any load. Takes some nanoseconds if there is
+ * nothing to do. */
 SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
                                    void *context);
 
-/* Exact, at any time, in constant time. stats NULL: nothing happens. store NULL: all 0. */
+/* Gives memory that is in no chunk and no large object back to the system: whole extents, and the
+ * content of the free pages of others (with a SLAB_MAP of yours, only if you define SLAB_DISCARD,
+ * too). Returns how many bytes, or 0 if store is NULL. A chunk that holds one value stays: see
+ * slab_store_compact. */
+SLAB_API size_t slab_store_trim(slab_store *store);
+
+/* Fills in *stats. Exact at any time, in constant time. If store is NULL, all fields are 0. Does
+ * nothing if stats is NULL. */
 SLAB_API void slab_store_stats(const slab_store *store, struct slab_store_info *stats);
 
-/* 0; -EINVAL: no such tier, or a NULL pointer; *stats is all 0 then. */
+/* Fills in *stats for one tier. Returns 0, or -EINVAL if there is no such tier or a pointer is
+ * NULL; then all fields are 0. */
 SLAB_API int slab_store_tier_stats(const slab_store *store, uint32_t tier,
                                    struct slab_tier_info *stats);
 
-SLAB_API bool slab_ref_is_large(slab_ref ref);
-
-/* The tier sizes, at most tier_count of them (63 at most), that waste least for a histogram of
- * value sizes: strictly ascending, 1..65536, each with its count; the sum of counts times 65536
- * must fit 64 bits. Writes them to tier_sizes, ascending; the last holds the largest size, so leave
- * out sizes that you would rather have as large objects: a few large ones can claim many tiers. How
- * many; 0 = bad input, or no memory to compute in. Exact: dynamic programming, by divide and
- * conquer (Galil and Park, 1992), in O(tier_count n log n); 8,192 sizes and 63 tiers: 16 ms. */
-SLAB_API uint32_t slab_fit_tiers(const uint32_t *sizes, const uint64_t *counts, size_t n,
-                                 uint32_t *tier_sizes, uint32_t tier_count);
+/* Destroys a store, live values included. Does nothing if store is NULL. */
+SLAB_API void slab_store_destroy(slab_store *store);
 
 #ifdef __cplusplus
 }

@@ -187,7 +187,8 @@ static uint32_t *make_samples(size_t count)
 /* ---- Subjects: each hands out frames by a name, its index or a pointer ---- */
 
 union many {
-    uint32_t frames[HOLD];
+    int      frames[HOLD]; /* Ashlar's */
+    uint32_t names[HOLD];  /* numbers of other subjects */
     void    *pointers[HOLD];
 };
 
@@ -216,13 +217,13 @@ static void  leave_nothing(void *self) { (void)self; }
         uint64_t name;                                                              \
         for (uint32_t i = 0; i < count; i++) {                                      \
             if (!s##_alloc_name(self, &name)) return false;                         \
-            many->frames[i] = (uint32_t)name;                                       \
+            many->names[i] = (uint32_t)name;                                        \
         }                                                                           \
         return true;                                                                \
     }                                                                               \
     static inline void s##_free_many(void *self, union many *many, uint32_t count)  \
     {                                                                               \
-        for (uint32_t i = 0; i < count; i++) s##_free_name(self, many->frames[i]);  \
+        for (uint32_t i = 0; i < count; i++) s##_free_name(self, many->names[i]);   \
     }
 
 /* Ashlar */
@@ -246,7 +247,7 @@ static inline bool ashlar_alloc(void *self, uint64_t *name)
 static inline void ashlar_free(void *self, uint64_t name)
 {
     (void)self;
-    fixedpool_free(pool, (uint32_t)name);
+    fixedpool_free(pool, (int)name);
 }
 static inline bool ashlar_alloc_many(void *self, union many *many, uint32_t count)
 {
@@ -258,7 +259,7 @@ static inline void ashlar_free_many(void *self, union many *many, uint32_t count
     (void)self;
     fixedpool_free_many(pool, many->frames, count);
 }
-static inline void *ashlar_memory(uint64_t name) { return fixedpool_ptr(pool, (uint32_t)name); }
+static inline void *ashlar_memory(uint64_t name) { return fixedpool_ptr(pool, (int)name); }
 static void         ashlar_close(void)
 {
     struct fixedpool_info info;
@@ -296,7 +297,7 @@ static inline bool cached_alloc_name(void *self, uint64_t *name)
 }
 static inline void cached_free_name(void *self, uint64_t name)
 {
-    fixedpool_cache_free(self, (uint32_t)name);
+    fixedpool_cache_free(self, (int)name);
 }
 ONE_BY_ONE(cached)
 
@@ -369,13 +370,13 @@ static inline bool classic_alloc_all(void *self, union many *many, uint32_t coun
 {
     (void)self;
     bool done = true;
-    for (uint32_t i = 0; i < count && done; i++) done = classic_alloc(classic, &many->frames[i]);
+    for (uint32_t i = 0; i < count && done; i++) done = classic_alloc(classic, &many->names[i]);
     return done;
 }
 static inline void classic_free_all(void *self, union many *many, uint32_t count)
 {
     (void)self;
-    classic_free_many(classic, many->frames, count);
+    classic_free_many(classic, many->names, count);
 }
 
 static const struct subject subject_classic = {
@@ -907,7 +908,7 @@ static void ashlar_wait(void)
     if (frame < 0) fail("alloc_wait", frame);
     held = (uint32_t)frame;
 }
-static void ashlar_give(void) { fixedpool_free(pool, held); }
+static void ashlar_give(void) { fixedpool_free(pool, (int)held); }
 
 static pthread_mutex_t mutex  = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t  change = PTHREAD_COND_INITIALIZER;
@@ -1260,7 +1261,7 @@ static void ring_start(void)
 static struct slot {
     void    *data;
     uint32_t block;
-    uint32_t frame;
+    int      frame;
 } slots[DEPTH];
 
 static void queue_read(struct slot *slot, bool fixed)
@@ -1271,7 +1272,7 @@ static void queue_read(struct slot *slot, bool fixed)
     if (fixed) {
         int frame = fixedpool_alloc(pool);
         if (frame < 0) fail("alloc", frame);
-        slot->frame = (uint32_t)frame;
+        slot->frame = frame;
         slot->data  = fixedpool_ptr(pool, slot->frame);
     }
     ring.sqes[at] = (struct io_uring_sqe){

@@ -337,7 +337,7 @@ static void forget(struct uring *ring, struct read *read)
 {
     read->file = NULL;
     if (read->flying) return;
-    int error = fixedpool_free(ring->frames, (uint32_t)(read - ring->reads));
+    int error = fixedpool_free(ring->frames, (int)(read - ring->reads));
     assert(error == 0);
     (void)error;
 }
@@ -392,9 +392,9 @@ static struct read *begin_read(struct uring *ring, int fd, const struct file *fi
         .opcode    = IORING_OP_READ_FIXED,
         .fd        = fd,
         .off       = offset,
-        .addr      = (uintptr_t)fixedpool_ptr(ring->frames, (uint32_t)frame),
+        .addr      = (uintptr_t)fixedpool_ptr(ring->frames, frame),
         .len       = (uint32_t)len,
-        .buf_index = fixedpool_buf_index(ring->frames, (uint32_t)frame),
+        .buf_index = fixedpool_buf_index(ring->frames, frame),
         .user_data = (uint32_t)frame,
     };
     /* release, pairs with the kernel's acquire: the entry is written. */
@@ -407,7 +407,7 @@ static bool take_read(struct uring *ring, struct read *read, unsigned char *buff
 {
     await(ring, read);
     bool good = read->result == (int32_t)len;
-    if (good) memcpy(buffer, fixedpool_ptr(ring->frames, (uint32_t)(read - ring->reads)), len);
+    if (good) memcpy(buffer, fixedpool_ptr(ring->frames, (int)(read - ring->reads)), len);
     if (good) ring->bytes += len;
     ring->taken += good;
     ring->left += !good;

@@ -80,7 +80,8 @@ static struct fixedpool_info info(void)
 /* Every frame is there once; afterwards all are free. */
 static void all_are_there(void)
 {
-    uint32_t frames[300], count = info().frame_count;
+    int      frames[300];
+    uint32_t count = info().frame_count;
     bool     seen[300] = {false};
 
     CHECK_EQ(fixedpool_alloc_many(pool, frames, 300), count);

@@ -103,26 +103,25 @@ static void teardown(void)
 
 enum { LEASES = 5, FREES = 4 };
 
-static uint32_t lease(int way)
+static int lease(int way)
 {
-    uint32_t one;
-    int      frame;
+    int one, frame;
     if (way == 0) frame = fixedpool_alloc(pool);
-    else if (way == 1) frame = fixedpool_alloc_many(pool, &one, 1) ? (int)one : -ENOBUFS;
+    else if (way == 1) frame = fixedpool_alloc_many(pool, &one, 1) ? one : -ENOBUFS;
     else if (way == 2) frame = fixedpool_alloc_wait(pool, -1);
     else frame = fixedpool_cache_alloc(way == 3 ? cache : other);
     CHECK(frame >= 0);
-    return (uint32_t)frame;
+    return frame;
 }
 
-static int give_back(int way, uint32_t frame)
+static int give_back(int way, int frame)
 {
     if (way == 0) return fixedpool_free(pool, frame);
     if (way == 1) return fixedpool_free_many(pool, &frame, 1) ? 0 : -EALREADY;
     return fixedpool_cache_free(way == 2 ? cache : other, frame);
 }
 
-static unsigned char *end_of(uint32_t frame)
+static unsigned char *end_of(int frame)
 {
     return (unsigned char *)fixedpool_ptr(pool, frame) + SIZE - 1;
 }
@@ -131,7 +130,7 @@ static void an_idle_frame_is_nobodys(void)
 {
     for (uint32_t flags = 0; flags < 4; flags++) {
         setup(flags);
-        for (uint32_t frame = 0; frame < COUNT; frame += 13) {
+        for (int frame = 0; frame < COUNT; frame += 13) {
             CHECK(reported(fixedpool_ptr(pool, frame)));
             CHECK(reported(end_of(frame)));
         }
@@ -143,7 +142,7 @@ static void a_frame_is_ours_until_we_free_it(void)
 {
     setup(0);
     for (int way = 0; way < LEASES * FREES; way++) {
-        uint32_t       frame = lease(way % LEASES);
+        int            frame = lease(way % LEASES);
         unsigned char *at    = fixedpool_ptr(pool, frame);
         CHECK(!reported(at) && !reported(end_of(frame)));
         if (frame + 1 < COUNT) CHECK(reported(end_of(frame) + 1)); /* the neighbour's */
@@ -158,7 +157,7 @@ static void a_frame_is_ours_until_we_free_it(void)
 
 static void many_are_ours_until_we_free_them(void)
 {
-    uint32_t frames[COUNT];
+    int frames[COUNT];
 
     setup(0);
     CHECK_EQ(fixedpool_alloc_many(pool, frames, COUNT), COUNT);
@@ -177,16 +176,16 @@ static void a_cached_frame_is_nobodys(void)
 {
     setup(0);
     for (int round = 0; round < 3; round++) {
-        uint32_t       frame = lease(3);
+        int            frame = lease(3);
         unsigned char *at    = fixedpool_ptr(pool, frame);
         give_back(2, frame);
         CHECK(reported(at));
         if (round == 1) fixedpool_cache_close(cache);
         if (round == 1) CHECK(reported(at));
         if (round == 1) cache = fixedpool_cache_open(pool);
-        for (uint32_t i = 0; i < COUNT; i++) *end_of(lease(round == 2 ? 4 : 0)) = 1;
+        for (int i = 0; i < COUNT; i++) *end_of(lease(round == 2 ? 4 : 0)) = 1;
         CHECK(!reported(at));
-        for (uint32_t i = 0; i < COUNT; i++) CHECK_EQ(give_back(round, i), 0);
+        for (int i = 0; i < COUNT; i++) CHECK_EQ(give_back(round, i), 0);
         CHECK(reported(at));
     }
     teardown();
@@ -200,7 +199,7 @@ static void a_leased_frame_may_be_read(void)
     unsigned before = (unsigned)VALGRIND_COUNT_ERRORS;
 #endif
     for (int way = 0; way < LEASES; way++) {
-        uint32_t                      frame = lease(way);
+        int                           frame = lease(way);
         const volatile unsigned char *at    = fixedpool_ptr(pool, frame);
         if (at[0] != 0) CHECK(at[0] == 7);
         if (at[SIZE - 1] != 0) CHECK(at[SIZE - 1] == 7);
@@ -256,8 +255,8 @@ static void *free_for_ever(void *unused)
     slow = 20;
     for (int frame; (frame = atomic_load(&cell)) != -1; sched_yield()) {
         if (frame == 0 || !atomic_compare_exchange_strong(&cell, &frame, 0)) continue;
-        int result = how == 2 ? fixedpool_cache_free(mine, (uint32_t)frame - 1)
-                              : give_back(how, (uint32_t)frame - 1);
+        int result = how == 2 ? fixedpool_cache_free(mine, frame - 1)
+                              : give_back(how, frame - 1);
         CHECK_EQ(result, 0);
     }
     fixedpool_cache_close(mine);
@@ -267,7 +266,7 @@ static void *free_for_ever(void *unused)
 static void no_late_hiding_hits_a_new_lease(void)
 {
     pthread_t threads[3];
-    uint32_t  kept[COUNT];
+    int       kept[COUNT];
 
     for (how = 0; how < 3; how++) {
         setup(0);
@@ -275,12 +274,12 @@ static void no_late_hiding_hits_a_new_lease(void)
         atomic_store(&cell, 0);
         for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, free_for_ever, NULL);
         for (int life = 0; life < 400; life++) {
-            uint32_t frame = lease(2);
+            int frame = lease(2);
             memset(fixedpool_ptr(pool, frame), life, SIZE); /* ends the process if it is hidden */
             usleep(50);                                     /* now, or a little later */
             memset(fixedpool_ptr(pool, frame), life, SIZE);
             while (atomic_load(&cell) != 0) sched_yield();
-            atomic_store(&cell, (int)frame + 1);
+            atomic_store(&cell, frame + 1);
         }
         while (atomic_load(&cell) != 0) sched_yield();
         atomic_store(&cell, -1);

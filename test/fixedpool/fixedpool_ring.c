@@ -180,7 +180,7 @@ static void open_file(void)
     unlink(path);
 }
 
-static int transfer(struct ring *ring, uint8_t opcode, uint32_t frame, uint64_t record)
+static int transfer(struct ring *ring, uint8_t opcode, int frame, uint64_t record)
 {
     struct sqe request = {.opcode = opcode, .fd = file, .user_data = record ^ 0x5eed};
     request.len        = (uint32_t)fixedpool_frame_size(pool);
@@ -190,7 +190,7 @@ static int transfer(struct ring *ring, uint8_t opcode, uint32_t frame, uint64_t 
     return submit(ring, &request);
 }
 
-static void fill(uint32_t frame, uint64_t seed)
+static void fill(int frame, uint64_t seed)
 {
     unsigned char *at = fixedpool_ptr(pool, frame);
     for (size_t i = 0; i < fixedpool_frame_size(pool); i += 8) {
@@ -199,7 +199,7 @@ static void fill(uint32_t frame, uint64_t seed)
     }
 }
 
-static bool filled(uint32_t frame, uint64_t seed)
+static bool filled(int frame, uint64_t seed)
 {
     const unsigned char *at = fixedpool_ptr(pool, frame);
     for (size_t i = 0; i < fixedpool_frame_size(pool); i += 8) {
@@ -210,7 +210,7 @@ static bool filled(uint32_t frame, uint64_t seed)
 }
 
 /* A frame's content to the file and back into another frame. */
-static void goes_there_and_back(struct ring *ring, uint32_t from, uint32_t to, uint64_t record)
+static void goes_there_and_back(struct ring *ring, int from, int to, uint64_t record)
 {
     int size = (int)fixedpool_frame_size(pool);
     fill(from, record + 77);
@@ -225,9 +225,9 @@ static void works(struct ring *ring)
 {
     int from = fixedpool_alloc(pool), to = fixedpool_alloc(pool);
     CHECK(from >= 0 && to >= 0);
-    goes_there_and_back(ring, (uint32_t)from, (uint32_t)to, 3);
-    CHECK_EQ(fixedpool_free(pool, (uint32_t)from), 0);
-    CHECK_EQ(fixedpool_free(pool, (uint32_t)to), 0);
+    goes_there_and_back(ring, from, to, 3);
+    CHECK_EQ(fixedpool_free(pool, from), 0);
+    CHECK_EQ(fixedpool_free(pool, to), 0);
 }
 
 static bool has_buffers(struct ring *ring)
@@ -244,7 +244,7 @@ static struct ring ring, second;
 static void every_frame_is_a_fixed_buffer(void)
 {
     enum { COUNT = 65536, RECORDS = 256 };
-    static uint32_t frames[COUNT];
+    static int frames[COUNT];
 
     make(4096, COUNT);
     CHECK_EQ(open_ring(&ring), 0);
@@ -255,8 +255,8 @@ static void every_frame_is_a_fixed_buffer(void)
         CHECK_EQ(result, 0);
         CHECK_EQ(rings(), 1);
         CHECK_EQ(fixedpool_alloc_many(pool, frames, COUNT), COUNT);
-        for (uint32_t i = 0; i < RECORDS; i++)
-            goes_there_and_back(&ring, i * 257, (i * 257 + 129) % COUNT, i);
+        for (int i = 0; i < RECORDS; i++)
+            goes_there_and_back(&ring, i * 257, (i * 257 + 129) % COUNT, (uint64_t)i);
         goes_there_and_back(&ring, 0, COUNT - 1, 0);
         goes_there_and_back(&ring, COUNT - 1, 0, 1);
         CHECK_EQ(fixedpool_free_many(pool, frames, COUNT), COUNT);
@@ -337,11 +337,9 @@ static void *work(void *arg)
         int from = round & 1 ? fixedpool_cache_alloc(cache) : fixedpool_alloc_wait(pool, -1);
         int to   = fixedpool_cache_alloc(cache);
         CHECK(from >= 0 && to >= 0);
-        goes_there_and_back(&mine, (uint32_t)from, (uint32_t)to, self->number * 100 + round);
-        CHECK_EQ(fixedpool_cache_free(cache, (uint32_t)from), 0);
-        CHECK_EQ(round & 2 ? fixedpool_free(pool, (uint32_t)to)
-                           : fixedpool_cache_free(cache, (uint32_t)to),
-                 0);
+        goes_there_and_back(&mine, from, to, self->number * 100 + round);
+        CHECK_EQ(fixedpool_cache_free(cache, from), 0);
+        CHECK_EQ(round & 2 ? fixedpool_free(pool, to) : fixedpool_cache_free(cache, to), 0);
         if (round % 16 == 15) { /* while the other thread does the same */
             CHECK_EQ(fixedpool_unregister(pool, mine.fd), 0);
             CHECK_EQ(fixedpool_register(pool, mine.fd), 0);
@@ -375,8 +373,8 @@ static void a_child_parts_no_frame_from_its_ring(void)
     make(4096, 8);
     CHECK_EQ(open_ring(&ring), 0);
     CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
-    CHECK_EQ(fixedpool_alloc_many(pool, (uint32_t[8]){0}, 8), 8);
-    for (uint32_t frame = 0; frame < 8; frame++) fill(frame, 1); /* no page is new */
+    CHECK_EQ(fixedpool_alloc_many(pool, (int[8]){0}, 8), 8);
+    for (int frame = 0; frame < 8; frame++) fill(frame, 1); /* no page is new */
     CHECK_EQ(pipe(ends), 0);
     fflush(stdout);
     pid_t child = fork();
@@ -385,11 +383,11 @@ static void a_child_parts_no_frame_from_its_ring(void)
         char byte;
         _exit(read(ends[0], &byte, 1) != 0);
     }
-    for (uint32_t i = 0; i < 4; i++) goes_there_and_back(&ring, i, 7 - i, i);
+    for (int i = 0; i < 4; i++) goes_there_and_back(&ring, i, 7 - i, (uint64_t)i);
     close(ends[1]);
     close(ends[0]);
     CHECK(waitpid(child, &status, 0) == child && status == 0);
-    for (uint32_t frame = 0; frame < 8; frame++) CHECK_EQ(fixedpool_free(pool, frame), 0);
+    for (int frame = 0; frame < 8; frame++) CHECK_EQ(fixedpool_free(pool, frame), 0);
     CHECK_EQ(fixedpool_unregister(pool, ring.fd), 0);
     close_ring(&ring);
     end();
@@ -590,8 +588,8 @@ static int works_without_a_ring(void)
 {
     int frame = fixedpool_alloc(pool);
     if (frame < 0) return 20;
-    memset(fixedpool_ptr(pool, (uint32_t)frame), 1, fixedpool_frame_size(pool));
-    if (fixedpool_free(pool, (uint32_t)frame) != 0) return 21;
+    memset(fixedpool_ptr(pool, frame), 1, fixedpool_frame_size(pool));
+    if (fixedpool_free(pool, frame) != 0) return 21;
     if (rings() != 0) return 22;
     return fixedpool_destroy(pool) == 0 ? 0 : 23;
 }

@@ -78,7 +78,7 @@ static uint32_t leased(void)
 /* All frames are idle, and each is there once. */
 static void nothing_is_lost(void)
 {
-    uint32_t              frames[FRAMES_MAX];
+    int                   frames[FRAMES_MAX];
     bool                  seen[FRAMES_MAX] = {false};
     struct fixedpool_info info;
 
@@ -118,16 +118,16 @@ struct worker {
     enum ways        ways;
     uint32_t         most; /* frames that it holds at a time */
     uint32_t         count;
-    uint32_t         held[HELD_MAX];
+    int              held[HELD_MAX];
     bool             never_fails; /* there is a frame for everybody */
     bool             greedy;      /* holds nearly all it may, always */
 };
 static struct worker workers[THREADS_MAX];
 
 /* Plain writes: the thread sanitizer sees whether anything orders them after the last owner's. */
-static void take(struct worker *self, uint32_t frame)
+static void take(struct worker *self, int frame)
 {
-    CHECK(frame < FRAMES_MAX);
+    CHECK(frame >= 0 && frame < FRAMES_MAX);
     CHECK_EQ(atomic_exchange_explicit(&owner[frame], self->number, memory_order_relaxed), 0);
     volatile uint32_t *at = fixedpool_ptr(pool, frame);
     for (uint32_t i = 0; i < WORDS; i++) {
@@ -137,7 +137,7 @@ static void take(struct worker *self, uint32_t frame)
     self->leases++;
 }
 
-static void look_again(struct worker *self, uint32_t frame)
+static void look_again(struct worker *self, int frame)
 {
     volatile uint32_t *at = fixedpool_ptr(pool, frame);
     for (uint32_t i = 0; i < WORDS; i++) CHECK(at[i * 64] == self->number);
@@ -146,8 +146,8 @@ static void look_again(struct worker *self, uint32_t frame)
 
 static void lease(struct worker *self, uint64_t r)
 {
-    uint32_t room = self->most - self->count, want = 1, got = 0, frames[HELD_MAX];
-    int      frame = -ENOBUFS;
+    uint32_t room = self->most - self->count, want = 1, got = 0;
+    int      frame = -ENOBUFS, frames[HELD_MAX];
 
     if (self->ways == CACHED || (self->ways == MIXED && r & 1)) {
         frame = fixedpool_cache_alloc(self->cache);
@@ -160,7 +160,7 @@ static void lease(struct worker *self, uint64_t r)
     } else {
         frame = fixedpool_alloc(pool);
     }
-    if (frame >= 0) frames[got++] = (uint32_t)frame;
+    if (frame >= 0) frames[got++] = frame;
     else CHECK_EQ(frame, -ENOBUFS);
     self->misses += got < want;
     if (self->never_fails) CHECK_EQ(got, want);
@@ -178,7 +178,8 @@ static void release(struct worker *self, uint64_t r)
         self->count = 0;
         return;
     }
-    uint32_t at = (uint32_t)(r >> 16) % self->count, frame = self->held[at];
+    uint32_t at    = (uint32_t)(r >> 16) % self->count;
+    int      frame = self->held[at];
     self->held[at] = self->held[--self->count];
     look_again(self, frame);
     if (self->ways == CACHED || (self->ways == MIXED && r & 2))
@@ -295,8 +296,8 @@ static void *lease_and_free_fast(void *arg)
         for (uint64_t i = self->leases % 8; i > 0; i--)
             CHECK(atomic_load_explicit(&owner[frame], memory_order_relaxed) == self->number);
         atomic_store_explicit(&owner[frame], 0, memory_order_relaxed);
-        if (cached) CHECK_EQ(fixedpool_cache_free(self->cache, (uint32_t)frame), 0);
-        else CHECK_EQ(fixedpool_free(pool, (uint32_t)frame), 0);
+        if (cached) CHECK_EQ(fixedpool_cache_free(self->cache, frame), 0);
+        else CHECK_EQ(fixedpool_free(pool, frame), 0);
     }
     fixedpool_cache_close(self->cache);
     return NULL;
@@ -305,7 +306,7 @@ static void *lease_and_free_fast(void *arg)
 static void two_pass_each_other(void)
 {
     static const uint32_t idle[] = {1, 1, 2}; /* one: each takes it from the other */
-    static uint32_t       kept[FRAMES_MAX];
+    static int            kept[FRAMES_MAX];
 
     for (int i = 0; i < 3; i++) {
         uint32_t count = i == 0 ? 2 : 32; /* by ones; by twos, all but a few of which are out */
@@ -337,11 +338,12 @@ static void *fill_a_cache(void *arg)
 
     self->cache = fixedpool_cache_open(pool);
     for (;;) {
-        uint32_t frames[6], count = 1 + (uint32_t)check_random(&self->random) % 6;
+        int      frames[6];
+        uint32_t count = 1 + (uint32_t)check_random(&self->random) % 6;
         for (uint32_t i = 0; i < count; i++) {
             int frame = fixedpool_cache_alloc(self->cache);
             CHECK(frame >= 0); /* 48 of 64 at most */
-            frames[i] = (uint32_t)frame;
+            frames[i] = frame;
         }
         for (uint32_t i = 0; i < count; i++)
             CHECK_EQ(fixedpool_cache_free(self->cache, frames[i]), 0);
@@ -366,7 +368,8 @@ static void *take_its_half(void *arg)
     for (;;) {
         pthread_barrier_wait(&turn);
         if (atomic_load(&over)) break;
-        uint32_t frames[PLENTY / TAKERS], count = 0;
+        int      frames[PLENTY / TAKERS];
+        uint32_t count = 0;
         while (count < PLENTY / TAKERS) {
             self->most = PLENTY / TAKERS - count < HELD_MAX ? PLENTY / TAKERS - count : HELD_MAX;
             lease(self, check_random(&self->random));
@@ -424,17 +427,17 @@ static uint64_t          last_turn; /* nobody's business while a player holds th
 static void *free_and_exit(void *arg)
 {
     fixedpool_cache *cache = fixedpool_cache_open(pool);
-    uint32_t        *frame = arg;
+    int             *frame = arg;
     CHECK_EQ(fixedpool_cache_free(cache, *frame), 0);
     fixedpool_cache_close(cache);
     return NULL;
 }
 
-static void hand_over(struct worker *self, uint32_t frame)
+static void hand_over(struct worker *self, int frame)
 {
     pthread_t thread;
     uint64_t  r      = check_random(&self->random);
-    uint32_t  two[2] = {frame, FRAMES_MAX};
+    int       two[2] = {frame, FRAMES_MAX};
     look_again(self, frame);
     switch (r % 64 == 0 ? 4 : (r >> 8) % 4) {
     case 0:
@@ -469,8 +472,8 @@ static void *play(void *arg)
             atomic_store(&expecting, n);
             int frame = fixedpool_alloc_wait(pool, -1);
             CHECK(frame >= 0);
-            take(self, (uint32_t)frame);
-            self->held[0] = (uint32_t)frame;
+            take(self, frame);
+            self->held[0] = frame;
             check_progress();
             if (atomic_load(&over)) last_turn = n;
             atomic_store(&arrived, n);
@@ -510,10 +513,10 @@ static void *come_by(void *arg)
         if (frame < 0) CHECK_EQ(frame, -ETIMEDOUT);
         self->misses += frame < 0;
         if (frame < 0) continue;
-        take(self, (uint32_t)frame);
-        look_again(self, (uint32_t)frame);
-        CHECK_EQ(r & 16 ? fixedpool_free(pool, (uint32_t)frame)
-                        : fixedpool_cache_free(self->cache, (uint32_t)frame),
+        take(self, frame);
+        look_again(self, frame);
+        CHECK_EQ(r & 16 ? fixedpool_free(pool, frame)
+                        : fixedpool_cache_free(self->cache, frame),
                  0);
     }
     fixedpool_cache_close(self->cache);
@@ -523,7 +526,7 @@ static void *come_by(void *arg)
 static void hand_to_hand(int passers, uint32_t count)
 {
     make(count);
-    uint32_t kept[FRAMES_MAX];
+    int kept[FRAMES_MAX];
     CHECK_EQ(fixedpool_alloc_many(pool, kept, count), count);
     memset(workers, 0, sizeof workers);
     for (int i = 0; i < 2 + passers; i++) {
@@ -572,10 +575,10 @@ static void *queue_up(void *arg)
             self->misses++;
             continue;
         }
-        take(self, (uint32_t)frame);
+        take(self, frame);
         for (uint64_t spin = (r >> 30) % 300; spin > 0; spin--) atomic_load(&over);
         check_progress();
-        hand_over(self, (uint32_t)frame);
+        hand_over(self, frame);
     } while (!atomic_load(&over));
     fixedpool_cache_close(self->cache);
     return NULL;
@@ -605,10 +608,9 @@ static _Atomic(uint64_t) arena;
 static _Atomic(uint32_t) told_0, done;
 static bool              own_cache; /* the cache that lent it takes part, too */
 
-static void free_it(struct worker *self, uint32_t frame, uint64_t r)
+static void free_it(struct worker *self, int frame, uint64_t r)
 {
-    uint32_t twice[2] = {frame, frame};
-    int      result   = 0;
+    int twice[2] = {frame, frame}, result = 0;
     switch (self->ways == SHARED ? r % 2 : r % 3) {
     case 0:
         result = fixedpool_free(pool, frame);
@@ -636,7 +638,7 @@ static void *free_what_others_free(void *arg)
             continue;
         }
         last = now_at;
-        free_it(self, (uint32_t)(now_at % FRAMES_MAX), check_random(&self->random));
+        free_it(self, (int)(now_at % FRAMES_MAX), check_random(&self->random));
         atomic_fetch_add(&done, 1);
     }
     fixedpool_cache_close(self->cache);
@@ -658,7 +660,7 @@ static uint64_t race(enum ways ways, double until, uint64_t *both)
         atomic_store(&done, 0);
         atomic_store(&arena, (turns + 1) * FRAMES_MAX + (uint32_t)frame);
         for (uint64_t spin = (r >> 8) % 200; spin > 0; spin--) atomic_load(&done);
-        if (own_cache && fixedpool_cache_free(self->cache, (uint32_t)frame) == 0)
+        if (own_cache && fixedpool_cache_free(self->cache, frame) == 0)
             atomic_fetch_add(&told_0, 1);
         while (atomic_load(&done) != (uint32_t)threads) sched_yield();
         uint32_t told = atomic_load(&told_0);
@@ -728,11 +730,12 @@ static void *lease_and_free_one(void *arg)
 /* Everything but one frame of each stopped thread can be had, by one who cannot wait for them. */
 static void take_all_but(uint32_t count, int still, struct worker *self)
 {
-    uint32_t frames[FRAMES_MAX], got = 0;
-    for (int frame; got < count; frames[got++] = (uint32_t)frame) {
+    int      frames[FRAMES_MAX];
+    uint32_t got = 0;
+    for (int frame; got < count; frames[got++] = frame) {
         frame = got % 2 ? fixedpool_alloc(pool) : fixedpool_cache_alloc(self->cache);
         if (frame < 0) break;
-        take(self, (uint32_t)frame);
+        take(self, frame);
     }
     CHECK(got >= count - (uint32_t)still && got <= count);
     self->misses += count - got;

@@ -4,6 +4,7 @@
  * refuse one, as an old kernel would. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -85,13 +86,12 @@ enum { FREE, FREE_MANY, CACHE_FREE, OTHER_FREE, FREES };
 
 static int lease(int way)
 {
-    uint32_t frame;
-    int      result;
+    int frame, result;
     switch (way) {
     case ALLOC:
         return fixedpool_alloc(pool);
     case ALLOC_MANY:
-        return fixedpool_alloc_many(pool, &frame, 1) ? (int)frame : -ENOBUFS;
+        return fixedpool_alloc_many(pool, &frame, 1) ? frame : -ENOBUFS;
     case ALLOC_WAIT:
         result = fixedpool_alloc_wait(pool, 0);
         return result == -ETIMEDOUT ? -ENOBUFS : result;
@@ -102,7 +102,7 @@ static int lease(int way)
     }
 }
 
-static int give_back(int way, uint32_t frame)
+static int give_back(int way, int frame)
 {
     switch (way) {
     case FREE:
@@ -119,18 +119,18 @@ static int give_back(int way, uint32_t frame)
 /* Every frame is there, once, and can be had in this way; afterwards all are free. */
 static void all_are_there(int way)
 {
-    uint32_t       count = info().frame_count;
-    unsigned char *seen  = calloc(count, 1);
+    int            count = (int)info().frame_count;
+    unsigned char *seen  = calloc((size_t)count, 1);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++) {
         int frame = lease(way);
-        CHECK(frame >= 0 && frame < (int)count && !seen[frame]);
-        if (frame >= 0 && frame < (int)count) seen[frame] = 1;
+        CHECK(frame >= 0 && frame < count && !seen[frame]);
+        if (frame >= 0 && frame < count) seen[frame] = 1;
     }
     CHECK_EQ(lease(way), -ENOBUFS);
     CHECK_EQ(info().leased, count);
     CHECK_EQ(info().cached, 0);
-    for (uint32_t i = 0; i < count; i++) CHECK_EQ(fixedpool_free(pool, i), 0);
+    for (int i = 0; i < count; i++) CHECK_EQ(fixedpool_free(pool, i), 0);
     CHECK_EQ(info().leased, 0);
     free(seen);
 }
@@ -209,17 +209,17 @@ static bool zero(const unsigned char *frame, size_t size)
     return frame[size - 1] == 0;
 }
 
-static void fill_and_empty(uint32_t size, uint32_t count, int round)
+static void fill_and_empty(uint32_t size, int count, int round)
 {
-    unsigned char *seen = calloc(count, 1);
+    unsigned char *seen = calloc((size_t)count, 1);
     unsigned char *base = fixedpool_ptr(pool, 0);
 
     CHECK_EQ((uintptr_t)base % 4096, 0);
-    for (uint32_t i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++) {
         int            frame = lease(round % LEASES);
-        unsigned char *at    = fixedpool_ptr(pool, (uint32_t)frame);
-        CHECK(frame >= 0 && frame < (int)count && !seen[frame]);
-        if (frame < 0 || frame >= (int)count) continue;
+        unsigned char *at    = fixedpool_ptr(pool, frame);
+        CHECK(frame >= 0 && frame < count && !seen[frame]);
+        if (frame < 0 || frame >= count) continue;
         CHECK(at == base + (size_t)frame * size);
         if (round == 0) CHECK(zero(at, size));
         else CHECK(at[0] == (unsigned char)frame && at[size - 1] == (unsigned char)frame);
@@ -228,10 +228,10 @@ static void fill_and_empty(uint32_t size, uint32_t count, int round)
     }
     for (int way = 0; way < LEASES; way++) CHECK_EQ(lease(way), -ENOBUFS);
     CHECK_EQ(info().leased, count);
-    for (uint32_t i = 0; i < count; i++)
+    for (int i = 0; i < count; i++)
         CHECK_EQ(give_back(round % FREES, round & 1 ? count - 1 - i : i), 0);
     CHECK_EQ(info().leased, 0);
-    CHECK(info().cached <= count);
+    CHECK(info().cached <= (uint32_t)count);
     free(seen);
 }
 
@@ -249,7 +249,7 @@ static void each_frame_once_then_none(void)
         cache = fixedpool_cache_open(pool);
         other = fixedpool_cache_open(pool);
         for (int round = 0; round < LEASES; round++)
-            fill_and_empty(shapes[i][0], shapes[i][1], round);
+            fill_and_empty(shapes[i][0], (int)shapes[i][1], round);
         close_caches();
         CHECK_EQ(info().cached, 0);
         CHECK_EQ(info().refused, 0);
@@ -265,9 +265,9 @@ static void addresses_and_frames(void)
         make(sizes[i], 10, 0);
         char  *base = fixedpool_ptr(pool, 0);
         size_t size = sizes[i];
-        for (uint32_t frame = 0; frame < 10; frame++) {
+        for (int frame = 0; frame < 10; frame++) {
             char *at = fixedpool_ptr(pool, frame);
-            CHECK(at == base + frame * size);
+            CHECK(at == base + (size_t)frame * size);
             CHECK_EQ(fixedpool_frame_of(pool, at), frame);
             CHECK_EQ(fixedpool_frame_of(pool, at + 1), frame);
             CHECK_EQ(fixedpool_frame_of(pool, at + size / 2), frame);
@@ -275,7 +275,9 @@ static void addresses_and_frames(void)
         }
         CHECK(fixedpool_ptr(pool, 10) == NULL);
         CHECK(fixedpool_ptr(pool, 65536) == NULL);
-        CHECK(fixedpool_ptr(pool, UINT32_MAX) == NULL);
+        CHECK(fixedpool_ptr(pool, INT_MAX) == NULL);
+        CHECK(fixedpool_ptr(pool, -1) == NULL);
+        CHECK(fixedpool_ptr(pool, INT_MIN) == NULL);
         CHECK_EQ(fixedpool_frame_of(pool, (void *)((uintptr_t)base - 1)), -EINVAL);
         CHECK_EQ(fixedpool_frame_of(pool, (void *)((uintptr_t)base + 10 * size)), -EINVAL);
         CHECK_EQ(fixedpool_frame_of(pool, NULL), -EINVAL);
@@ -291,7 +293,8 @@ static void spans_of(uint32_t size, uint32_t count, uint32_t want)
 {
     struct iovec     spans[8];
     fixedpool_config config = {size, count, 0};
-    uint32_t         span = 0, frame = 0;
+    uint32_t         span = 0;
+    int              frame = 0;
 
     if (fixedpool_create(&pool, &config) == -ENOMEM) {
         printf("# %u frames of %u bytes do not fit into this machine\n", count, size);
@@ -310,7 +313,7 @@ static void spans_of(uint32_t size, uint32_t count, uint32_t want)
         CHECK(spans[span].iov_base == fixedpool_ptr(pool, frame));
         CHECK(spans[span].iov_len > 0 && spans[span].iov_len <= (size_t)1 << 30);
         CHECK_EQ(spans[span].iov_len % size, 0);
-        uint32_t last = frame + (uint32_t)(spans[span].iov_len / size) - 1;
+        int last = frame + (int)(spans[span].iov_len / size) - 1;
         CHECK_EQ(fixedpool_buf_index(pool, frame), span);
         CHECK_EQ(fixedpool_buf_index(pool, (frame + last) / 2), span);
         CHECK_EQ(fixedpool_buf_index(pool, last), span);
@@ -341,9 +344,9 @@ static void a_frame_is_freed_once(void)
     make_with_caches(5);
     for (int way = 0; way < FREES; way++) {
         uint64_t before = info().refused;
-        for (uint32_t frame = 0; frame < 5; frame++)
+        for (int frame = 0; frame < 5; frame++)
             CHECK_EQ(give_back(way, frame), -EALREADY); /* never leased, or cached */
-        static const uint32_t none[] = {5, 6, 31, 32, 64, 65535, 65536, 1u << 31, UINT32_MAX};
+        static const int none[] = {5, 6, 31, 32, 64, 65535, 65536, INT_MAX, INT_MIN, -1};
         size_t                nones  = sizeof none / sizeof *none;
         for (size_t i = 0; i < nones; i++)
             CHECK_EQ(give_back(way, none[i]), way == FREE_MANY ? -EALREADY : -EINVAL);
@@ -361,11 +364,11 @@ static void freed_twice(int leased, int freed, int again)
     int frame = lease(leased);
     CHECK(frame >= 0);
     CHECK_EQ(info().leased, 1);
-    CHECK_EQ(give_back(freed, (uint32_t)frame), 0);
+    CHECK_EQ(give_back(freed, frame), 0);
     CHECK_EQ(info().leased, 0);
     uint64_t before = info().refused;
-    CHECK_EQ(give_back(again, (uint32_t)frame), -EALREADY);
-    CHECK_EQ(give_back(again, (uint32_t)frame), -EALREADY);
+    CHECK_EQ(give_back(again, frame), -EALREADY);
+    CHECK_EQ(give_back(again, frame), -EALREADY);
     CHECK_EQ(info().refused, before + 2);
     CHECK_EQ(info().leased, 0);
 }
@@ -391,7 +394,7 @@ static void no_way_frees_a_frame_twice(void)
 static void many_at_once(void)
 {
     enum { COUNT = 200 };
-    static uint32_t frames[COUNT + 10], extra[COUNT];
+    static int frames[COUNT + 10], extra[COUNT];
 
     make_with_caches(COUNT);
     CHECK_EQ(fixedpool_alloc_many(pool, NULL, 0), 0);
@@ -408,7 +411,7 @@ static void many_at_once(void)
     CHECK_EQ(info().refused, 0);
     CHECK_EQ(fixedpool_alloc_many(pool, frames, COUNT + 10), COUNT);
 
-    uint32_t bad[] = {3, COUNT, 4, 3, UINT32_MAX, 4, 65536, 5, 3}; /* 3, 4 and 5 are leased */
+    int bad[] = {3, COUNT, 4, 3, -1, 4, 65536, 5, 3}; /* 3, 4 and 5 are leased */
     CHECK_EQ(fixedpool_free_many(pool, bad, 9), 3);
     CHECK_EQ(info().refused, 6);
     CHECK_EQ(fixedpool_free_many(pool, bad, 9), 0);
@@ -423,11 +426,11 @@ static void many_at_once(void)
 /* Frames in caches count as there, for a call that wants many, too. */
 static void many_finds_cached_frames(void)
 {
-    static uint32_t frames[100];
+    static int frames[100];
 
     make_with_caches(100);
     for (int i = 0; i < 100; i++) CHECK(lease(ALLOC) >= 0);
-    for (uint32_t frame = 0; frame < 100; frame++)
+    for (int frame = 0; frame < 100; frame++)
         CHECK_EQ(give_back(frame & 1 ? CACHE_FREE : OTHER_FREE, frame), 0);
     CHECK_EQ(fixedpool_alloc_many(pool, frames, 100), 100);
     CHECK_EQ(info().leased, 100);
@@ -445,12 +448,12 @@ static void a_cache_keeps_frames(void)
     CHECK_EQ(info().caches, 2);
     int frame = fixedpool_cache_alloc(cache);
     CHECK_EQ(info().leased, 1);
-    CHECK_EQ(fixedpool_cache_free(cache, (uint32_t)frame), 0);
+    CHECK_EQ(fixedpool_cache_free(cache, frame), 0);
     CHECK_EQ(info().leased, 0);
     CHECK(info().cached > 0 && info().cached < 256);
     CHECK_EQ(fixedpool_cache_alloc(cache), frame); /* still warm */
     CHECK_EQ(fixedpool_destroy(pool), -EBUSY);
-    CHECK_EQ(fixedpool_free(pool, (uint32_t)frame), 0);
+    CHECK_EQ(fixedpool_free(pool, frame), 0);
     fixedpool_cache_close(cache);
     CHECK_EQ(info().caches, 1);
     CHECK_EQ(info().cached, 0); /* given back */
@@ -471,14 +474,14 @@ static pthread_barrier_t turn;
 static void *sit_idle(void *arg)
 {
     fixedpool_cache **mine = arg;
-    uint32_t          frames[4];
+    int               frames[4];
     int               held = 0;
 
     *mine = fixedpool_cache_open(pool);
     CHECK(*mine != NULL);
     for (int i = 0; i < 4; i++) {
         int frame = fixedpool_cache_alloc(*mine);
-        if (frame >= 0) frames[held++] = (uint32_t)frame;
+        if (frame >= 0) frames[held++] = frame;
     }
     CHECK(held > 0);
     for (int i = 0; i < held; i++) CHECK_EQ(fixedpool_cache_free(*mine, frames[i]), 0);
@@ -486,7 +489,7 @@ static void *sit_idle(void *arg)
     pthread_barrier_wait(&turn);
     int frame = fixedpool_cache_alloc(*mine); /* works again, although it was emptied */
     CHECK(frame >= 0);
-    CHECK_EQ(fixedpool_cache_free(*mine, (uint32_t)frame), 0);
+    CHECK_EQ(fixedpool_cache_free(*mine, frame), 0);
     pthread_barrier_wait(&turn);
     fixedpool_cache_close(*mine);
     return NULL;
@@ -530,11 +533,11 @@ static void a_crowd_of_caches(void)
     for (int i = 0; i < CROWD; i++) CHECK((crowd[i] = fixedpool_cache_open(pool)) != NULL);
     CHECK_EQ(info().caches, CROWD + 2);
     for (int round = 0; round < 3; round++) {
-        uint32_t frames[CROWD];
+        int frames[CROWD];
         for (int i = 0; i < CROWD; i++) {
             int frame = fixedpool_cache_alloc(crowd[i]);
             CHECK(frame >= 0);
-            frames[i] = (uint32_t)frame;
+            frames[i] = frame;
         }
         CHECK_EQ(lease(ALLOC), -ENOBUFS);
         for (int i = 0; i < CROWD; i++) CHECK_EQ(fixedpool_cache_free(crowd[i], frames[i]), 0);
@@ -555,7 +558,7 @@ static void *leave_it_open(void *arg)
     fixedpool_cache **mine = arg;
     *mine                  = fixedpool_cache_open(pool);
     int frame              = fixedpool_cache_alloc(*mine);
-    CHECK_EQ(fixedpool_cache_free(*mine, (uint32_t)frame), 0);
+    CHECK_EQ(fixedpool_cache_free(*mine, frame), 0);
     return NULL;
 }
 
@@ -581,19 +584,19 @@ static void destroy_waits_for_its_users(void)
 {
     make(4096, 2, 0);
     int            frame = fixedpool_alloc(pool);
-    unsigned char *at    = fixedpool_ptr(pool, (uint32_t)frame);
+    unsigned char *at    = fixedpool_ptr(pool, frame);
     at[0]                = 7;
     CHECK_EQ(fixedpool_destroy(pool), -EBUSY);
     CHECK_EQ(at[0], 7); /* nothing happened */
     cache = fixedpool_cache_open(pool);
-    CHECK_EQ(fixedpool_cache_free(cache, (uint32_t)frame), 0);
+    CHECK_EQ(fixedpool_cache_free(cache, frame), 0);
     CHECK_EQ(fixedpool_destroy(pool), -EBUSY);
     frame = fixedpool_cache_alloc(cache);
     CHECK(frame >= 0);
     fixedpool_cache_close(cache);
     CHECK_EQ(fixedpool_destroy(pool), -EBUSY); /* a frame outlives the cache that leased it */
     CHECK_EQ(info().leased, 1);
-    CHECK_EQ(fixedpool_free(pool, (uint32_t)frame), 0);
+    CHECK_EQ(fixedpool_free(pool, frame), 0);
     all_are_there(ALLOC);
     end();
 }
@@ -604,7 +607,7 @@ static void without_membarrier(void)
     no_membarrier = true;
     make_with_caches(256);
     int frame = fixedpool_cache_alloc(cache);
-    CHECK_EQ(fixedpool_cache_free(cache, (uint32_t)frame), 0);
+    CHECK_EQ(fixedpool_cache_free(cache, frame), 0);
     for (int way = 0; way < LEASES; way++) all_are_there(way);
     close_caches();
     end();
@@ -687,10 +690,10 @@ static void each_way_of_freeing_wakes(void)
     static struct waiter waiter;
 
     for (int round = 0; round < 4 * FREES; round++) {
-        int      way   = round % FREES;
-        uint32_t count = round < 2 * FREES ? 1 : 40;
-        make_with_caches(count);
-        for (uint32_t i = 0; i < count; i++)
+        int way   = round % FREES;
+        int count = round < 2 * FREES ? 1 : 40;
+        make_with_caches((uint32_t)count);
+        for (int i = 0; i < count; i++)
             CHECK(lease(way == CACHE_FREE ? CACHE_ALLOC : ALLOC) >= 0);
         let_wait(&waiter, round < 3 * FREES ? -1 : INT64_C(9000000000));
         if (round / FREES % 2 == 0) usleep(20000); /* asleep by now; else at any point */
@@ -699,7 +702,7 @@ static void each_way_of_freeing_wakes(void)
         CHECK_EQ(waiter.frame, count / 2);
         CHECK(info().waits <= 1);
         if (round / FREES % 2 == 0) CHECK_EQ(info().waits, 1);
-        for (uint32_t frame = 0; frame < count; frame++) CHECK_EQ(fixedpool_free(pool, frame), 0);
+        for (int frame = 0; frame < count; frame++) CHECK_EQ(fixedpool_free(pool, frame), 0);
         close_caches();
         end();
     }
@@ -709,8 +712,8 @@ static void each_way_of_freeing_wakes(void)
 static void as_many_wake_as_there_are_frames(void)
 {
     enum { WAITERS = 4 };
-    static struct waiter  waiters[WAITERS];
-    static const uint32_t frames[WAITERS] = {0, 1, 2, 3};
+    static struct waiter waiters[WAITERS];
+    static const int     frames[WAITERS] = {0, 1, 2, 3};
 
     for (int way = 0; way < FREES; way++) {
         make_with_caches(WAITERS);
@@ -719,7 +722,7 @@ static void as_many_wake_as_there_are_frames(void)
         usleep(20000);
         if (way == FREE_MANY) CHECK_EQ(fixedpool_free_many(pool, frames, WAITERS), WAITERS);
         else
-            for (uint32_t i = 0; i < WAITERS; i++) CHECK_EQ(give_back(way, i), 0);
+            for (int i = 0; i < WAITERS; i++) CHECK_EQ(give_back(way, i), 0);
         uint32_t got = 0;
         for (int i = 0; i < WAITERS; i++) {
             join(&waiters[i]);
@@ -809,9 +812,9 @@ static void frames_cost_nothing_until_written(void)
     int before = resident(1024 * 4096);
     CHECK(before <= 0);
     int written = lease(ALLOC);
-    memset(fixedpool_ptr(pool, (uint32_t)written), 1, 4096);
+    memset(fixedpool_ptr(pool, written), 1, 4096);
     if (before == 0) CHECK(resident(1024 * 4096) > 0);
-    for (uint32_t frame = 0; frame < 1024; frame++) fixedpool_free(pool, frame);
+    for (int frame = 0; frame < 1024; frame++) fixedpool_free(pool, frame);
     close_caches();
     end();
 }
@@ -832,18 +835,18 @@ static bool this_machine_populates(void)
 static void populate_brings_every_page_in(void)
 {
     static const uint32_t flags[] = {FIXEDPOOL_POPULATE, FIXEDPOOL_POPULATE | FIXEDPOOL_HUGEPAGES};
-    size_t                size    = 4 << 20;
+    enum { SIZE = 4 << 20 };
 
     if (!this_machine_populates()) puts("# this machine does not populate mappings");
     for (int i = 0; i < 2; i++) {
-        make(65536, (uint32_t)(size / 65536), flags[i]);
-        int pages = resident(size);
+        make(65536, SIZE / 65536, flags[i]);
+        int pages = resident(SIZE);
         if (pages >= 0 && this_machine_populates())
-            CHECK_EQ(pages, size / (size_t)sysconf(_SC_PAGESIZE));
-        for (uint32_t frame = 0; frame < size / 65536; frame++) {
+            CHECK_EQ(pages, SIZE / sysconf(_SC_PAGESIZE));
+        for (int frame = 0; frame < SIZE / 65536; frame++) {
             CHECK(lease(ALLOC) >= 0);
         }
-        for (uint32_t frame = 0; frame < size / 65536; frame++) {
+        for (int frame = 0; frame < SIZE / 65536; frame++) {
             CHECK(zero(fixedpool_ptr(pool, frame), 65536));
             CHECK_EQ(fixedpool_free(pool, frame), 0);
         }
@@ -865,10 +868,10 @@ static void huge_pages_are_asked_for(void)
         for (uint32_t n = 0; n < counts[i]; n++) {
             int frame = lease(ALLOC);
             CHECK(frame >= 0);
-            CHECK(zero(fixedpool_ptr(pool, (uint32_t)frame), 65536));
-            memset(fixedpool_ptr(pool, (uint32_t)frame), frame, 65536);
+            CHECK(zero(fixedpool_ptr(pool, frame), 65536));
+            memset(fixedpool_ptr(pool, frame), frame, 65536);
         }
-        for (uint32_t frame = 0; frame < counts[i]; frame++) {
+        for (int frame = 0; frame < (int)counts[i]; frame++) {
             unsigned char *at = fixedpool_ptr(pool, frame);
             CHECK(at[0] == (unsigned char)frame && at[65535] == (unsigned char)frame);
             CHECK_EQ(fixedpool_free(pool, frame), 0);
@@ -915,16 +918,16 @@ static void a_child_has_no_frames(void)
         make(65536, 40, flags[i]);
         for (uint32_t n = 0; n < 40; n++) {
             int            frame = lease(ALLOC);
-            unsigned char *at    = fixedpool_ptr(pool, (uint32_t)frame);
+            unsigned char *at    = fixedpool_ptr(pool, frame);
             at[0] = at[65535] = (unsigned char)frame;
         }
-        static const uint32_t tried[] = {0, 1, 20, 39};
+        static const int tried[] = {0, 1, 20, 39};
         for (int t = 0; t < 4; t++) {
             unsigned char *at = fixedpool_ptr(pool, tried[t]);
             CHECK_EQ(child_touches(at), SIGSEGV);
             CHECK_EQ(child_touches(at + 65535), SIGSEGV);
         }
-        for (uint32_t frame = 0; frame < 40; frame++) {
+        for (int frame = 0; frame < 40; frame++) {
             unsigned char *at = fixedpool_ptr(pool, frame);
             CHECK(at[0] == frame && at[65535] == frame);
             CHECK_EQ(fixedpool_free(pool, frame), 0);
@@ -942,29 +945,31 @@ static uint32_t         model_count, model_out;
 
 static void model_lease(uint64_t r)
 {
-    uint32_t frames[MODEL_MAX], want = 1 + (uint32_t)(r >> 20) % 9, got = 0;
+    int      frames[MODEL_MAX];
+    uint32_t want = 1 + (uint32_t)(r >> 20) % 9, got = 0;
     cache = model_caches[(r >> 8) % MODEL_CACHES];
     if (r >> 60 == 0) got = fixedpool_alloc_many(pool, frames, want);
     else {
         want      = 1;
         int frame = lease((int)((r >> 40) % (LEASES - 1)));
-        if (frame >= 0) frames[got++] = (uint32_t)frame;
+        if (frame >= 0) frames[got++] = frame;
         else CHECK_EQ(frame, -ENOBUFS);
     }
     CHECK_EQ(got, want < model_count - model_out ? want : model_count - model_out);
     for (uint32_t i = 0; i < got; i++) {
-        CHECK(frames[i] < model_count && !model_leased[frames[i] % MODEL_MAX]);
-        model_leased[frames[i] % MODEL_MAX] = true;
+        bool known = frames[i] >= 0 && frames[i] < (int)model_count;
+        CHECK(known && !model_leased[frames[i]]);
+        if (known) model_leased[frames[i]] = true;
         model_out++;
     }
 }
 
 static void model_free(uint64_t r)
 {
-    uint32_t frame = (uint32_t)(r >> 24) % (model_count + (r >> 61 == 0));
-    int      way   = (int)((r >> 40) % (FREES - 1));
-    int      want  = frame >= model_count ? -EINVAL : model_leased[frame] ? 0 : -EALREADY;
-    cache          = model_caches[(r >> 8) % MODEL_CACHES];
+    int frame = (int)((uint32_t)(r >> 24) % (model_count + (r >> 61 == 0)));
+    int way   = (int)((r >> 40) % (FREES - 1));
+    int want  = frame >= (int)model_count ? -EINVAL : model_leased[frame] ? 0 : -EALREADY;
+    cache     = model_caches[(r >> 8) % MODEL_CACHES];
     if (way == FREE_MANY && want == -EINVAL) want = -EALREADY; /* it only counts */
     CHECK_EQ(give_back(way, frame), want);
     if (want != 0) return;
@@ -992,7 +997,7 @@ static void as_a_model_says(void)
             if (step % 16 == 0) CHECK_EQ(info().leased, model_out);
             if (step % 16 == 0) CHECK(info().cached <= model_count - model_out);
         }
-        for (uint32_t frame = 0; frame < model_count; frame++)
+        for (int frame = 0; frame < (int)model_count; frame++)
             if (model_leased[frame]) CHECK_EQ(fixedpool_free(pool, frame), 0);
         memset(model_leased, 0, sizeof model_leased);
         model_out = 0;

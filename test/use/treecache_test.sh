@@ -263,7 +263,7 @@ by_ring() {
         [ $(($(row misses) - $(reads))) -le 3 ] # the empty file, as often as it is asked for and not kept
     check 'and pieces of a file larger than the budget' $?
 
-    mutant 's/\(frames, (uint32_t)(read - ring->reads)\)), len/\1 ^ 1), len/' && [ $status -eq 1 ] &&
+    mutant 's/\(frames, (int)(read - ring->reads)\)), len/\1 ^ 1), len/' && [ $status -eq 1 ] &&
         ! grep -q ' 0 wrong$' out
     check 'bytes of the wrong frame are found' $?
     mutant 's/int error = fixedpool_free.*/int error = 0;/' && [ $status -eq 1 ] && ends_with "$all" &&
