@@ -66,8 +66,14 @@ program() { # block, source, options of the linker
     # Headers that a page's commands made are in the page's copy of the tree.
     try "$1: it compiles" $CC $flags -I"$root" -I"$work/${1%-*}.tree" "$1.c" -o "$1.bin" ${3:-} || return
     [ -x "$1.bin" ] || return
-    try "$1: it runs" in_dir "$1.dir" timeout 20 "$work/$1.bin"
+    (cd "$1.dir" && timeout 20 "$work/$1.bin") >out 2>err </dev/null
+    status=$?
     cp out printed
+    if [ $status -eq 77 ]; then
+        tap_count=$((tap_count + 1))
+        echo "ok $tap_count - $1: it runs # SKIP this kernel gives us no io_uring"
+    else check "$1: it runs" [ $status -eq 0 ]
+    fi
 }
 # shellcheck disable=SC2317  # called through try
 in_dir() { (cd "$1" && shift && "$@"); }
