@@ -6,6 +6,7 @@
 #   ```c with `int main`              is compiled and run; it must exit with 0
 #   ```c    <!-- in: NAME -->         takes the place of the line BLOCK in test/use/docs/NAME.c
 #   ```text <!-- prints -->           is what the block before it printed
+#   ```text <!-- printed, too -->     is lines that the block before it printed among others
 #   ```text <!-- picture -->          is not checked
 #   ```sh   <!-- run -->              is run by sh -eu in a copy of the tree, one for each page
 #   ```sh                             is parsed; its make targets and files must exist
@@ -156,6 +157,10 @@ prints() { # block
     diff -u "blocks/$1" printed >differs
     empty differs "$1: this is printed"
 }
+printed_too() { # block
+    diff printed "blocks/$1" | grep '^>' >differs
+    empty differs "$1: this is printed"
+}
 
 block() { # block, language, comment
     class=$2:$3
@@ -166,6 +171,7 @@ block() { # block, language, comment
     *:"lines in: "?*) lines_in "$1" "${3#lines in: }" ;;
     c:"in: "?*) fragment "$1" "${3#in: }" ;;
     text:prints) prints "$1" ;;
+    'text:printed, too') printed_too "$1" ;;
     text:picture) ;;
     sh:run) commands "$1" ;;
     sh:) syntax "$1" ;;

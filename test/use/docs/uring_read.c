@@ -5,7 +5,10 @@
 #include <liburing.h>
 #include <stdio.h>
 
-static void use(const void *data, int bytes) { printf("%d %.3s\n", bytes >= 4, (const char *)data + 1); }
+static void use(const void *data, int bytes)
+{
+    if (bytes >= 4) printf("%.3s\n", (const char *)data + 1);
+}
 
 BLOCK
 
