@@ -215,6 +215,7 @@ tests_named() {
     [ -f "$root/docs/verification.md" ] || return
     grep -o '`[a-z_]*: [a-z_]*`' "$root/docs/verification.md" | tr -d '`:' | sort -u >named
     while read -r program name; do
+        case $program in *_chaos) program=${program%_chaos}_stress ;; esac # includes it
         grep -qw "$name" "$root"/test/*/"$program".c 2>/dev/null || echo "$program: $name"
     done <named >unknown
     empty unknown 'all tests that verification.md names exist'
