@@ -23,6 +23,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/test/tap.sh"
 tap_begin "$1"
 work=$PWD
+unset BUILD MAKEFLAGS MAKEOVERRIDES MFLAGS # a page's commands are those of a user
 : "${ONLY_COMPILER:=}"
 if [ -z "${PAGES:-}" ]; then
     PAGES=$(cd "$root" && ls README.md CONTRIBUTING.md CHANGELOG.md docs/*.md)
@@ -104,7 +105,8 @@ tree_of() { # block: makes the copy of the tree that the page's commands run in
     [ -d "$tree" ] && return
     mkdir "$tree"
     for entry in "$root"/*; do
-        [ "${entry##*/}" = build ] || cp -R "$entry" "$tree"
+        case ${entry##*/}:$work/ in build:* | *:"$entry"/*) continue ;; esac
+        cp -R "$entry" "$tree"
     done
 }
 commands() { # block
