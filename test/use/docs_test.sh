@@ -34,7 +34,7 @@ flags="-std=c11 $CFLAGS -O0 $warnings -pthread -D_GNU_SOURCE"
 
 # ---- The blocks of all pages ----
 
-# Writes each block to a file blocks/PAGE-LINE and its line PAGE-LINE|LANGUAGE|COMMENT to blocks/list.
+# Writes each block to a file blocks/PAGE-LINE, and PAGE-LINE|LANGUAGE|COMMENT to blocks/list.
 extract() {
     mkdir blocks
     (cd "$root" && awk -v dir="$work/blocks" '
@@ -66,7 +66,7 @@ program() { # block, source, options of the linker
     cp "$2" "$1.c"
     mkdir -p "$1.dir"
     # Headers that a page's commands made are in the page's copy of the tree.
-    try "$1: it compiles" $CC $flags -I"$root" -I"$work/${1%-*}.tree" "$1.c" -o "$1.bin" ${3:-} || return
+    try "$1: it compiles" $CC $flags -I"$root" -I"$work/${1%-*}.tree" "$1.c" -o "$1.bin" ${3:-}
     [ -x "$1.bin" ] || return
     (cd "$1.dir" && timeout 20 "$work/$1.bin") >out 2>err </dev/null
     status=$?
@@ -85,7 +85,10 @@ fragment() { # block, frame
     if [ ! -f "$frame" ]; then not_ok "$1: there is no frame $2"; return; fi
     case $2 in uring_*)
         [ -z "$ONLY_COMPILER" ] || return
-        printf '#include <liburing.h>\n' | $CC -E - >/dev/null 2>&1 || { skip "$1" liburing-dev; return; }
+        if ! printf '#include <liburing.h>\n' | $CC -E - >/dev/null 2>&1; then
+            skip "$1" liburing-dev
+            return
+        fi
         libraries=-luring ;;
     esac
     awk -v block="blocks/$1" '
@@ -125,7 +128,8 @@ named() {
             for (w = 1; w <= words; w++) {
                 sub(/^\.\//, "", word[w])
                 if (word[w] ~ /[A-Z=*$<>]|^-/) continue
-                if (word[w] ~ /^build\/[^.]*$/ || (word[1] == "make" && w > 1)) print "make", word[w]
+                if (word[1] == "make" && w > 1) print "make", word[w]
+                else if (word[w] ~ /^build\/[^.]*$/) print "make", word[w]
                 else if (word[w] ~ /^(test|tools|examples|bench|docs)\//) print "file", word[w]
             }
         }
@@ -209,7 +213,12 @@ links() {
 }
 slugs() {
     awk '/^```/ { inside = !inside }
-        !inside && sub(/^#+ /, "") { $0 = tolower($0); gsub(/[^a-z0-9 _-]/, ""); gsub(/ /, "-"); print }' "$1"
+        !inside && sub(/^#+ /, "") {
+            $0 = tolower($0)
+            gsub(/[^a-z0-9 _-]/, "")
+            gsub(/ /, "-")
+            print
+        }' "$1"
 }
 
 # `program: test` in verification.md is a test of that name.
