@@ -11,3 +11,6 @@ quick='examples ringcp tenants docs text fit_tiers replay'
 programs="$units $storms"
 
 rung_text() { run_tap '' test/lint.sh text; }
+
+# Blocks that need a package are left to check-all, so that nothing is skipped here.
+rung_docs() { ONLY_COMPILER=1 run_tap '' test/use/docs_test.sh "$PWD/$dir/work"; }
