@@ -1,7 +1,7 @@
 /* bufpool_bench - one workload, one subject, a fixed amount of work; what a bufpool costs beside
  * the least it could, and beside others that hand out buffers.
  *
- *     bufpool_bench WORKLOAD SUBJECT [--ops N]
+ *     bufpool_bench WORKLOAD SUBJECT [--ops N] [--threads N] [--tenants N]
  *     bufpool_bench --list          every workload with each of its subjects
  *
  * Each run prints one figure a line: workload, subject, number, what it is; first the ns/op, which
@@ -31,10 +31,13 @@
  *             thread acquires and releases another all the time; op: one, a median. stall-ns: the
  *             longest that this thread's pair took, with a look at the clock, in the millisecond
  *             that begins with one, or until it ends; a median, too. longest-ns: the longest of
- * all, in which it may have lost its core. What floor has is of this machine lookup100, lookup10k,
- * lookup1M   a tenant found by name among so many, at random; op: one, with the making of its name.
- * make-ns: to make one of them. Of a million: bytes, resident, for each
+ *             all, in which it may have lost its core. The floor's are this machine's
+ *   lookup100, lookup10k, lookup1M   a tenant found by name among so many, at random; op: one, with
+ *             the making of its name. make-ns: to make one of them. Of a million: bytes, resident,
+ *             for each
  *
+ * --threads: of pair, tenant, same, mix and cut, 1 to 8; --tenants: of lookup, 1 to 1048576. The
+ * workload does then not do what its name says.
  * --ops: how many of those. Of snapshots it counts the tenants: 10,000 of them are one. There are
  * no more tenants than operations.
  *
@@ -68,6 +71,7 @@
 #include "../bufpool.h"
 
 #include "classic/classic_buffers.h"
+#include "options.h"
 
 #ifdef WITH_FFMPEG
 #include <libavutil/buffer.h>
@@ -77,7 +81,7 @@ enum {
     SIZE         = 4096,
     OUT          = 32, /* of mix */
     QUEUE        = 32,
-    THREADS_MAX  = 4,
+    THREADS_MAX  = 8,
     NAME_LEN     = 15,
     LINE         = 64,
     LOOK_NS      = 1000000,
@@ -1018,33 +1022,57 @@ static const struct run runs[] = {
 };
 enum { RUN_COUNT = sizeof runs / sizeof *runs };
 
-static int usage(void)
+static const char usage[] =
+    "usage: bufpool_bench WORKLOAD SUBJECT [--ops N] [--threads N] [--tenants N]\n"
+    "       bufpool_bench --list    prints every workload and subject\n"
+    "--threads is for pair, tenant, same, mix and cut; --tenants is for lookup.\n";
+
+static const struct run *find(char **argv)
 {
-    fputs("usage: bufpool_bench WORKLOAD SUBJECT [--ops N]\n"
-          "       bufpool_bench --list\n",
-          stderr);
-    return 2;
+    bool known = false;
+    for (int i = 0; i < RUN_COUNT; i++) {
+        if (strcmp(runs[i].workload, argv[1]) != 0) continue;
+        known = true;
+        if (strcmp(runs[i].subject->name, argv[2]) == 0) return &runs[i];
+    }
+    bench_not_found(argv, known);
+}
+
+/* Only threads that all do the same may be more or fewer, and only lookup has tenants to choose. */
+static void read_options(int argc, char **argv, struct run *chosen)
+{
+    uint64_t                  given_ops = chosen->ops, threads = 0, tenants = 0;
+    const struct bench_option options[] = {
+        {"--ops", &given_ops, 1, 1 << 30, NULL},
+        {"--threads", &threads, 1, THREADS_MAX, NULL},
+        {"--tenants", &tenants, 1, 1 << 20, NULL},
+        {NULL, NULL, 0, 0, NULL},
+    };
+    bench_options(argc, argv, options);
+    if (threads && (!chosen->body || chosen->other))
+        bench_refuse("%s has no option --threads", chosen->workload);
+    if (tenants && strncmp(chosen->workload, "lookup", 6) != 0)
+        bench_refuse("%s has no option --tenants", chosen->workload);
+    if (threads && strncmp(chosen->workload, "tenant", 6) == 0) chosen->tenants = (uint32_t)threads;
+    if (threads) chosen->threads = (uint32_t)threads;
+    if (tenants) chosen->tenants = (uint32_t)tenants;
+    ops = (size_t)given_ops;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+    static struct run chosen;
+    bench_begin(argc, argv, "bufpool_bench", usage);
+    if (argc == 2) {
         for (int i = 0; i < RUN_COUNT; i++)
             printf("%s %s\n", runs[i].workload, runs[i].subject->name);
         return 0;
     }
-    for (int i = 0; i < RUN_COUNT && argc >= 3; i++)
-        if (strcmp(runs[i].workload, argv[1]) == 0 && strcmp(runs[i].subject->name, argv[2]) == 0)
-            run = &runs[i];
-    if (!run) return usage();
+    chosen   = *find(argv);
+    run      = &chosen;
     workload = run->workload;
     subject  = run->subject->name;
-    ops      = run->ops;
-    if (argc > 3) {
-        long long n = argc == 5 && strcmp(argv[3], "--ops") == 0 ? atoll(argv[4]) : 0;
-        if (n <= 0 || n > 1 << 30) return usage();
-        ops = (size_t)n;
-    }
+    read_options(argc, argv, &chosen);
     pthread_t sleeper;
     need((errno = pthread_create(&sleeper, NULL, sleep_on, NULL)) == 0, "thread");
     cores = (int)sysconf(_SC_NPROCESSORS_ONLN); /* before pin: musl counts those we may use */

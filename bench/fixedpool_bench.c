@@ -1,7 +1,7 @@
 /* fixedpool_bench - one workload, one subject, a fixed amount of work; what a fixedpool costs
  * beside the least it could, and beside others that hand out frames.
  *
- *     fixedpool_bench WORKLOAD SUBJECT [--ops N] [--dir DIR]
+ *     fixedpool_bench WORKLOAD SUBJECT [--ops N] [--threads N] [--frames N] [--dir DIR]
  *     fixedpool_bench --list        every workload with each of its subjects
  *
  * Each run prints one figure a line: workload, subject, number, what it is; first the ns/op, which
@@ -17,6 +17,7 @@
  *   pair1, pair2, pair4    1, 2, 4 threads; op: a frame leased and freed
  *   hold64x1, hold64x2     1, 2 threads lease 64 and then free them; op: a frame leased and freed
  *   bulk32x1, bulk32x2     the same with 32, by calls for many where there are such
+ *   half1     1 thread leases half of the frames and then frees them; op: a frame leased and freed
  *   handover  one thread leases a frame, writes 64 bytes and hands it over through a small queue;
  *             another reads and frees it; op: a frame
  *   crowd8    pair with 8 threads, each pair timed, and the clock is part of the figures. In the
@@ -31,6 +32,8 @@
  *             a time through one ring; op: a read. cpu-ns: of all our threads and the kernel for
  *             them. Each block is checked
  *
+ * --threads: of pair, hold, bulk, crowd and dry, 1 to 8; --frames: of half1, 2 to 65536. The
+ * workload does then not do what its name says.
  * --ops: how many of those. register and clone end after a second at the latest.
  *
  * Subjects:
@@ -76,6 +79,7 @@
 #include "../fixedpool.h"
 
 #include "classic/classic_frames.h"
+#include "options.h"
 
 #ifdef WITH_CK
 #include <ck_stack.h>
@@ -93,6 +97,7 @@
 enum {
     FRAME        = 64 * 1024,
     FRAMES       = 256,
+    FRAMES_MOST  = 65536,
     FILL         = 64,
     HOLD         = 64,
     BULK         = 32,
@@ -399,6 +404,7 @@ void boost_free(uint32_t frame);
 
 static void boost_open(void)
 {
+    if (frames > FRAMES) fail_text("open", "it has 256 frames");
     memory = map((size_t)frames * FRAME);
     boost_create(frames);
 }
@@ -433,7 +439,7 @@ static const struct subject subject_boost = {
 
 #ifdef WITH_CK
 static _Alignas(64) ck_stack_t ck_head;
-static ck_stack_entry_t ck_entries[FRAMES];
+static ck_stack_entry_t *ck_entries;
 
 static inline void ck_free_name(void *self, uint64_t name)
 {
@@ -451,7 +457,8 @@ static inline bool ck_alloc_name(void *self, uint64_t *name)
 ONE_BY_ONE(ck)
 static void ck_open(void)
 {
-    memory = map((size_t)frames * FRAME);
+    memory     = map((size_t)frames * FRAME);
+    ck_entries = map(frames * sizeof *ck_entries);
     ck_stack_init(&ck_head);
     for (uint32_t i = frames; i-- > 0;) ck_free_name(NULL, i);
 }
@@ -581,7 +588,7 @@ static void stack_open(void)
 {
     dpdk_start();
     memory = map((size_t)frames * FRAME);
-    stack  = rte_stack_create("frames", FRAMES, SOCKET_ID_ANY, RTE_STACK_F_LF);
+    stack  = rte_stack_create("frames", frames, SOCKET_ID_ANY, RTE_STACK_F_LF);
     if (!stack) fail("stack_create", rte_errno);
     for (uint32_t i = 0; i < frames; i++) {
         void *pointer = memory_of(i);
@@ -672,6 +679,23 @@ WORKLOAD hold(const struct subject *s, struct worker *worker)
             names[i] = seen(names[i]);
         }
         for (int i = 0; i < HOLD; i++, done++) s->free(self, names[i]);
+    }
+    worker->done = done;
+}
+
+WORKLOAD half(const struct subject *s, struct worker *worker)
+{
+    static uint64_t names[FRAMES_MOST / 2]; /* there is one thread */
+    uint64_t        done = 0;
+    void           *self = worker->self;
+    while (done < worker->count) {
+        uint64_t left = worker->count - done, count = left < frames / 2 ? left : frames / 2;
+        for (uint64_t i = 0; i < count; i++) {
+            if (!s->alloc(self, &names[i])) refused();
+            names[i] = seen(names[i]);
+        }
+        for (uint64_t i = 0; i < count; i++) s->free(self, names[i]);
+        done += count;
     }
     worker->done = done;
 }
@@ -800,7 +824,7 @@ static void *work(void *arg)
 /* Leases all there are: their number is right, and each has memory of its own. */
 static void count_frames(const struct subject *s)
 {
-    static uint64_t names[FRAMES + 1];
+    static uint64_t names[FRAMES_MOST + 1];
     uint32_t        count = 0;
     void           *self  = s->join();
     while (count <= frames && s->alloc(self, &names[count])) {
@@ -1371,6 +1395,7 @@ static void odirect_pread(void) { odirect(false, false); }
 #define BODIES(s)    \
     BODY(s, pair)    \
     BODY(s, hold)    \
+    BODY(s, half)    \
     BODY(s, bulk)    \
     BODY(s, crowd)   \
     BODY(s, produce) \
@@ -1420,6 +1445,7 @@ static const struct subject subject_huge = {.name = "huge"}, subject_each = {.na
 #define HOLDS(s, one, more, handed)                                                              \
     THREADS("hold64x1", s, hold, one, 1, FRAMES, HOLD),                                          \
         THREADS("hold64x2", s, hold, more, 2, FRAMES, HOLD),                                     \
+        THREADS("half1", s, half, one, 1, FRAMES, 1),                                            \
         THREADS("bulk32x1", s, bulk, one, 1, FRAMES, BULK),                                      \
         THREADS("bulk32x2", s, bulk, more, 2, FRAMES, BULK),                                     \
     {                                                                                            \
@@ -1489,36 +1515,60 @@ static const struct run runs[] = {
 };
 enum { RUN_COUNT = sizeof runs / sizeof *runs };
 
-static int usage(void)
+static const char usage[] =
+    "usage: fixedpool_bench WORKLOAD SUBJECT [--ops N] [--threads N] [--frames N] [--dir DIR]\n"
+    "       fixedpool_bench --list    prints every workload and subject\n"
+    "--threads is for pair, hold, bulk, crowd and dry; --frames is for half1; --dir is for "
+    "odirect.\n";
+
+static const struct run *find(char **argv)
 {
-    fputs("usage: fixedpool_bench WORKLOAD SUBJECT [--ops N] [--dir DIR]\n"
-          "       fixedpool_bench --list\n",
-          stderr);
-    return 2;
+    bool known = false;
+    for (int i = 0; i < RUN_COUNT; i++) {
+        if (strcmp(runs[i].workload, argv[1]) != 0) continue;
+        known = true;
+        if (strcmp(runs[i].subject->name, argv[2]) == 0) return &runs[i];
+    }
+    bench_not_found(argv, known);
+}
+
+/* Only threads that all do the same may be more or fewer, and only half1 has frames to choose. */
+static void read_options(int argc, char **argv, struct run *chosen)
+{
+    uint64_t                  given_ops = chosen->ops, threads = 0, count = 0;
+    bool                      half      = strcmp(chosen->workload, "half1") == 0;
+    const struct bench_option options[] = {
+        {"--ops", &given_ops, 1, 1 << 30, NULL},
+        {"--threads", &threads, 1, THREADS_MAX, NULL},
+        {"--frames", &count, 2, FRAMES_MOST, NULL},
+        {"--dir", NULL, 0, 0, &dir},
+        {NULL, NULL, 0, 0, NULL},
+    };
+    bench_options(argc, argv, options);
+    if (threads && (!chosen->body || chosen->other || half))
+        bench_refuse("%s has no option --threads", chosen->workload);
+    if (count && !half) bench_refuse("%s has no option --frames", chosen->workload);
+    if (threads) chosen->threads = (uint32_t)threads;
+    if (count) chosen->frames = (uint32_t)count;
+    ops    = (size_t)given_ops;
+    frames = chosen->frames;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+    static struct run chosen;
+    bench_begin(argc, argv, "fixedpool_bench", usage);
+    if (argc == 2) {
         for (int i = 0; i < RUN_COUNT; i++)
             printf("%s %s\n", runs[i].workload, runs[i].subject->name);
         return 0;
     }
-    for (int i = 0; i < RUN_COUNT && argc >= 3; i++)
-        if (strcmp(runs[i].workload, argv[1]) == 0 && strcmp(runs[i].subject->name, argv[2]) == 0)
-            run = &runs[i];
-    if (!run) return usage();
+    chosen   = *find(argv);
+    run      = &chosen;
     workload = run->workload;
     subject  = run->subject->name;
-    ops      = run->ops;
-    frames   = run->frames;
     dir      = access("build", W_OK) == 0 ? "build" : ".";
-    for (int i = 3; i < argc; i += 2) {
-        long long n = i + 1 < argc ? atoll(argv[i + 1]) : 0;
-        if (strcmp(argv[i], "--ops") == 0 && n > 0 && n <= 1 << 30) ops = (size_t)n;
-        else if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc) dir = argv[i + 1];
-        else return usage();
-    }
+    read_options(argc, argv, &chosen);
     cores = (int)sysconf(_SC_NPROCESSORS_ONLN); /* before pin: musl counts those we may use */
     pin(0);
     alarm(300); /* a frame or a wake-up that was lost shall not hold up the rows that follow */

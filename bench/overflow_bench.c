@@ -35,7 +35,8 @@
  *
  * --ops: how many writes, reads, or frees with a write. --values: how many values there are (read),
  * live (churn, reopen), or fill 80 % of the region, which gets its size from them (fragment).
- * --size: how large a value is, at most (churn). It changes what the name of the workload says.
+ * --size: how large a value is; the largest, for churn. With --values or --size the workload does
+ * not do what its name says.
  *
  * Subjects. Each is given the same sizes in the same order, from the same warm bytes, of which the
  * first 8 are new each time; each of its values is found again by an 8-byte name in an array.
@@ -79,6 +80,8 @@
 #define OVERFLOW_API static inline /* as one would who counts nanoseconds */
 #define OVERFLOW_IMPLEMENTATION
 #include "../overflow.h"
+
+#include "options.h"
 
 #ifdef WITH_LMDB
 #include <lmdb.h>
@@ -1071,13 +1074,10 @@ static const char *disk(void)
     return access("build", W_OK) == 0 ? "build" : ".";
 }
 
-static int usage(void)
-{
-    fputs("usage: overflow_bench WORKLOAD SUBJECT [--ops N] [--values N] [--size N] [--dir DIR]\n"
-          "       overflow_bench --list\n",
-          stderr);
-    return 2;
-}
+static const char usage[] =
+    "usage: overflow_bench WORKLOAD SUBJECT [--ops N] [--values N] [--size N] [--dir DIR]\n"
+    "       overflow_bench --list    prints every workload and subject\n"
+    "Workloads are disk-... for a file in DIR, and shm-... for one in /dev/shm.\n";
 
 static int list(void)
 {
@@ -1088,18 +1088,20 @@ static int list(void)
     return 0;
 }
 
-static const struct run *find(const char *name, const char *of)
+static const struct run *find(char **argv)
 {
+    bool known = false;
     for (int place = 0; place < 2; place++) {
         size_t len = strlen(places[place]);
-        if (strncmp(name, places[place], len) != 0) continue;
+        if (strncmp(argv[1], places[place], len) != 0) continue;
         dir = place == 0 ? disk() : shm();
-        for (int i = 0; i < RUN_COUNT; i++)
-            if (runs[i].workload && strcmp(runs[i].workload, name + len) == 0 &&
-                strcmp(runs[i].subject->name, of) == 0)
-                return &runs[i];
+        for (int i = 0; i < RUN_COUNT; i++) {
+            if (!runs[i].workload || strcmp(runs[i].workload, argv[1] + len) != 0) continue;
+            known = true;
+            if (strcmp(runs[i].subject->name, argv[2]) == 0) return &runs[i];
+        }
     }
-    return NULL;
+    bench_not_found(argv, known);
 }
 
 /* The file is removed however we end, but for kill -9. */
@@ -1119,24 +1121,25 @@ static void name_files(void)
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--list") == 0) return list();
-    const struct run *run = argc >= 3 ? find(argv[1], argv[2]) : NULL;
-    if (!run) return usage();
-    ops        = run->ops;
-    values     = run->values;
-    value_size = run->size;
+    bench_begin(argc, argv, "overflow_bench", usage);
+    if (argc == 2) return list();
+    const struct run         *run   = find(argv);
+    uint64_t                  count = run->values, size = run->size;
+    const char               *place     = NULL;
+    const struct bench_option options[] = {
+        {"--ops", &ops, 1, 1 << 30, NULL},
+        {"--values", &count, 1, 1 << 28, NULL},
+        {"--size", &size, LEAST, VALUE_MOST, NULL},
+        {"--dir", NULL, 0, 0, &place},
+        {NULL, NULL, 0, 0, NULL},
+    };
+    ops = run->ops;
+    bench_options(argc, argv, options);
+    values     = (uint32_t)count;
+    value_size = (size_t)size;
     subject    = run->subject->name;
     snprintf(workload, sizeof workload, "%s", argv[1]);
-    for (int i = 3; i < argc; i += 2) {
-        long long n = i + 1 < argc ? atoll(argv[i + 1]) : 0;
-        if (strcmp(argv[i], "--ops") == 0 && n > 0 && n <= 1 << 30) ops = (uint64_t)n;
-        else if (strcmp(argv[i], "--values") == 0 && n > 0 && n <= 1 << 28) values = (uint32_t)n;
-        else if (strcmp(argv[i], "--size") == 0 && n >= LEAST && n <= VALUE_MOST)
-            value_size = (size_t)n;
-        else if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc) {
-            if (strncmp(workload, "disk-", 5) == 0) dir = argv[i + 1];
-        } else return usage();
-    }
+    if (place && strncmp(workload, "disk-", 5) == 0) dir = place;
     pin((size_t)sysconf(_SC_NPROCESSORS_ONLN) - 1);
     name_files();
     memset(sample, 1, sizeof sample);

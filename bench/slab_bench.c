@@ -1,7 +1,16 @@
 /* slab_bench - one workload, one subject, a fixed amount of work; prints ns per operation.
  *
- *     slab_bench WORKLOAD SUBJECT [--threads N] [--ops N]
+ *     slab_bench WORKLOAD SUBJECT [--ops N] [--threads N] [--pages N]
  *     slab_bench --list             every workload with each of its subjects
+ *
+ *   pair      one thread allocates a page of 64 KiB, writes 64 bytes and frees it; op: all of that
+ *   across, across16    one thread allocates and fills pages, the others read them and give them
+ *             back, one by one or 16 at a time; --threads: with the owner, 2 to 16; op: a page
+ *   crowd     across with 5 threads, and each wait for a page is timed
+ *   cycle     one thread allocates all pages, of 64 bytes, and then gives all of them back by the
+ *             call for other threads; --pages: how many; op: a page
+ *   drain256, drain4096, drain65536    a drain that finds nothing, with so many pages
+ *   exchange, line    floors: an atomic exchange; a cache line to the other core and back
  *
  * bench/run.sh runs them all in turn and makes the table. malloc stands for whichever malloc is
  * loaded: set LD_PRELOAD for another. rte_mempool is there when compiled with WITH_DPDK. */
@@ -21,6 +30,7 @@
 #include "../slab.h"
 
 #include "classic/classic_pool.h"
+#include "options.h"
 
 #ifdef WITH_DPDK
 #include <rte_eal.h>
@@ -32,7 +42,8 @@ enum { PAGE = 64 * 1024, FILL = 64, CELLS = 512, BATCH = 16, THREADS_MAX = 16 };
 
 static uint64_t ops;
 static int      threads;
-static uint32_t pages = 256;
+static uint32_t pages;
+static size_t   page_size;
 
 /* ---- Subjects: each hands out pages by a 64-bit name ---- */
 
@@ -54,8 +65,7 @@ static slab_pool *ashlar;
 
 static void ashlar_open(void)
 {
-    slab_pool_config config = {.page_size = PAGE, .page_count = pages};
-    if (pages > 4096) config.page_size = 64; /* the drain does not look at them */
+    slab_pool_config config = {.page_size = page_size, .page_count = pages};
     if (slab_pool_create(&ashlar, &config) != 0) exit(1);
 }
 static inline slab_id ashlar_id(uint64_t name)
@@ -94,7 +104,7 @@ static const struct subject subject_ashlar = {
 
 static struct classic_pool *classic;
 
-static void classic_open(void) { classic = classic_create(pages > 4096 ? 64 : PAGE, pages); }
+static void         classic_open(void) { classic = classic_create(page_size, pages); }
 static inline void *classic_alloc_named(uint64_t *name)
 {
     uint32_t page    = 0;
@@ -124,7 +134,7 @@ static const struct subject subject_classic = {
 
 static inline void *malloc_alloc(uint64_t *name)
 {
-    void *payload = malloc(PAGE);
+    void *payload = malloc(page_size);
     *name         = (uint64_t)(uintptr_t)payload;
     return payload;
 }
@@ -334,6 +344,27 @@ WORKLOAD across(const char *workload, const struct subject *s, thread_body *body
     free(waits);
 }
 
+/* All pages are out at once, and then all are returned. */
+WORKLOAD cycle(const struct subject *s)
+{
+    uint64_t *names = malloc(pages * sizeof *names), done = 0;
+    if (!names) exit(1);
+    memset(names, 1, pages * sizeof *names); /* the page faults come now */
+    uint64_t start = now_ns();
+    while (done < ops) {
+        uint64_t count = ops - done < pages ? ops - done : pages;
+        for (uint64_t i = 0; i < count; i++) {
+            uint64_t *payload = s->alloc(&names[i]);
+            if (!payload) exit(1);
+            fill(payload, i);
+        }
+        for (uint64_t i = 0; i < count; i++) s->give_back(names[i]);
+        done += count;
+    }
+    report("cycle", s->name, now_ns() - start);
+    free(names);
+}
+
 /* Nothing was returned: what a drain costs. */
 WORKLOAD drain(const char *workload, const struct subject *s)
 {
@@ -397,6 +428,7 @@ static void line(void)
         return NULL;                                                                       \
     }                                                                                      \
     static void s##_pair(void) { pair(&subject_##s); }                                     \
+    static void s##_cycle(void) { cycle(&subject_##s); }                                   \
     static void s##_across(void) { across("across", &subject_##s, s##_one, false); }       \
     static void s##_across16(void) { across("across16", &subject_##s, s##_batch, false); } \
     static void s##_crowd(void) { across("crowd", &subject_##s, s##_one, true); }
@@ -421,64 +453,88 @@ static const struct run {
     const struct subject *subject;
     void (*run)(void);
     uint64_t ops;
-    int      threads;
+    int      threads; /* 1: no other number */
     uint32_t pages;
+    size_t   page_size;
 } runs[] = {
-    {"exchange", &subject_floor, exchange, 100000000, 1, 256},
-    {"line", &subject_floor, line, 4000000, 2, 256},
-#define RUNS(s, pair_ops, across_ops)                                 \
-    {"pair", &subject_##s, s##_pair, pair_ops, 1, 256},               \
-        {"across", &subject_##s, s##_across, across_ops, 2, 256},     \
-        {"across16", &subject_##s, s##_across16, across_ops, 2, 256}, \
-    {                                                                 \
-        "crowd", &subject_##s, s##_crowd, across_ops / 4, 5, 256      \
+    {"exchange", &subject_floor, exchange, 100000000, 1, 256, PAGE},
+    {"line", &subject_floor, line, 4000000, 2, 256, PAGE},
+#define ACROSS(s, pair_ops, across_ops)                                     \
+    {"pair", &subject_##s, s##_pair, pair_ops, 1, 256, PAGE},               \
+        {"across", &subject_##s, s##_across, across_ops, 2, 256, PAGE},     \
+        {"across16", &subject_##s, s##_across16, across_ops, 2, 256, PAGE}, \
+    {                                                                       \
+        "crowd", &subject_##s, s##_crowd, across_ops / 4, 5, 256, PAGE      \
     }
-    RUNS(ashlar, 200000000, 20000000),
-    RUNS(classic, 200000000, 20000000),
-    RUNS(malloc, 50000000, 1000000),
+#define CYCLE(s, ops)                                     \
+    {                                                     \
+        "cycle", &subject_##s, s##_cycle, ops, 1, 256, 64 \
+    }
+    ACROSS(ashlar, 200000000, 20000000),
+    CYCLE(ashlar, 50000000),
+    ACROSS(classic, 200000000, 20000000),
+    CYCLE(classic, 50000000),
+    ACROSS(malloc, 50000000, 1000000),
+    CYCLE(malloc, 20000000),
 #ifdef WITH_DPDK
-    RUNS(dpdk, 200000000, 20000000),
+    ACROSS(dpdk, 200000000, 20000000),
 #endif
-    {"drain256", &subject_ashlar, ashlar_drain256, 200000000, 1, 256},
-    {"drain256", &subject_classic, classic_drain256, 200000000, 1, 256},
-    {"drain4096", &subject_ashlar, ashlar_drain4096, 100000000, 1, 4096},
-    {"drain4096", &subject_classic, classic_drain4096, 100000000, 1, 4096},
-    {"drain65536", &subject_ashlar, ashlar_drain65536, 50000000, 1, 65536},
-    {"drain65536", &subject_classic, classic_drain65536, 50000000, 1, 65536},
+    {"drain256", &subject_ashlar, ashlar_drain256, 200000000, 1, 256, PAGE},
+    {"drain256", &subject_classic, classic_drain256, 200000000, 1, 256, PAGE},
+    {"drain4096", &subject_ashlar, ashlar_drain4096, 100000000, 1, 4096, PAGE},
+    {"drain4096", &subject_classic, classic_drain4096, 100000000, 1, 4096, PAGE},
+    {"drain65536", &subject_ashlar, ashlar_drain65536, 50000000, 1, 65536, 64},
+    {"drain65536", &subject_classic, classic_drain65536, 50000000, 1, 65536, 64},
 };
 enum { RUN_COUNT = sizeof runs / sizeof *runs };
 
-static int usage(void)
+static const char usage[] =
+    "usage: slab_bench WORKLOAD SUBJECT [--ops N] [--threads N] [--pages N]\n"
+    "       slab_bench --list    prints every workload and subject\n"
+    "--threads is for across, across16 and crowd; --pages is for cycle.\n";
+
+static const struct run *find(char **argv)
 {
-    fputs("usage: slab_bench WORKLOAD SUBJECT [--threads N] [--ops N]\n"
-          "       slab_bench --list\n",
-          stderr);
-    return 2;
+    bool known = false;
+    for (int i = 0; i < RUN_COUNT; i++) {
+        if (strcmp(runs[i].workload, argv[1]) != 0) continue;
+        known = true;
+        if (strcmp(runs[i].subject->name, argv[2]) == 0) return &runs[i];
+    }
+    bench_not_found(argv, known);
+}
+
+/* Only across has threads to choose, only cycle its pages. */
+static void read_options(int argc, char **argv, const struct run *run)
+{
+    uint64_t                  given_ops = run->ops, given_threads = 0, given_pages = 0;
+    const struct bench_option options[] = {
+        {"--ops", &given_ops, 1, UINT32_MAX, NULL},
+        {"--threads", &given_threads, 2, THREADS_MAX, NULL},
+        {"--pages", &given_pages, 1, 65536, NULL},
+        {NULL, NULL, 0, 0, NULL},
+    };
+    bench_options(argc, argv, options);
+    if (given_threads && (run->threads == 1 || strcmp(run->workload, "line") == 0))
+        bench_refuse("%s has no option --threads", run->workload);
+    if (given_pages && strcmp(run->workload, "cycle") != 0)
+        bench_refuse("%s has no option --pages", run->workload);
+    ops       = given_ops;
+    threads   = given_threads ? (int)given_threads : run->threads;
+    pages     = given_pages ? (uint32_t)given_pages : run->pages;
+    page_size = run->page_size;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+    bench_begin(argc, argv, "slab_bench", usage);
+    if (argc == 2) {
         for (int i = 0; i < RUN_COUNT; i++)
             printf("%s %s\n", runs[i].workload, runs[i].subject->name);
         return 0;
     }
-    const struct run *run = NULL;
-    for (int i = 0; i < RUN_COUNT && argc >= 3; i++)
-        if (strcmp(runs[i].workload, argv[1]) == 0 && strcmp(runs[i].subject->name, argv[2]) == 0)
-            run = &runs[i];
-    if (!run) return usage();
-    ops     = run->ops;
-    threads = run->threads;
-    pages   = run->pages;
-    for (int i = 3; i < argc; i += 2) {
-        long long n = i + 1 < argc ? atoll(argv[i + 1]) : 0;
-        if (strcmp(argv[i], "--ops") == 0 && n > 0) ops = (uint64_t)n;
-        else if (strcmp(argv[i], "--threads") == 0 && n >= run->threads && n <= THREADS_MAX)
-            threads = (int)n;
-        else return usage();
-    }
-    if (run->threads == 1 && threads != 1) return usage();
+    const struct run *run = find(argv);
+    read_options(argc, argv, run);
     pin(0);
     run->subject->open();
     run->subject->join();

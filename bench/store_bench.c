@@ -55,6 +55,7 @@
 #include "../slab.h"
 
 #include "classic/classic_store.h"
+#include "options.h"
 
 enum {
     LEN          = 100,
@@ -649,34 +650,39 @@ static const struct run {
 };
 enum { RUN_COUNT = sizeof runs / sizeof *runs };
 
-static int usage(void)
+static const char usage[] = "usage: store_bench WORKLOAD SUBJECT [--ops N] [--values N]\n"
+                            "       store_bench --list    prints every workload and subject\n"
+                            "Fills and shrink do as many operations as there are values.\n";
+
+static const struct run *find(char **argv)
 {
-    fputs("usage: store_bench WORKLOAD SUBJECT [--ops N] [--values N]\n"
-          "       store_bench --list\n",
-          stderr);
-    return 2;
+    bool known = false;
+    for (int i = 0; i < RUN_COUNT; i++) {
+        if (strcmp(runs[i].workload, argv[1]) != 0) continue;
+        known = true;
+        if (strcmp(runs[i].subject->name, argv[2]) == 0) return &runs[i];
+    }
+    bench_not_found(argv, known);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+    bench_begin(argc, argv, "store_bench", usage);
+    if (argc == 2) {
         for (int i = 0; i < RUN_COUNT; i++)
             printf("%s %s\n", runs[i].workload, runs[i].subject->name);
         return 0;
     }
-    const struct run *run = NULL;
-    for (int i = 0; i < RUN_COUNT && argc >= 3; i++)
-        if (strcmp(runs[i].workload, argv[1]) == 0 && strcmp(runs[i].subject->name, argv[2]) == 0)
-            run = &runs[i];
-    if (!run) return usage();
-    ops    = run->ops;
-    values = run->values;
-    for (int i = 3; i < argc; i += 2) {
-        long long n = i + 1 < argc ? atoll(argv[i + 1]) : 0;
-        if (strcmp(argv[i], "--ops") == 0 && n > 0) ops = (uint64_t)n;
-        else if (strcmp(argv[i], "--values") == 0 && n > 0 && n <= 1 << 28) values = (uint32_t)n;
-        else return usage();
-    }
+    const struct run         *run       = find(argv);
+    uint64_t                  count     = run->values;
+    const struct bench_option options[] = {
+        {"--ops", &ops, 1, UINT32_MAX, NULL},
+        {"--values", &count, 1, 1 << 28, NULL},
+        {NULL, NULL, 0, 0, NULL},
+    };
+    ops = run->ops;
+    bench_options(argc, argv, options);
+    values = (uint32_t)count;
     pin((size_t)sysconf(_SC_NPROCESSORS_ONLN) - 1);
     places = map_own(values * sizeof(struct by_pointer));
     memset(sample, 1, sizeof sample);
