@@ -1,48 +1,56 @@
 #!/usr/bin/env bash
-# make bench: every workload over all its subjects, ROUNDS rounds (default 7), each round running
-# each of them once, so that a machine whose speed drifts does so for all alike. hyperfine runs the
-# commands; its JSON and every figure the programs printed are kept in bench/results/MACHINE/; then
-# a table for each program: the median ns/op, the middle half of the rounds, and the ratio to
-# Ashlar; below it the medians of what else they measured.
+# Measures: every workload with all its subjects, and makes a table of each program.
 #
-#   bench/run.sh             all programs
-#   bench/run.sh slab        one: pages, slab_bench
-#   bench/run.sh store       values, store_bench
-#   bench/run.sh overflow    values in a file, overflow_bench: in build (BENCH_DIR=... for
-#                            another directory on a disk) and in /dev/shm
-#   bench/run.sh fixedpool   frames, fixedpool_bench; its file in build, too (BENCH_DIR=...)
-#   bench/run.sh bufpool     buffers, bufpool_bench
+#   bench/run.sh                        all programs: slab, store, overflow, fixedpool, bufpool
+#   bench/run.sh PROGRAM...             these
+#   bench/run.sh PROGRAM:WORKLOAD...    single workloads of a program
+#   bench/run.sh sweep [PROGRAM...]     time against threads, and against the amount of work
 #
-# A subject that could not do its work says FAILED in the table, and why.
+# ROUNDS rounds (default 7; of a sweep, 3), each of which runs every command once, so that a machine
+# whose speed drifts does so for all alike. hyperfine runs the commands. Files of disk-... workloads
+# are in BENCH_DIR (default: build). CC, CFLAGS and CXX choose the compilers.
+#
+# All results go to OUT (default: build/bench/MACHINE/): NAME.figures has the figures of each round,
+# NAME.tsv medians and quartiles (bench/figures.awk tells the columns), NAME.txt the same to be read,
+# with ratios to Ashlar. Single workloads go to OUT/partial/. A subject that could not do its work
+# has a row that says why. bench/publish.sh copies results to bench/results/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-rounds=${ROUNDS:-7}
-: "${CC:=cc}" "${CXX:=c++}" "${CFLAGS:=-O2 -g}" "${BENCH_DIR:=build}"
-[ $# -gt 0 ] || set -- slab store overflow fixedpool bufpool
-for program; do
-    [ -f "bench/${program}_bench.c" ] || { echo "bench: there is no $program" >&2; exit 2; }
+. bench/machine.sh
+: "${BENCH_DIR:=build}" "${OUT:=build/bench/$machine_directory}"
+programs='slab store overflow fixedpool bufpool'
+
+refuse() { echo "bench: $1; try bench/run.sh --help" >&2; exit 2; }
+is_program() { [[ " $programs " == *" $1 "* ]]; }
+
+sweep='' chosen=()
+case ${1:-} in
+-h | --help) sed -n '/^# Measures/,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
+sweep) sweep=1; shift ;;
+esac
+for argument; do
+    is_program "${argument%%:*}" || refuse "there is no program '${argument%%:*}'"
+    [[ -z $sweep || $argument != *:* ]] || refuse 'a sweep is of whole programs'
+    chosen+=("$argument")
 done
+# shellcheck disable=SC2206  # a list of words
+[ ${#chosen[@]} -gt 0 ] || chosen=($programs)
+rounds=${ROUNDS:-$([ "$sweep" ] && echo 3 || echo 7)}
+[[ $rounds =~ ^[1-9][0-9]?$ ]] || refuse "ROUNDS=$rounds is not a number from 1 to 99"
 
 if ! command -v hyperfine >/dev/null; then
     echo 'bench: SKIP package hyperfine is not installed'
     [ -z "${STRICT:-}" ]
     exit
 fi
+mkdir -p "$OUT" build
+work=$(mktemp -d build/bench.XXXXXX)
+trap 'rm -rf "$work"' EXIT
 
-# Processor, cores, kernel, compiler.
-machine=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
-case $($CC -dM -E - </dev/null) in *__clang__*) compiler=clang ;; *) compiler=gcc ;; esac
-machine="${machine:-$(uname -m)}, $(nproc) cores, Linux $(uname -r | sed 's/-.*//')"
-machine="$machine, $compiler $($CC -dumpfullversion -dumpversion)"
-results=bench/results/$(echo "$machine" | sed 's/([^)]*)//g; s/[^A-Za-z0-9.]\+/-/g')
-mkdir -p "$results" build
+# ---- Programs, with those of their peers that are installed ----
 
-libraries=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p)
-library_of() { sed -n "/lib$1\.so/{s/.* => //p;q}" <<<"$libraries"; }
 for name in mimalloc jemalloc tcmalloc_minimal; do
-    [[ " $* " =~ " "(slab|store|fixedpool|bufpool)" " ]] || break
-    [ -n "$(library_of "$name")" ] && continue
-    echo "bench: SKIP ${name%_minimal}: its package is not installed"
+    [ -n "$(library_of "$name")" ] || echo "bench: SKIP ${name%_minimal}: its package is not installed"
 done
 
 # A peer in C or C++: whether a program with that header, in that language, links with it.
@@ -50,50 +58,18 @@ peer() { # name, package, language, header, library
     local compiler=$CC
     [ "$3" = c ] || compiler=$CXX
     if printf '#include <%s>\nint main(void) { return 0; }\n' "$4" |
-        $compiler -x "$3" - -o build/probe "-l$5" 2>/dev/null; then
+        $compiler -x "$3" - -o "$work/probe" "-l$5" 2>/dev/null; then
         peers+=("-DWITH_${1^^}")
-        libraries_of_peers+=("-l$5")
+        peer_libraries+=("-l$5")
     else
         echo "bench: SKIP $1: package $2 is not installed"
         return 1
     fi
 }
-
-# overflow_bench with those of its peers that are installed.
-compile_overflow() {
-    local peers=() libraries_of_peers=()
-    peer lmdb liblmdb-dev c lmdb.h lmdb || :
-    peer memkind libmemkind-dev c memkind.h memkind || :
-    if peer boost 'libboost-dev or g++' c++ boost/interprocess/managed_mapped_file.hpp stdc++; then
-        # shellcheck disable=SC2086
-        $CXX $CFLAGS -c bench/overflow_peers.cc -o build/overflow_peers.o
-        peers+=(build/overflow_peers.o)
-    fi
+peer_object() { # program: its peers in C++
     # shellcheck disable=SC2086
-    $CC -std=c11 $CFLAGS -pthread bench/overflow_bench.c "${peers[@]}" -o build/overflow_bench \
-        "${libraries_of_peers[@]}"
-}
-
-# fixedpool_bench likewise; of Concurrency Kit only headers are needed.
-compile_fixedpool() {
-    local peers=() libraries_of_peers=()
-    peer ck libck-dev c ck_stack.h c || :
-    if peer boost 'libboost-dev or g++' c++ boost/lockfree/stack.hpp stdc++; then
-        # shellcheck disable=SC2086
-        $CXX $CFLAGS -c bench/fixedpool_peers.cc -o build/fixedpool_peers.o
-        peers+=(build/fixedpool_peers.o)
-    fi
-    # shellcheck disable=SC2086
-    $CC -std=c11 $CFLAGS -pthread bench/fixedpool_bench.c "${peers[@]}" -o build/fixedpool_bench \
-        "${libraries_of_peers[@]}"
-}
-
-compile_bufpool() {
-    local peers=() libraries_of_peers=()
-    peer ffmpeg libavutil-dev c libavutil/buffer.h avutil || :
-    # shellcheck disable=SC2086
-    $CC -std=c11 $CFLAGS -pthread bench/bufpool_bench.c "${peers[@]}" -o build/bufpool_bench \
-        "${libraries_of_peers[@]}"
+    $CXX $CFLAGS -c "bench/$1_peers.cc" -o "$work/$1_peers.o"
+    peers+=("$work/$1_peers.o")
 }
 
 # DPDK's subjects need its library: a program of its own, so that the others do not load it.
@@ -103,128 +79,131 @@ compile_dpdk() {
         # shellcheck disable=SC2046,SC2086
         $CC -std=gnu11 $CFLAGS -w -DWITH_DPDK $(pkg-config --cflags libdpdk) -pthread \
             "bench/$1_bench.c" -o "build/$1_bench_dpdk" $(pkg-config --libs libdpdk)
-    else echo "bench: SKIP DPDK's: package libdpdk-dev is not installed"; fi
+    else echo "bench: SKIP DPDK's subjects: package libdpdk-dev is not installed"; fi
 }
 
 compile() {
-    # shellcheck disable=SC2086
+    local peers=() peer_libraries=()
     case $1 in
-    overflow) compile_overflow ;;
-    fixedpool) compile_fixedpool ;;
-    bufpool) compile_bufpool ;;
-    *) $CC -std=c11 $CFLAGS -pthread "bench/$1_bench.c" -o "build/$1_bench" ;;
+    overflow)
+        peer lmdb liblmdb-dev c lmdb.h lmdb || :
+        peer memkind libmemkind-dev c memkind.h memkind || :
+        ! peer boost 'libboost-dev or g++' c++ boost/interprocess/managed_mapped_file.hpp stdc++ ||
+            peer_object overflow ;;
+    fixedpool) # of Concurrency Kit only headers are needed
+        peer ck libck-dev c ck_stack.h c || :
+        ! peer boost 'libboost-dev or g++' c++ boost/lockfree/stack.hpp stdc++ ||
+            peer_object fixedpool ;;
+    bufpool) peer ffmpeg libavutil-dev c libavutil/buffer.h avutil || : ;;
     esac
+    # shellcheck disable=SC2086
+    $CC -std=c11 $CFLAGS -pthread "bench/$1_bench.c" "${peers[@]}" -o "build/$1_bench" \
+        "${peer_libraries[@]}"
     case $1 in slab | fixedpool) compile_dpdk "$1" ;; esac
 }
 
-# What to run of a program: the workload, the subject's name in the table, the command.
-commands() {
+# ---- Commands: workload, subject, threads and amount as the table shall have them; the command ----
+
+# A program's own list, with each malloc in turn.
+commands() { # program, workload or nothing for all
     local workload subject library name run=build/$1_bench options=''
     case $1 in overflow | fixedpool) options=" --dir $BENCH_DIR" ;; esac
     "$run" --list | while read -r workload subject; do
-        echo "$workload $subject $run $workload $subject$options"
+        [[ -z $2 || $workload = "$2" ]] || continue
+        echo "$workload $subject - - $run $workload $subject$options"
         [ "$subject" = malloc ] || continue
         for name in mimalloc jemalloc tcmalloc_minimal; do
             library=$(library_of "$name")
-            [ -n "$library" ] || continue
-            echo "$workload ${name%_minimal} env LD_PRELOAD=$library $run $workload malloc"
+            [ -z "$library" ] ||
+                echo "$workload ${name%_minimal} - - env LD_PRELOAD=$library $run $workload malloc"
         done
     done
-    case $1 in slab | fixedpool) ;; *) return ;; esac
     [ ! -x "${run}_dpdk" ] || "${run}_dpdk" --list | while read -r workload subject; do
+        [[ -z $2 || $workload = "$2" ]] || continue
         case "$workload $subject" in
         crowd\ rte_mempool) ;; # all pages may come to lie in its caches
-        *\ rte_*) echo "$workload $subject ${run}_dpdk $workload $subject" ;;
+        *\ rte_*) echo "$workload $subject - - ${run}_dpdk $workload $subject" ;;
         esac
     done
 }
 
-# Runs a program's commands: a line for each figure.
-measure() {
-    local list line round workload subject command arguments
-    mapfile -t list < <(commands "$1")
+# How a subject of the sweep is run, or nothing where it is not installed.
+sweep_run() { # program, workload, subject
+    local run=build/$1_bench library
+    case $3 in
+    mimalloc | jemalloc | tcmalloc)
+        library=$(library_of "${3/%tcmalloc/tcmalloc_minimal}")
+        [ -z "$library" ] || echo "env LD_PRELOAD=$library $run $2 malloc"
+        return ;;
+    rte_*) run=${run}_dpdk ;;
+    esac
+    # Without grep -q: the program would die of the closed pipe.
+    [ ! -x "$run" ] || ! "$run" --list | grep -x "$2 $3" >/dev/null || echo "$run $2 $3"
+}
+
+# The lines of bench/sweep.txt, at each point with each subject that is installed.
+sweep_commands() { # program
+    local program table workload option points subjects subject run point threads amount
+    # shellcheck disable=SC2162  # a line that ends in \ goes on in the next
+    while read program table workload option points subjects; do
+        [ "$program" = "$1" ] || continue
+        option="--${option//,/ --}"
+        for subject in $subjects; do
+            run=$(sweep_run "$1" "$workload" "${subject%:*}")
+            [ -n "$run" ] || continue
+            for point in ${points//,/ }; do
+                threads=- amount=$point
+                [ "$option" != --threads ] || { threads=$point amount=-; }
+                echo "$table ${subject%:*} $threads $amount" \
+                    "$run ${option//=/ } $point --ops ${subject#*:}"
+            done
+        done
+    done <bench/sweep.txt
+}
+
+# ---- Rounds ----
+
+# Runs the commands in $work/commands and prints a line for each figure. hyperfine prints a
+# command's name before its output. A figure's line has four words; the first two are replaced by
+# the name, since to the program every malloc is malloc. A command without a figure has failed.
+measure() { # what is measured
+    local line round names arguments
     for round in $(seq "$rounds"); do
         arguments=()
-        for line in "${list[@]}"; do
-            read -r workload subject command <<<"$line"
-            arguments+=(--command-name "$workload $subject" "$command")
-        done
+        while read -r line; do
+            names=$(cut -d ' ' -f 1-4 <<<"$line")
+            arguments+=(--command-name "$names" "$(cut -d ' ' -f 5- <<<"$line")")
+        done <"$work/commands"
         [ -t 2 ] && printf '\r%s, round %d of %d' "$1" "$round" "$rounds" >&2
-        # Before each command's output comes its name. A figure begins with its workload; the
-        # subject is taken from the name: to the program every malloc is malloc. Who breaks down has
-        # none.
         hyperfine --shell=none --runs 1 --ignore-failure --show-output \
-            --export-json "$results/$1-$round.json" "${arguments[@]}" 2>build/bench.err | awk '
-            function end() { if (workload && !told) print workload, subject, "FAILED no-figure" }
+            --export-json "$OUT/$1-$round.json" "${arguments[@]}" 2>"$work/err" | awk '
+            function end() { if (name && !told) print name, "FAILED", "no-figure" }
             $1 == "Benchmark" && $2 ~ /^[0-9]+:$/ {
-                end(); workload = $3; subject = $4; told = 0; next
+                end(); name = $3 " " $4 " " $5 " " $6; told = 0; next
             }
-            $1 == workload && NF == 4 { print workload, subject, $3, $4; told = 1 }
+            name && NF == 4 && ($3 == "FAILED" || $3 ~ /^[0-9.]+$/) { print name, $3, $4; told = 1 }
             END { end() }' || {
-            cat build/bench.err >&2
-            exit 1
+            cat "$work/err" >&2
+            return 1
         }
     done
     [ -t 2 ] && printf '\r\033[K' >&2
     return 0
 }
 
-# Figures to tables; of a workload, the subjects in the order in which they were run.
-summarise() {
-    grep -v '^#' | sort -s -k 1,1 | awk '
-    function median(key,  n) {
-        n = rounds[key]
-        return n % 2 ? v[key, (n + 1) / 2] : (v[key, n / 2] + v[key, n / 2 + 1]) / 2
-    }
-    {
-        row = $1 " " $2; key = row " " $4
-        if (!known[row]++) rows[++count] = row
-        if (length($1) > width) width = length($1)
-        if ($3 == "FAILED") { failed[row] = $4; next }
-        if ($4 != "ns/op" && !known[$1, $4]++) columns[$1] = columns[$1] " " $4
-        for (i = ++rounds[key]; i > 1 && v[key, i - 1] > $3 + 0; i--) v[key, i] = v[key, i - 1]
-        v[key, i] = $3 + 0
-    }
-    END {
-        begin = "%-" (width > 12 ? width : 12) "s %-12s "
-        printf begin "%12s %19s %10s\n", "workload", "subject", "ns/op", "middle half", "ratio"
-        for (i = 1; i <= count; i++) {
-            key = rows[i] " ns/op"
-            split(rows[i], name, " ")
-            if (failed[rows[i]])
-                printf begin "%12s %s\n", name[1], name[2], "FAILED", failed[rows[i]]
-            if (failed[rows[i]] || !rounds[key]) continue
-            low = int((rounds[key] + 3) / 4); base = name[1] " ashlar ns/op"
-            printf begin "%12.2f %9.2f %9.2f %10s\n", name[1], name[2], median(key), \
-                v[key, low], v[key, rounds[key] + 1 - low], \
-                rounds[base] ? sprintf("%.2f", median(key) / median(base)) : ""
-        }
-        for (i = 1; i <= count; i++) {
-            split(rows[i], name, " ")
-            n = split(columns[name[1]], column, " ")
-            if (n == 0 || failed[rows[i]]) continue
-            if (name[1] != last) {
-                printf "\n%-18s %-12s", last = name[1], "subject"
-                for (j = 1; j <= n; j++) printf " %16s", column[j]
-                print ""
-            }
-            printf "%-18s %-12s", "", name[2]
-            for (j = 1; j <= n; j++) {
-                key = rows[i] " " column[j]
-                printf " %16s", rounds[key] ? sprintf("%.6g", median(key)) : ""
-            }
-            print ""
-        }
-    }'
-}
+# The words on the command line that give these results.
+command_of() { echo "ROUNDS=$rounds bench/run.sh${sweep:+ sweep} $1"; }
 
-for program; do
+for argument in "${chosen[@]}"; do
+    program=${argument%%:*} workload=''
+    [[ $argument != *:* ]] || workload=${argument#*:}
     compile "$program"
-    figures=$results/$program.txt
-    echo "# $machine; $CC $CFLAGS; workload, subject, figure, what it is, one line each" >"$figures"
-    measure "$program" >>"$figures"
-    {
-        echo "$machine; $CC $CFLAGS; $rounds rounds"
-        summarise <"$figures"
-    } | tee "$results/$program-table.txt"
+    name=$program${sweep:+-sweep}
+    if [ "$sweep" ]; then sweep_commands "$program"
+    else commands "$program" "$workload"; fi >"$work/commands"
+    [ -s "$work/commands" ] || refuse "$program has no workload '$workload'"
+    [ -z "$workload" ] || { mkdir -p "$OUT/partial"; name=partial/$program-$workload; }
+    { headline "$(command_of "$argument")"; measure "$name"; } >"$OUT/$name.figures"
+    awk -f bench/figures.awk "$OUT/$name.figures" >"$OUT/$name.tsv"
+    bench/tables.sh text "$OUT/$name.tsv" | tee "$OUT/$name.txt"
 done
