@@ -1,20 +1,33 @@
 #!/usr/bin/env bash
-# tools/replay.sh [DIRECTORY]: recorded traces over a slab_store and over each malloc, as a table.
+# Plays recorded traces with a slab_store and with each malloc, and makes a table.
 #
-# DIRECTORY, or TRACES from the environment, holds the traces: NAME.txt or NAME.txt.gz, text in the
-# format that the top of replay.c describes. They are recordings of production services and of real
-# programs by others and no part of the project; without them there is nothing to do: SKIP.
+#   tools/replay.sh DIRECTORY      the traces are in DIRECTORY: NAME.txt or NAME.txt.gz
+#   TRACES=DIRECTORY tools/replay.sh
 #
-# ROUNDS rounds (default 5), each running every trace with every subject once, so that a machine
-# whose speed drifts does so for all alike; each of these is two runs, one for the throughput and
-# one with --latency. The table shows medians. It and the line of each run are kept in
-# bench/results/MACHINE/, replay-table.txt and replay.txt.
+# tools/replay.c describes the format. The traces are recordings of production services and of real
+# programs by others and no part of this project; without them there is nothing to do: SKIP.
+#
+# ROUNDS rounds (default 5), each of which plays every trace with every subject once, so that a
+# machine whose speed drifts does so for all alike; each of these is two runs, one for the throughput
+# and one with --latency. Results go to OUT (default: build/bench/MACHINE/): replay.figures has each
+# round, replay.tsv medians and quartiles, replay.txt the same to be read. bench/publish.sh copies
+# them to bench/results/.
+#
+# The comparison is not one of equals: the store with fitted tiers compacts after each free and trims
+# after every 4,096 frees and at the end of the replay. The store with default tiers does neither,
+# and nor do the mallocs: malloc_trim and its like are not called.
 set -euo pipefail
+case ${1:-} in
+-h | --help) sed -n '/^# Plays/,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
+-*) echo "replay: there is no option '$1'; try tools/replay.sh --help" >&2; exit 2 ;;
+esac
 traces=${1:-${TRACES:-}}
 [ -z "$traces" ] || traces=$(realpath "$traces")
+[ -z "${OUT:-}" ] || OUT=$(realpath -m "$OUT")
 cd "$(dirname "$0")/.."
+. bench/machine.sh
+: "${OUT:=build/bench/$machine_directory}"
 rounds=${ROUNDS:-5}
-: "${CC:=cc}" "${CFLAGS:=-O2 -g}"
 
 # The trace; the budget, - for none; how often it is played, for a second or so in all. Budgets are
 # half of what the trace's reads ask for; what only writes, or calls malloc, has to keep everything.
@@ -46,7 +59,7 @@ skip() {
 [ -d "$traces" ] || skip "no traces: $traces is not a directory"
 
 # Unpacked once, so that no run waits for gzip.
-mkdir -p build/traces
+mkdir -p build/traces "$OUT"
 found=()
 while read -r trace budget repeat; do
     [ -n "$trace" ] || continue
@@ -61,8 +74,6 @@ while read -r trace budget repeat; do
 done <<<"$table"
 [ ${#found[@]} -gt 0 ] || skip "none of the traces is in $traces"
 
-libraries=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p)
-library_of() { sed -n "/lib$1\.so/{s/.* => //p;q}" <<<"$libraries"; }
 declare -A preload=([jemalloc]=$(library_of jemalloc) [mimalloc]=$(library_of mimalloc)
     [tcmalloc]=$(library_of tcmalloc_minimal))
 for subject in "${!preload[@]}"; do
@@ -70,75 +81,41 @@ for subject in "${!preload[@]}"; do
     echo "replay: SKIP $subject: its package is not installed"
     subjects=$(grep -v "^$subject " <<<"$subjects")
 done
-
-# Processor, cores, kernel, compiler.
-machine=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
-case $($CC -dM -E - </dev/null) in *__clang__*) compiler=clang ;; *) compiler=gcc ;; esac
-machine="${machine:-$(uname -m)}, $(nproc) cores, Linux $(uname -r | sed 's/-.*//')"
-machine="$machine, $compiler $($CC -dumpfullversion -dumpversion)"
-results=bench/results/$(echo "$machine" | sed 's/([^)]*)//g; s/[^A-Za-z0-9.]\+/-/g')
-mkdir -p "$results"
 # shellcheck disable=SC2086
 $CC -std=c11 $CFLAGS tools/replay.c -o build/replay
 
-figures=$results/replay.txt
-columns='ops_per_s hit_ratio payload_per_resident put_p9999_ns put_max_ns'
-echo "# $machine; $CC $CFLAGS; trace, subject, $columns; one line a round" >"$figures"
-measure() { # subject, arguments of replay: one line of figures
-    local library=${preload[$1]:-}
-    shift
+# Prints a line for each figure: what both runs print is taken from the first.
+measure() { # trace, subject, arguments of replay
+    local trace=$1 subject=$2 library=${preload[$2]:-}
+    shift 2
     {
         env ${library:+LD_PRELOAD="$library"} build/replay "$@"
         env ${library:+LD_PRELOAD="$library"} build/replay "$@" --latency
-    } | awk -v columns="$columns" '
-        !($1 in value) { value[$1] = $2 } # what both print is taken from the first
-        END {
-            n = split(columns, name, " ")
-            for (i = 1; i <= n; i++) printf " %s", value[name[i]]
+    } | awk -v row="$trace $subject - -" '
+        /^(ops_per_s|hit_ratio|payload_per_resident|put_p9999_ns|put_max_ns) / && !known[$1]++ {
+            print row, $2, $1
         }'
 }
-for round in $(seq "$rounds"); do
-    for line in "${found[@]}"; do
-        read -r trace budget repeat <<<"$line"
-        options=(--repeat "$repeat")
-        [ "$budget" = - ] || options+=(--budget "$budget")
-        while read -r subject kind more; do
-            [ -n "$subject" ] || continue
-            [ -t 2 ] && printf '\r\033[Kround %d: %s %s' "$round" "$trace" "$subject" >&2
-            # shellcheck disable=SC2086
-            figure=$(measure "$subject" "$kind" "build/traces/$trace.txt" "${options[@]}" $more)
-            echo "$trace $subject$figure" >>"$figures"
-        done <<<"$subjects"
-    done
-done
-[ -t 2 ] && printf '\r\033[K' >&2
 
-{
-    echo "$machine; $CC $CFLAGS; $rounds rounds"
-    awk '
-        function median(key, column,  n, i, j, v) {
-            n = rounds[key]
-            for (i = 1; i <= n; i++) {
-                for (j = i; j > 1 && v[j - 1] > value[key, i, column]; j--) v[j] = v[j - 1]
-                v[j] = value[key, i, column]
-            }
-            return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-        }
-        /^#/ { next }
-        {
-            key = $1 " " $2
-            if (!rounds[key]++) order[++keys] = key
-            for (i = 3; i <= NF; i++) value[key, rounds[key], i] = $i + 0
-        }
-        END {
-            printf "%-23s %-10s %8s %10s %17s %12s %12s\n", "trace", "subject", "Mops/s", \
-                "hit ratio", "payload/resident", "put p99.99", "put max, us"
-            for (i = 1; i <= keys; i++) {
-                split(order[i], name, " ")
-                hits = median(order[i], 4)
-                printf "%-23s %-10s %8.2f %10s %17.3f %12.1f %12.1f\n", name[1], name[2], \
-                    median(order[i], 3) / 1e6, hits ? sprintf("%.3f", hits) : "-", \
-                    median(order[i], 5), median(order[i], 6) / 1e3, median(order[i], 7) / 1e3
-            }
-        }' "$figures"
-} | tee "$results/replay-table.txt"
+play_all() {
+    local round line trace budget repeat subject kind more options
+    for round in $(seq "$rounds"); do
+        for line in "${found[@]}"; do
+            read -r trace budget repeat <<<"$line"
+            options=(--repeat "$repeat")
+            [ "$budget" = - ] || options+=(--budget "$budget")
+            while read -r subject kind more; do
+                [ -n "$subject" ] || continue
+                [ -t 2 ] && printf '\r\033[Kround %d: %s %s' "$round" "$trace" "$subject" >&2
+                # shellcheck disable=SC2086
+                measure "$trace" "$subject" "$kind" "build/traces/$trace.txt" "${options[@]}" $more
+            done <<<"$subjects"
+        done
+    done
+    [ -t 2 ] && printf '\r\033[K' >&2
+    return 0
+}
+
+{ headline "ROUNDS=$rounds tools/replay.sh"; play_all; } >"$OUT/replay.figures"
+awk -f bench/figures.awk "$OUT/replay.figures" >"$OUT/replay.tsv"
+bench/tables.sh text "$OUT/replay.tsv" | tee "$OUT/replay.txt"
