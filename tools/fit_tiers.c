@@ -1,23 +1,26 @@
-/* fit_tiers [-n TIERS] [-l BYTES] [FILE...] - the tier sizes of a slab_store that suit your values.
+/* fit_tiers - prints the tier sizes of a slab_store that suit your values.
+ *
+ *     fit_tiers [-n TIERS] [-l BYTES] [FILE...]
+ *
+ *     make build/fit_tiers
+ *     awk '{ print $3 }' trace.txt | build/fit_tiers >tiers.h
+ *     find /var/cache -type f -printf '%s\n' | build/fit_tiers -n 15
  *
  * Goal: a table to paste or include, and what it saves, from nothing but the sizes of the values.
  *
- * Reads FILEs or standard input (also "-"): a line for each value with its size in bytes, as you
- * would give it to slab_store_put, or with a size and how many values have it. In any order. Blank
- * lines and those that start with # say nothing. For example
+ * Reads FILEs or standard input (also "-"). Each line has the size in bytes of one value, as you
+ * would give it to slab_store_put, or a size and how many values have it. Their order does not
+ * count. Blank lines and lines that begin with # are ignored.
  *
- *     awk '{ print $3 }' trace.txt | fit_tiers > tiers.h         sizes from a column of a trace
- *     find /var/cache -type f -printf '%s\n' | fit_tiers -n 15   at most 15 tiers, for these files
+ * Method: slab_fit_tiers finds the tiers that waste least. More tiers waste less in slots. But a
+ * 32-bit ref can then name fewer slots of a tier: 2^28 with 7 tiers, 2^27 with up to 15, 2^26 with
+ * 31, 2^25 with 63; and each tier holds a chunk that is not full. Without -n the program takes the
+ * first of these four counts with which payload is 0.95 of the bytes held, or else 63. A few large
+ * values can claim many tiers: -l leaves values larger than that to large objects, which take whole
+ * pages and, most of them, a system call.
  *
- * Method: slab_fit_tiers finds the tiers that waste least. How many? The more, the less is wasted,
- * but the fewer slots of a tier a 32-bit ref can name: 2^28 with 7 tiers, then 2^27 with up to 15,
- * 2^26 with 31, 2^25 with 63; and each tier holds a chunk that is not full. Without -n it takes the
- * first of these that makes 0.95 of the bytes held payload, or 63. A few large values can claim
- * many tiers: with -l, values over so many bytes are left to large objects, which take whole pages
- * and, most of them, a system call.
- *
- * What it prints is C: the table, the config, and a comment that compares tables and draws the
- * values by tier. The exit status is 1 for bad input, with nothing on stdout.
+ * The output is C: the table, the config, and a comment that compares tables and draws the values
+ * by tier. For bad input the exit status is 1 and nothing is printed on stdout.
  */
 #define _GNU_SOURCE       1
 #define _FILE_OFFSET_BITS 64
@@ -343,11 +346,14 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     static const char          usage[] =
         "usage: fit_tiers [-n TIERS] [-l BYTES] [FILE...]\n"
-        "Reads the sizes of values, one a line, or a size and a count; prints the tier sizes\n"
-        "that waste least, as C, and how they compare.\n"
-        "  -n TIERS  at most so many, 1 to 63; without it 7, 15, 31 or 63: the first that makes\n"
-        "            95 % of the bytes held payload\n"
-        "  -l BYTES  larger values are left to large objects; 65536, and no more\n";
+        "Reads the sizes of values, one per line, or a size and a count per line. Prints the\n"
+        "tier sizes of a slab_store that waste least, as C to include after slab.h, and how\n"
+        "they compare.\n"
+        "  -n TIERS    at most so many tiers, 1 to 63; default: the first of 7, 15, 31 and 63\n"
+        "              with which 95 % of the bytes held are payload\n"
+        "  -l BYTES    leaves larger values to large objects; 1 to 65536, default: 65536\n"
+        "  -h, --help  prints this\n"
+        "FILE: - is standard input, which is also read when no FILE is given.\n";
     static struct histogram histogram; /* too large for some stacks */
     uint32_t                tier_count = 0, limit = MAX_SLOT;
     int                     option;

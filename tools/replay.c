@@ -1,17 +1,22 @@
-/* replay - an allocator as a cache of so many bytes, driven by a trace; prints what it cost.
+/* replay - plays a recorded trace with an allocator, as a cache of limited size or as a program
+ * that allocates and frees, and prints what it cost in time and memory.
  *
  *     replay SUBJECT TRACE [--budget BYTES[K|M|G]] [--repeat N] [--latency]
  *                          [--tiers SIZE,SIZE,... | fit[:N]] [--compact N]
  *
- * SUBJECT is store, a slab_store, or malloc, whichever is loaded: set LD_PRELOAD for another.
+ *     make build/replay && build/replay store trace.txt --budget 64M --tiers fit:31 --compact 2
+ *     LD_PRELOAD=libjemalloc.so.2 build/replay malloc trace.txt --budget 64M
  *
- * TRACE is text, - is stdin, a name that ends in .gz is unpacked by gzip. Lines that start with #
- * are comments; each other line is a record of six columns or more, the first an operation, the
- * others decimal. Keys are numbered from 0. There are two kinds, told apart by their operations:
+ * SUBJECT is store, a slab_store, or malloc: the one that is loaded; set LD_PRELOAD for another.
+ *
+ * TRACE is a text file, or - for stdin; gzip unpacks a name that ends in .gz. Lines that begin with
+ * # are comments. Each other line is a record of six columns or more, separated by blanks. The
+ * first is an operation, the others are decimal numbers; only key and size are used. Keys are
+ * numbered from 0, without gaps. There are two kinds of trace, told apart by their operations:
  *
  *     op key size ttl tenant t_ms      requests to a cache
- *         g m l n h   read: a key that is there is read, one that is not is filled in with a value
- *                     of the record's size, or left out when that is 0: not recorded
+ *         g m l n h   read: a key in the cache is read; a key that is missing is filled in with a
+ *                     value of the record's size, or left out when that is 0 (not recorded)
  *         s z         write: the old value is freed, the new one put
  *         d           delete
  *         p o i       ignored
@@ -21,27 +26,35 @@
  *         f           free
  *         x           ignored
  *
- * Nothing is put for a write of size 0. Whether a record was a hit where it was recorded does not
- * count: our cache decides, and a hit reads the value that is there, whatever size the record has.
+ * A write of size 0 puts nothing. Whether a record was a hit when it was recorded does not count:
+ * this cache decides, and a hit reads the value that it has, whatever size the record gives.
  *
- * --budget B   the cache holds at most B bytes of payload; before a put the coldest go, in exact
- *              LRU order. A value beyond B is not kept. Without it nothing is ever evicted. It is
- *              payload that counts, so that every subject has the same hits and memory differs.
- * --repeat N   plays the trace N times over, the cache is kept.
- * --latency    times each put instead of the whole, with all that it sets off: evictions, frees,
- *              compaction, trim. The clock is read twice, at some 25 ns; one of them is in it.
- * --tiers      of the store. fit[:N]: by slab_fit_tiers, at most N (63), for the sizes up to 64 KiB
- *              that the trace puts. A write counts each time, of the reads the first of each key.
- * --compact N  slab_store_compact, at most N moves, after every free; slab_store_trim after every
- *              4096 and at the end. 0: trim alone.
+ * --budget B   The cache holds at most B bytes of payload; before a put the least recently used
+ *              values are evicted, in exact order. A value larger than B is not kept. Without a
+ *              budget nothing is evicted. The budget counts payload, so that every subject has the
+ *              same hits and only memory differs.
+ * --repeat N   Plays the trace N times; the cache is kept in between.
+ * --latency    Times each put instead of the whole, with the evictions, frees, compaction and trim
+ *              that it causes. The clock is read twice, at some 25 ns; one of them is included.
+ * --tiers      The tiers of the store. fit[:N]: those of slab_fit_tiers, at most N (63), for the
+ *              sizes up to 64 KiB that the trace puts. Each write counts; of reads, only the first
+ *              of each key.
+ * --compact N  Calls slab_store_compact with at most N moves after every free, and slab_store_trim
+ *              after every 4,096 frees and at the end. 0: trim alone.
+ *
+ * A store with --compact thus gives memory back during the replay. malloc is never asked to
+ * (malloc_trim and its like are not called): it returns what it returns by itself. Results with
+ * --compact and results of malloc are not a comparison of equals.
  *
  * Values shorter than 8 bytes are made 8 for all subjects: the first 8 hold a stamp, key and
  * length, by which the moves of a compaction find the index. Values of 16 and more have one at the
- * end too. Each read checks them, and in the end all values are read; a wrong one ends the program.
+ * end too. Each read checks the stamps, and at the end all values are read; a wrong one ends the
+ * program.
  *
- * Resident bytes are the growth of anonymous memory since just before the cache began. Trace, index
- * and sample value are mapped and touched by then and nothing was taken from malloc. It is read 64
- * times in the run, while the time stands still; malloc_trim is not called. */
+ * Resident bytes are the growth of anonymous memory since just before the cache began. By then
+ * trace, index and sample value are mapped and touched, and nothing was taken from malloc. They are
+ * read 64 times in the run, while the clock stands still; payload_per_resident is the mean of the
+ * second half. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -500,13 +513,23 @@ static void close_cache(void)
 
 /* ---- Options ---- */
 
+static const char usage_text[] =
+    "usage: replay store|malloc TRACE [--budget BYTES[K|M|G]] [--repeat N] [--latency]\n"
+    "                                 [--tiers SIZE,SIZE,... | fit[:N]] [--compact N]\n"
+    "Plays a recorded trace with a slab_store, or with the malloc that is loaded, and prints\n"
+    "time, hits and memory. TRACE: a file, a file.gz, or - for stdin; the top of tools/replay.c\n"
+    "describes its format.\n"
+    "  --budget B   at most B bytes of payload, the least recently used values are evicted\n"
+    "  --repeat N   plays the trace N times\n"
+    "  --latency    times each put instead of the whole\n"
+    "  --tiers T    the store's tiers, or fit:N, the best N for this trace\n"
+    "  --compact N  the store: at most N moves after each free, and trim after every 4,096 frees;\n"
+    "               malloc is never trimmed\n";
+
 static int usage(const char *value, const char *what)
 {
     if (what) fprintf(stderr, "replay: %s: %s\n", value, what);
-    fputs("usage: replay store|malloc TRACE [--budget BYTES[K|M|G]] [--repeat N] [--latency]\n"
-          "                                 [--tiers SIZE,SIZE,... | fit[:N]] [--compact N]\n"
-          "TRACE: a file, a file.gz, or - for stdin\n",
-          stderr);
+    fputs(usage_text, stderr);
     return 2;
 }
 
@@ -585,6 +608,10 @@ int main(int argc, char **argv)
 {
     uint32_t tiers[TIERS_MAX], tier_count = 0;
     uint64_t value = 0;
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(usage_text, stdout);
+        return 0;
+    }
     if (argc < 3) return usage(NULL, NULL);
     options.store = strcmp(argv[1], "store") == 0;
     options.trace = argv[2];

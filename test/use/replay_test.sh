@@ -224,6 +224,9 @@ misused() { # words of the message, arguments
 }
 misused usage
 misused usage malloc
+run --help
+[ $status -eq 0 ] && grep -q '^usage: ' out && [ ! -s err ] && grep -q 'never trimmed' out
+check 'usage: --help' $?
 misused 'slab: not store or malloc' slab small.txt
 misused '0: not a number of bytes' malloc small.txt --budget 0
 misused '5Q: not a number of bytes' malloc small.txt --budget 5Q
