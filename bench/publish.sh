@@ -18,7 +18,9 @@ case ${1:-} in
 -*) refuse "there is no option '$1'" ;;
 esac
 if [ $# -eq 0 ]; then
+    # shellcheck source=/dev/null
     . "$root/bench/machine.sh"
+    # shellcheck disable=SC2154  # machine.sh sets it
     set -- "$root/build/bench/$machine_directory" "$root/bench/results/$machine_directory" \
         "$root"/README.md "$root"/docs/*.md
 fi

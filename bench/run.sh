@@ -16,6 +16,7 @@
 # has a row that says why. bench/publish.sh copies results to bench/results/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=/dev/null
 . bench/machine.sh
 : "${BENCH_DIR:=build}" "${OUT:=build/bench/$machine_directory}"
 programs='slab store overflow fixedpool bufpool'

@@ -25,6 +25,7 @@ traces=${1:-${TRACES:-}}
 [ -z "$traces" ] || traces=$(realpath "$traces")
 [ -z "${OUT:-}" ] || OUT=$(realpath -m "$OUT")
 cd "$(dirname "$0")/.."
+# shellcheck source=/dev/null
 . bench/machine.sh
 : "${OUT:=build/bench/$machine_directory}"
 rounds=${ROUNDS:-5}
