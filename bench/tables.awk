@@ -114,14 +114,20 @@ function best(line, most,  n, i, part, key, pair, mine, other, name, floor_text)
     put("| " trim(part[1]) " | " number(mine) " | " number(other) " (" name ") | " \
         ratio(mine / other) (floor_text == "" ? " |" : " | " floor_text) " |")
 }
-function machines(  i, part, n, name) {
+# Where, how and when: a table for each machine and compiler.
+function machines(  i, j, part, name, where, seen) {
     name = to "/machine.md"
-    print "| results | machine | compiler | command | date |" >name
-    print "|---|---|---|---|---|" >name
     for (i = 1; i <= program_count; i++) {
-        n = split(comment[programs[i]], part, "; ")
-        if (n < 4) continue
-        print "| " programs[i] " | " part[1] " | `" part[2] "` | `" part[3] "` | " part[4] " |" >name
+        split(comment[programs[i]], part, "; ")
+        where[i] = part[1] "; `" part[2] "`"
+        how[i] = "`" part[3] "` | " part[4]
+    }
+    for (i = 1; i <= program_count; i++) {
+        if (where[i] in seen) continue
+        print (i > 1 ? "\n" : "") where[i] ":\n\n| results | command | date |\n|---|---|---|" >name
+        for (j = i; j <= program_count; j++)
+            if (where[j] == where[i]) print "| " programs[j] " | " how[j] " |" >name
+        seen[where[i]] = 1
     }
     close(name)
 }
