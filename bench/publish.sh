@@ -2,7 +2,7 @@
 # Publishes measured tables: copies them to the tracked results, makes the text, the Markdown tables
 # and the plots anew, and puts the tables into the documents that show them.
 #
-#   bench/publish.sh                        from build/bench/MACHINE/ to bench/results/MACHINE/, and
+#   bench/publish.sh                        from BUILD/bench/MACHINE/ to bench/results/MACHINE/, and
 #                                           into README.md and docs/*.md
 #   bench/publish.sh FROM TO [DOCUMENT...]  from one directory to another, and into these documents
 #
@@ -18,11 +18,12 @@ case ${1:-} in
 -*) refuse "there is no option '$1'" ;;
 esac
 if [ $# -eq 0 ]; then
+    cd "$root"
     # shellcheck source=/dev/null
     . "$root/bench/machine.sh"
     # shellcheck disable=SC2154  # machine.sh sets it
-    set -- "$root/build/bench/$machine_directory" "$root/bench/results/$machine_directory" \
-        "$root"/README.md "$root"/docs/*.md
+    set -- "${BUILD:-build}/bench/$machine_directory" "bench/results/$machine_directory" \
+        README.md docs/*.md
 fi
 [ $# -ge 2 ] || refuse 'expected FROM and TO'
 from=$1 to=$2

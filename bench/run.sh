@@ -8,9 +8,9 @@
 #
 # ROUNDS rounds (default 7; of a sweep, 3), each of which runs every command once, so that a machine
 # whose speed drifts does so for all alike. hyperfine runs the commands. Files of disk-... workloads
-# are in BENCH_DIR (default: build). CC, CFLAGS and CXX choose the compilers.
+# are in BENCH_DIR (default: BUILD, which is build). CC, CFLAGS and CXX choose the compilers.
 #
-# All results go to OUT (default: build/bench/MACHINE/): NAME.figures has the figures of each round,
+# All results go to OUT (default: BUILD/bench/MACHINE/): NAME.figures has the figures of each round,
 # NAME.tsv medians and quartiles (bench/figures.awk tells the columns), NAME.txt the same to be read,
 # with ratios to Ashlar. Single workloads go to OUT/partial/. A subject that could not do its work
 # has a row that says why. bench/publish.sh copies results to bench/results/.
@@ -18,7 +18,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=/dev/null
 . bench/machine.sh
-: "${BENCH_DIR:=build}" "${OUT:=build/bench/$machine_directory}"
+: "${BUILD:=build}" "${BENCH_DIR:=$BUILD}" "${OUT:=$BUILD/bench/$machine_directory}"
 programs='slab store overflow fixedpool bufpool'
 
 refuse() { echo "bench: $1; try bench/run.sh --help" >&2; exit 2; }
@@ -44,8 +44,12 @@ if ! command -v hyperfine >/dev/null; then
     [ -z "${STRICT:-}" ]
     exit
 fi
-mkdir -p "$OUT" build
-work=$(mktemp -d build/bench.XXXXXX)
+[[ "$BUILD$BENCH_DIR" != *[[:space:]]* ]] || refuse 'BUILD and BENCH_DIR cannot have blanks'
+if ! mkdir -p "$OUT" "$BUILD" 2>/dev/null; then
+    echo "bench: cannot write to $OUT; BUILD=DIRECTORY names another place" >&2
+    exit 2
+fi
+work=$(mktemp -d "$BUILD/bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 # ---- Programs, with those of their peers that are installed ----
@@ -75,11 +79,11 @@ peer_object() { # program: its peers in C++
 
 # DPDK's subjects need its library: a program of its own, so that the others do not load it.
 compile_dpdk() {
-    rm -f "build/$1_bench_dpdk"
+    rm -f "$BUILD/$1_bench_dpdk"
     if pkg-config --exists libdpdk 2>/dev/null; then
         # shellcheck disable=SC2046,SC2086
         $CC -std=gnu11 $CFLAGS -w -DWITH_DPDK $(pkg-config --cflags libdpdk) -pthread \
-            "bench/$1_bench.c" -o "build/$1_bench_dpdk" $(pkg-config --libs libdpdk)
+            "bench/$1_bench.c" -o "$BUILD/$1_bench_dpdk" $(pkg-config --libs libdpdk)
     else echo "bench: SKIP DPDK's subjects: package libdpdk-dev is not installed"; fi
 }
 
@@ -98,7 +102,7 @@ compile() {
     bufpool) peer ffmpeg libavutil-dev c libavutil/buffer.h avutil || : ;;
     esac
     # shellcheck disable=SC2086
-    $CC -std=c11 $CFLAGS -pthread "bench/$1_bench.c" "${peers[@]}" -o "build/$1_bench" \
+    $CC -std=c11 $CFLAGS -pthread "bench/$1_bench.c" "${peers[@]}" -o "$BUILD/$1_bench" \
         "${peer_libraries[@]}"
     case $1 in slab | fixedpool) compile_dpdk "$1" ;; esac
 }
@@ -107,7 +111,7 @@ compile() {
 
 # A program's own list, with each malloc in turn.
 commands() { # program, workload or nothing for all
-    local workload subject library name run=build/$1_bench options=''
+    local workload subject library name run=$BUILD/$1_bench options=''
     case $1 in overflow | fixedpool) options=" --dir $BENCH_DIR" ;; esac
     "$run" --list | while read -r workload subject; do
         [[ -z $2 || $workload = "$2" ]] || continue
@@ -130,7 +134,7 @@ commands() { # program, workload or nothing for all
 
 # How a subject of the sweep is run, or nothing where it is not installed.
 sweep_run() { # program, workload, subject
-    local run=build/$1_bench library
+    local run=$BUILD/$1_bench library
     case $3 in
     mimalloc | jemalloc | tcmalloc)
         library=$(library_of "${3/%tcmalloc/tcmalloc_minimal}")

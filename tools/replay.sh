@@ -9,7 +9,7 @@
 #
 # ROUNDS rounds (default 5), each of which plays every trace with every subject once, so that a
 # machine whose speed drifts does so for all alike; each of these is two runs, one for the throughput
-# and one with --latency. Results go to OUT (default: build/bench/MACHINE/): replay.figures has each
+# and one with --latency. Results go to OUT (default: BUILD/bench/MACHINE/): replay.figures has each
 # round, replay.tsv medians and quartiles, replay.txt the same to be read. bench/publish.sh copies
 # them to bench/results/.
 #
@@ -27,7 +27,7 @@ traces=${1:-${TRACES:-}}
 cd "$(dirname "$0")/.."
 # shellcheck source=/dev/null
 . bench/machine.sh
-: "${OUT:=build/bench/$machine_directory}"
+: "${BUILD:=build}" "${OUT:=$BUILD/bench/$machine_directory}"
 rounds=${ROUNDS:-5}
 
 # The trace; the budget, - for none; how often it is played, for a second or so in all. Budgets are
@@ -60,13 +60,13 @@ skip() {
 [ -d "$traces" ] || skip "no traces: $traces is not a directory"
 
 # Unpacked once, so that no run waits for gzip.
-mkdir -p build/traces "$OUT"
+mkdir -p "$BUILD/traces" "$OUT"
 found=()
 while read -r trace budget repeat; do
     [ -n "$trace" ] || continue
     file=$traces/$trace.txt
-    if [ -f "$file" ]; then cp -f "$file" build/traces/
-    elif [ -f "$file.gz" ]; then gzip -dc "$file.gz" >"build/traces/$trace.txt"
+    if [ -f "$file" ]; then cp -f "$file" "$BUILD/traces/"
+    elif [ -f "$file.gz" ]; then gzip -dc "$file.gz" >"$BUILD/traces/$trace.txt"
     else
         echo "replay: SKIP $trace: it is not in $traces"
         continue
@@ -83,15 +83,15 @@ for subject in "${!preload[@]}"; do
     subjects=$(grep -v "^$subject " <<<"$subjects")
 done
 # shellcheck disable=SC2086
-$CC -std=c11 $CFLAGS tools/replay.c -o build/replay
+$CC -std=c11 $CFLAGS tools/replay.c -o "$BUILD/replay"
 
 # Prints a line for each figure: what both runs print is taken from the first.
 measure() { # trace, subject, arguments of replay
     local trace=$1 subject=$2 library=${preload[$2]:-}
     shift 2
     {
-        env ${library:+LD_PRELOAD="$library"} build/replay "$@"
-        env ${library:+LD_PRELOAD="$library"} build/replay "$@" --latency
+        env ${library:+LD_PRELOAD="$library"} "$BUILD/replay" "$@"
+        env ${library:+LD_PRELOAD="$library"} "$BUILD/replay" "$@" --latency
     } | awk -v row="$trace $subject - -" '
         /^(ops_per_s|hit_ratio|payload_per_resident|put_p9999_ns|put_max_ns) / && !known[$1]++ {
             print row, $2, $1
@@ -109,7 +109,7 @@ play_all() {
                 [ -n "$subject" ] || continue
                 [ -t 2 ] && printf '\r\033[Kround %d: %s %s' "$round" "$trace" "$subject" >&2
                 # shellcheck disable=SC2086
-                measure "$trace" "$subject" "$kind" "build/traces/$trace.txt" "${options[@]}" $more
+                measure "$trace" "$subject" "$kind" "$BUILD/traces/$trace.txt" "${options[@]}" $more
             done <<<"$subjects"
         done
     done

@@ -10,6 +10,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=/dev/null
 . "$root/test/tap.sh"
 tap_begin "$1"
+unset BUILD OUT ROUNDS BENCH_DIR
 programs='slab store overflow fixedpool bufpool'
 
 # ---- Programs ----
