@@ -1,20 +1,20 @@
-/* bufpool_bench - one workload, one subject, a fixed amount of work; what a bufpool costs beside
- * the least it could, and beside others that hand out buffers.
+/* bufpool_bench - one workload, one subject, a fixed amount of work; measures what a bufpool
+ * costs beside the least it could cost, and beside others that hand out buffers.
  *
  *     bufpool_bench WORKLOAD SUBJECT [--ops N] [--threads N] [--tenants N]
  *     bufpool_bench --list          every workload with each of its subjects
  *
  * Each run prints one figure a line: workload, subject, number, what it is; first the ns/op, which
- * is wall time over the operations of all threads together, where it is not said to be a median. A
+ * is wall time over the operations of all threads together unless it is called a median. A
  * subject that could not do it prints FAILED and why, no figure, and the program returns 1.
- * bench/run.sh runs them all in turn and makes the tables. malloc stands for whichever malloc is
- * loaded: set LD_PRELOAD for another.
+ * bench/run.sh runs them all and makes the tables. malloc stands for the malloc that is loaded: set
+ * LD_PRELOAD for another.
  *
- * Buffers are of 4 KiB if it is not said, and each operation writes the first 8 bytes, for every
- * subject alike; no subject knows a size or a tenant when it is compiled. A sixteenth of the work
- * is done before the clock starts, so that the buffers' pages are there. Threads stay on one core
- * each, dealt in turn; one more sleeps, since a mutex or a malloc may do without locked
- * instructions where it is alone. In the end nothing may be live.
+ * Buffers are of 4 KiB unless it says otherwise, and each operation writes the first 8 bytes, for
+ * every subject alike; no subject knows a size or a tenant when it is compiled. A sixteenth of the
+ * work is done before the clock starts, so that the buffers' pages are there. Each thread stays on
+ * one core; cores are dealt alternately. One more thread sleeps, since a mutex or a malloc may do
+ * without locked instructions in a process with one thread. At the end nothing may be live.
  *
  *   exchange  an atomic exchange on a line of its own: less is not possible with a shared write
  *   pair1, pair2, pair4    1, 2, 4 threads; op: a buffer acquired and released
@@ -66,7 +66,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUFPOOL_API static inline /* as one would who counts nanoseconds */
+#define BUFPOOL_API static inline /* inlined, for the best time */
 #define BUFPOOL_IMPLEMENTATION
 #include "../bufpool.h"
 
@@ -701,7 +701,7 @@ struct run {
     void (*alone)(const struct subject *s, uint32_t tenants);
     size_t   ops;
     uint32_t threads;
-    uint32_t tenants; /* dealt to the threads in turn */
+    uint32_t tenants; /* dealt to the threads alternately */
 };
 
 static const struct run *run;

@@ -1,17 +1,18 @@
-/* fixedpool_bench - one workload, one subject, a fixed amount of work; what a fixedpool costs
- * beside the least it could, and beside others that hand out frames.
+/* fixedpool_bench - one workload, one subject, a fixed amount of work; measures what a
+ * fixedpool costs beside the least it could cost, and beside others that hand out frames.
  *
  *     fixedpool_bench WORKLOAD SUBJECT [--ops N] [--threads N] [--frames N] [--dir DIR]
  *     fixedpool_bench --list        every workload with each of its subjects
  *
  * Each run prints one figure a line: workload, subject, number, what it is; first the ns/op, which
- * is wall time over the operations of all threads together, where it is not said to be a median. A
+ * is wall time over the operations of all threads together unless it is called a median. A
  * subject that could not do it prints FAILED and why, no figure, and the program returns 1.
- * bench/run.sh runs them all in turn and makes the tables. malloc stands for whichever malloc is
- * loaded: set LD_PRELOAD for another.
+ * bench/run.sh runs them all and makes the tables. malloc stands for the malloc that is loaded: set
+ * LD_PRELOAD for another.
  *
- * There are 256 frames of 64 KiB, which nobody touches if it is not said. Threads stay on one core
- * each, dealt in turn. In the end every frame must be there again, each with memory of its own.
+ * There are 256 frames of 64 KiB, which are touched only where it says so. Each thread stays on one
+ * core; cores are dealt alternately. At the end every frame must be idle again, with memory of its
+ * own.
  *
  *   exchange  an atomic exchange on a line of its own: less is not possible with a shared write
  *   pair1, pair2, pair4    1, 2, 4 threads; op: a frame leased and freed
@@ -23,14 +24,13 @@
  *   crowd8    pair with 8 threads, each pair timed, and the clock is part of the figures. In the
  *             longest-ns a thread may have lost its core. stall-ns: the longest time in which no
  *             thread at all finished a pair: of this machine where floor has it, too
- *   dry       4 threads and 2 frames; who gets none tries again; op: a frame leased and freed
- *   wake      a thread sleeps for the only frame, another frees it when /proc says that it sleeps;
- *             median from before the free to when the sleeper has the frame
- *   register64M, register1G   the first ring; a pool of that size, populated; a median
- *   clone64M, clone1G         the second ring, while the first is registered
- *   odirect   4 KiB at random from a file of 256 MiB in DIR (default: build, or .), O_DIRECT, 32 at
- *             a time through one ring; op: a read. cpu-ns: of all our threads and the kernel for
- *             them. Each block is checked
+ *   dry       4 threads and 2 frames; a thread that gets none tries again; op: a frame leased and
+ * freed wake      a thread sleeps for the only frame, another frees it when /proc says that it
+ * sleeps; median from before the free to when the sleeper has the frame register64M, register1G the
+ * first ring; a pool of that size, populated; a median clone64M, clone1G         the second ring,
+ * while the first is registered odirect   4 KiB at random from a file of 256 MiB in DIR (default:
+ * build, or .), O_DIRECT, 32 at a time through one ring; op: a read. cpu-ns: of all our threads and
+ * the kernel for them. Each block is checked
  *
  * --threads: of pair, hold, bulk, crowd and dry, 1 to 8; --frames: of half1, 2 to 65536. The
  * workload does then not do what its name says.
@@ -74,7 +74,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FIXEDPOOL_API static inline /* as one would who counts nanoseconds */
+#define FIXEDPOOL_API static inline /* inlined, for the best time */
 #define FIXEDPOOL_IMPLEMENTATION
 #include "../fixedpool.h"
 
@@ -215,7 +215,7 @@ static void  nothing(void) {}
 static void *join_nothing(void) { return NULL; }
 static void  leave_nothing(void *self) { (void)self; }
 
-/* For those who have no call for many. */
+/* For subjects without calls for many frames. */
 #define ONE_BY_ONE(s)                                                               \
     static inline bool s##_alloc_many(void *self, union many *many, uint32_t count) \
     {                                                                               \
@@ -345,7 +345,7 @@ static const struct subject subject_floor = {
     .endless = true,
 };
 
-/* Those who only know numbers: the memory is ours. */
+/* Subjects that hand out numbers: the bench has the memory. */
 
 static unsigned char *memory;
 
@@ -477,7 +477,7 @@ static const struct subject subject_ck = {
 };
 #endif
 
-/* Those who know pointers */
+/* Subjects that hand out pointers */
 
 static inline void *pointer_memory(uint64_t name) { return (void *)(uintptr_t)name; }
 
@@ -737,7 +737,7 @@ WORKLOAD dry(const struct subject *s, struct worker *worker)
 }
 
 /* One writer, one reader, no counter that both touch: a cell is 0 when empty. It is shorter than
- * there are frames, so that nobody waits for one. */
+ * there are frames, so that no thread waits for one. */
 static struct {
     _Alignas(64) _Atomic(uint64_t) cells[QUEUE];
     _Alignas(64) uint64_t written; /* the writer's own */
@@ -918,7 +918,7 @@ static uint64_t          woken_at;
 static _Atomic(uint64_t) sleeper_id;
 static _Alignas(64) _Atomic(uint64_t) turn; /* the waker's */
 
-static uint32_t held; /* the frame; of who has it */
+static uint32_t held; /* the frame; belongs to the thread that has it */
 
 static void ashlar_take(void)
 {
@@ -1104,7 +1104,7 @@ static int ring_register(int ring, unsigned what, const void *arg, unsigned coun
 
 /* ---- register, clone: the median of many ---- */
 
-static struct iovec *iovecs; /* of those who do it by hand */
+static struct iovec *iovecs; /* of the subjects that register by hand */
 static unsigned      iovec_count;
 
 static int by_pool(int ring) { return fixedpool_register(pool, ring); }

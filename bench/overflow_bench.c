@@ -1,15 +1,16 @@
-/* overflow_bench - one workload, one subject, a fixed amount of work; what an overflow_region costs
- * beside the least it could, and beside others that keep values in a file.
+/* overflow_bench - one workload, one subject, a fixed amount of work; measures what an
+ * overflow_region costs beside the least it could cost, and beside others that keep values in a
+ * file.
  *
  *     overflow_bench WORKLOAD SUBJECT [--ops N] [--values N] [--size N] [--dir DIR]
  *     overflow_bench --list         every workload with each of its subjects
  *
  * Each run prints one figure a line: workload, subject, number, what it is; first the ns/op. A
  * subject that could not do it prints FAILED and why, no figure, and the program returns 1.
- * bench/run.sh runs them all in turn and makes the tables.
+ * bench/run.sh runs them all and makes the tables.
  *
- * Each workload is there twice: disk-... in a file in DIR (default: TMPDIR, or build, or .), and
- * shm-... in one in /dev/shm. Nothing is synced but where it says so: disk is the page cache.
+ * Each workload exists twice: disk-... in a file in DIR (default: TMPDIR, or build, or .), and
+ * shm-... in a file in /dev/shm. Only sync syncs: disk is the page cache.
  *
  *   write-256, write-4k, write-64k    512 MiB of values of that size written to a fresh file; op: a
  *             write, and its share of first touch and of growth
@@ -30,7 +31,7 @@
  *             one of another random size written. In the end
  *             - unusable-%: of the region, what is in holes too small for 4 KiB; all are walked
  *             - 4k-writes: so many are then done until there is no room
- *             - left-%: of the region, what is free after them, in holes of whatever size
+ *             - left-%: of the region, what is free after them, in holes of any size
  *             - payload-%: of the region, what are bytes of values then: how full it could be made
  *
  * --ops: how many writes, reads, or frees with a write. --values: how many values there are (read),
@@ -55,7 +56,7 @@
  *   memkind   memkind_create_pmem: malloc and memcpy in a file, of which nothing can be found again
  *   boost     Boost.Interprocess: managed_mapped_file's allocate and memcpy, without its lock; the
  *             file has its whole size from the beginning. When the owner dies it is left as it is,
- *             in whatever state. read: a pointer. sync: msync, since its own flush does nothing
+ *             in any state. read: a pointer. sync: msync, since its own flush does nothing
  *
  * A virtual machine may have lent free memory to its host: the first to touch it again waits. So,
  * where first touch is measured, every subject alike touches and gives back as much memory as it is
@@ -77,7 +78,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OVERFLOW_API static inline /* as one would who counts nanoseconds */
+#define OVERFLOW_API static inline /* inlined, for the best time */
 #define OVERFLOW_IMPLEMENTATION
 #include "../overflow.h"
 
@@ -1066,7 +1067,7 @@ static const char *const places[] = {"disk-", "shm-"};
 
 static const char *shm(void) { return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : NULL; }
 
-/* Where disk is, if nobody says. */
+/* The directory of disk-... without --dir. */
 static const char *disk(void)
 {
     const char *named = getenv("TMPDIR");

@@ -109,7 +109,7 @@ compile() {
 
 # ---- Commands: workload, subject, threads and amount as the table shall have them; the command ----
 
-# A program's own list, with each malloc in turn.
+# A program's own list, with each malloc.
 commands() { # program, workload or nothing for all
     local workload subject library name run=$BUILD/$1_bench options=''
     case $1 in overflow | fixedpool) options=" --dir $BENCH_DIR" ;; esac

@@ -12,8 +12,8 @@
  *   drain256, drain4096, drain65536    a drain that finds nothing, with so many pages
  *   exchange, line    floors: an atomic exchange; a cache line to the other core and back
  *
- * bench/run.sh runs them all in turn and makes the table. malloc stands for whichever malloc is
- * loaded: set LD_PRELOAD for another. rte_mempool is there when compiled with WITH_DPDK. */
+ * bench/run.sh runs them all and makes the table. malloc stands for the malloc that is loaded: set
+ * LD_PRELOAD for another. rte_mempool needs WITH_DPDK. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLAB_API static inline /* as one would who counts nanoseconds */
+#define SLAB_API static inline /* inlined, for the best time */
 #define SLAB_IMPLEMENTATION
 #include "../slab.h"
 
@@ -231,7 +231,7 @@ static void report_percentiles(uint32_t *samples, size_t count)
 static inline void fill(uint64_t *payload, uint64_t value)
 {
     for (int i = 0; i < FILL / 8; i++) payload[i] = value;
-    __asm__ volatile("" ::: "memory"); /* it is written, whoever reads it */
+    __asm__ volatile("" ::: "memory"); /* the compiler must write it */
 }
 
 /* Alone: a page, 64 bytes into it, freed. */
@@ -303,8 +303,8 @@ WORKLOAD consume(const struct subject *s, struct across *self, uint32_t batch)
     self->sum = sum;
 }
 
-/* The owner hands pages to its consumers in turn; out of pages it tries again. With more than one
- * consumer the waits are timed: how long a page is in coming when threads outnumber cores. */
+/* The owner hands pages to its consumers alternately; out of pages it tries again. With more than
+ * one consumer the waits are timed: how long a page is in coming when threads outnumber cores. */
 WORKLOAD produce(const struct subject *s, uint32_t *waits, size_t *wait_count)
 {
     uint64_t name;

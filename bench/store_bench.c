@@ -1,5 +1,5 @@
-/* store_bench - one workload, one subject, a fixed amount of work; what a slab_store costs in time
- * and memory beside what it replaces.
+/* store_bench - one workload, one subject, a fixed amount of work; measures what a slab_store
+ * costs in time and memory beside a malloc and the common design.
  *
  *     store_bench WORKLOAD SUBJECT [--ops N] [--values N]
  *     store_bench --list            every workload with each of its subjects
@@ -7,8 +7,8 @@
  * Fills and shrink do as many operations as there are values; pair has one value.
  *
  * Each run prints one figure a line: workload, subject, number, what it is; first the ns/op, if
- * there is one. bench/run.sh runs them all in turn and makes the tables. malloc stands for
- * whichever malloc is loaded: set LD_PRELOAD for another.
+ * there is one. bench/run.sh runs them all and makes the tables. malloc stands for the malloc that
+ * is loaded: set LD_PRELOAD for another.
  *
  *   store-pair          100 bytes put and freed, over and over; op: both
  *   store-fill          4 Mi puts of 100 bytes into a fresh store; op: a put
@@ -50,7 +50,7 @@
 #include <x86intrin.h>
 #endif
 
-#define SLAB_API static inline /* as one would who counts nanoseconds */
+#define SLAB_API static inline /* inlined, for the best time */
 #define SLAB_IMPLEMENTATION
 #include "../slab.h"
 
@@ -387,7 +387,7 @@ static const struct subject subject_touch_huge = {
 
 #define WORKLOAD static inline __attribute__((always_inline)) void
 
-/* It is written, whoever reads it. */
+/* The compiler must write what was stored. */
 static inline void barrier(void) { __asm__ volatile("" ::: "memory"); }
 
 /* The same number, of which the compiler knows nothing. */

@@ -67,7 +67,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLAB_API static inline /* as one would who counts nanoseconds */
+#define SLAB_API static inline /* inlined, for the best time */
 #define SLAB_IMPLEMENTATION
 #include "../slab.h"
 
