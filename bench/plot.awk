@@ -7,6 +7,7 @@
 BEGIN {
     # The palette of Okabe and Ito, as far as it contrasts with white and with black.
     colour["red"] = "#d55e00"
+    colour["thinred"] = "#d55e00" # lines: thin
     colour["lightred"] = "#e69f60"
     colour["blue"] = "#3a8fd0"
     colour["green"] = "#009e73"
