@@ -7,6 +7,9 @@
 # make mutants     each memory order weakened in turn: a client in test/model must notice
 # make lint        clang-tidy, cppcheck, shellcheck, and the rules for text
 # make bench       every workload over all its subjects; tables in build/bench
+# make bench-sweep time against threads and against amounts of work, for the plots
+# make bench-publish  copies the tables and plots to bench/results and into the docs
+# make replay      recorded traces, over slab_store and over mallocs: TRACES=DIRECTORY
 # make install     headers, pkg-config file and docs: PREFIX=/usr/local DESTDIR=
 # make uninstall   removes what install put there
 # make clean       removes build
@@ -67,6 +70,15 @@ stress: $(storms:%=$(BUILD)/%)
 bench:
 	$(quiet)bench/run.sh
 
+bench-sweep:
+	$(quiet)bench/run.sh sweep
+
+bench-publish:
+	$(quiet)bench/publish.sh
+
+replay:
+	$(quiet)tools/replay.sh $(TRACES)
+
 fuzz: $(fuzzers:%=$(BUILD)/%)
 	$(quiet)cd $(BUILD) && for fuzzer in $(fuzzers); do \
 	    mkdir -p corpus/$$fuzzer; \
@@ -114,4 +126,4 @@ $(foreach header,$(headers:.h=),$(eval $(call test_programs,$(header))))
 $(BUILD)/%_fuzz: test/fuzz/%_fuzz.c $(headers) | $(BUILD)
 	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $< -o $@
 
-.PHONY: all help demo check test check-all stress bench fuzz model mutants lint install uninstall clean
+.PHONY: all help demo check test check-all stress bench bench-sweep bench-publish replay fuzz model mutants lint install uninstall clean
