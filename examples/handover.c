@@ -11,6 +11,7 @@
 #define SLAB_IMPLEMENTATION
 #include "slab.h"
 
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -28,12 +30,6 @@ enum { MESSAGES = 50000, PAGES = 16, PAGE_SIZE = 4096, WORDS = PAGE_SIZE / sizeo
 static int queue[2]; /* a pipe: the data plane writes ids, the control plane reads them */
 static int wake;     /* an eventfd: the control plane writes it, the data plane sleeps on it */
 
-static _Noreturn void fail(const char *what, int error)
-{
-    fprintf(stderr, "handover: %s%s%s\n", what, error ? ": " : "", error ? strerror(error) : "");
-    exit(1);
-}
-
 /* Sleeps until a page has come back, or not at all if want finds one. Returns whether it slept. */
 static bool sleep_for_page(slab_pool *pool)
 {
@@ -41,9 +37,9 @@ static bool sleep_for_page(slab_pool *pool)
     struct pollfd events[] = {{.fd = wake, .events = POLLIN}, {.fd = queue[1]}};
 
     if (!slab_pool_want(pool)) return false;
-    if (poll(events, 2, -1) < 0 && errno != EINTR) fail("poll", errno);
-    if (events[1].revents != 0) fail("the control process is gone", 0); /* POLLERR: no reader */
-    if (read(wake, &count, sizeof count) < 0 && errno != EAGAIN) fail("eventfd", errno);
+    if (poll(events, 2, -1) < 0 && errno != EINTR) err(1, "poll");
+    if (events[1].revents != 0) errx(1, "the control process is gone"); /* POLLERR: no reader */
+    if (read(wake, &count, sizeof count) < 0 && errno != EAGAIN) err(1, "eventfd");
     return true;
 }
 
@@ -57,7 +53,7 @@ static unsigned data_plane(slab_pool *pool)
     for (unsigned n = 0; n < MESSAGES; n++) {
         while (!(page = slab_pool_alloc(pool, PAGE_SIZE, &id))) sleeps += sleep_for_page(pool);
         for (size_t i = 0; i < WORDS; i++) page[i] = n + i;
-        if (write(queue[1], &id, sizeof id) != sizeof id) fail("queue", errno);
+        if (write(queue[1], &id, sizeof id) != sizeof id) err(1, "queue");
     }
     (void)close(queue[1]); /* the control plane reads up to here */
     return sleeps;
@@ -71,17 +67,17 @@ static void *control_plane(void *pool)
 
     for (n = 0; read(queue[0], &id, sizeof id) == sizeof id; n++) {
         const uint64_t *page = slab_pool_read(pool, id, &len);
-        if (!page || len != PAGE_SIZE) fail("a message is missing", 0);
+        if (!page || len != PAGE_SIZE) errx(1, "a message is missing");
         for (size_t i = 0; i < WORDS; i++)
-            if (page[i] != n + i) fail("a message is damaged", 0);
+            if (page[i] != n + i) errx(1, "a message is damaged");
 
         int result = slab_pool_return(pool, id);
-        if (result < 0) fail("slab_pool_return", -result);
-        if (result == 1 && write(wake, &one, sizeof one) < 0) fail("eventfd", errno);
+        if (result < 0) errx(1, "a page was returned already");
+        if (result == 1 && write(wake, &one, sizeof one) < 0) err(1, "eventfd");
     }
-    if (n != MESSAGES) fail("the queue ended early", 0);
+    if (n != MESSAGES) errx(1, "the queue ended early");
     printf("control plane: verified %d messages\n", MESSAGES);
-    if (fflush(stdout) != 0) fail("standard output", errno);
+    if (fflush(stdout) != 0) err(1, "standard output");
     return NULL;
 }
 
@@ -92,9 +88,9 @@ static int share(slab_pool_config *config)
     config->memory_size = slab_pool_footprint(config);
     if (memfd < 0 || (errno = posix_fallocate(memfd, 0, (off_t)config->memory_size)) != 0 ||
         fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK) != 0)
-        fail("shared memory", errno);
+        err(1, "shared memory");
     config->memory = mmap(NULL, config->memory_size, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
-    if (config->memory == MAP_FAILED) fail("mmap", errno);
+    if (config->memory == MAP_FAILED) err(1, "mmap");
     return memfd;
 }
 
@@ -103,9 +99,9 @@ static _Noreturn void control_process(int memfd, const slab_pool_config *owner)
 {
     slab_pool *view;
     void *memory = mmap(NULL, owner->memory_size, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
-    if (memory == MAP_FAILED) fail("mmap", errno);
-    int error = slab_pool_attach(&view, memory, owner->memory_size);
-    if (error != 0) fail("slab_pool_attach", -error);
+    if (memory == MAP_FAILED) err(1, "mmap");
+    errno = -slab_pool_attach(&view, memory, owner->memory_size);
+    if (errno != 0) err(1, "slab_pool_attach");
     printf("memory: at %p in the owner, at %p in the control process\n", owner->memory, memory);
     (void)close(queue[1]); /* while this is open, the queue has no end */
     control_plane(view);
@@ -125,26 +121,26 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN); /* a pipe without a reader is EPIPE then, */
     (void)signal(SIGXFSZ, SIG_IGN); /* and memory beyond RLIMIT_FSIZE is EFBIG */
     wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (wake < 0 || pipe2(queue, O_CLOEXEC) != 0) fail("eventfd or pipe", errno);
+    if (wake < 0 || pipe2(queue, O_CLOEXEC) != 0) err(1, "eventfd or pipe");
     int memfd = processes ? share(&config) : -1;
-    int error = slab_pool_create(&pool, &config);
-    if (error != 0) fail("slab_pool_create", -error);
+    errno     = -slab_pool_create(&pool, &config);
+    if (errno != 0) err(1, "slab_pool_create");
 
     pid_t child = processes ? fork() : 0;
-    if (child < 0) fail("fork", errno);
+    if (child < 0) err(1, "fork");
     if (processes && child == 0) control_process(memfd, &config);
     if (processes) (void)close(queue[0]); /* so that poll and write notice a dead child */
-    else error = pthread_create(&thread, NULL, control_plane, pool);
-    if (error != 0) fail("pthread_create", error);
+    else if ((errno = pthread_create(&thread, NULL, control_plane, pool)) != 0)
+        err(1, "pthread_create");
 
     unsigned sleeps = data_plane(pool);
-    if (processes && waitpid(child, &status, 0) < 0) fail("waitpid", errno);
-    if (!processes && (error = pthread_join(thread, NULL)) != 0) fail("pthread_join", error);
-    if (WIFSIGNALED(status)) fail("the control process was killed", 0);
+    if (processes && waitpid(child, &status, 0) < 0) err(1, "waitpid");
+    if (!processes && (errno = pthread_join(thread, NULL)) != 0) err(1, "pthread_join");
+    if (WIFSIGNALED(status)) errx(1, "the control process was killed");
     if (status != 0) return 1; /* the control process has printed why */
 
     size_t lost = slab_pool_destroy(pool);
     printf("data plane: slept %u times without a page, lost %zu pages\n", sleeps, lost);
-    if (fflush(stdout) != 0) fail("standard output", errno);
+    if (fflush(stdout) != 0) err(1, "standard output");
     return lost != 0;
 }
