@@ -117,7 +117,7 @@ int main(int argc, char **argv)
     pthread_t        thread;
     int              status = 0;
 
-    if (argc > 1 && !processes) return fputs("usage: handover [--processes]\n", stderr), 2;
+    if (argc > 1 && !processes) errx(2, "usage: handover [--processes]");
     (void)signal(SIGPIPE, SIG_IGN); /* a pipe without a reader is EPIPE then, */
     (void)signal(SIGXFSZ, SIG_IGN); /* and memory beyond RLIMIT_FSIZE is EFBIG */
     wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -136,7 +136,7 @@ int main(int argc, char **argv)
     size_t            room   = 0;
 
     if (argc > 2 || (argc == 2 && argv[1][0] == '-' && !show))
-        return fputs("usage: store [--demo | FILE]\n", stderr), 2;
+        errx(2, "usage: store [--demo | FILE]");
     if (argc == 2 && !show && !freopen(argv[1], "r", stdin)) err(1, "%s", argv[1]);
     if ((errno = -slab_store_create(&store, &config)) != 0) err(1, "slab_store_create");
     if (show) demo();
