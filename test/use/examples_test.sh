@@ -6,7 +6,7 @@
 # builds that run long enough to be hit.
 #
 #   test/use/examples_test.sh WORKDIR
-# shellcheck disable=SC2086,SC2317  # lists of words; functions that check calls
+# shellcheck disable=SC2046,SC2086,SC2317  # lists of words; functions that check calls
 # shellcheck disable=SC1091,SC2154  # tap.sh
 root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/test/tap.sh"
@@ -22,11 +22,12 @@ same() { [ $status -eq 0 ] && cmp -s "$1" "$2"; }
 empty() { [ -z "$(ls -A "$1")" ]; }
 says() { [ $status -eq 0 ] && ! [ -s err ] && grep -qxE -e "$1" out; }
 number() { sed -n "s/.*$1 \([0-9]*\).*/\1/p" out; } # the number after these words
-running() { # whether some process runs this program
-    [ -n "$(find /proc/[0-9]*/exe -maxdepth 0 -lname "$here/$1" 2>/dev/null)" ]
+processes() { # that run this program
+    find /proc/[0-9]*/exe -maxdepth 0 -lname "$here/$1" 2>/dev/null | sed 's/[^0-9]//g'
 }
-gone() { # within two seconds
-    for _ in 1 2 3 4 5 6 7 8 9 10; do running "$1" || return 0; sleep 0.2; done
+gone() { # within two seconds; else it is ended here
+    for _ in 1 2 3 4 5 6 7 8 9 10; do [ -n "$(processes "$1")" ] || return 0; sleep 0.2; done
+    kill -9 $(processes "$1")
     return 1
 }
 documented() { # first a comment with the command that compiles it; at most 150 lines
@@ -104,7 +105,7 @@ child=$(tr -d ' ' <"/proc/$pid/task/$pid/children")
 kill -STOP "$child" # no page comes back: the data plane sleeps
 sleep 0.3
 kill -9 "$child"
-gone endless || kill -9 $pid
+gone endless
 wait $pid
 status=$?
 check 'the data plane notices that the control process died' fails 1 'the control process is gone'
@@ -220,7 +221,7 @@ check 'the values of another program are as they were' [ $status -eq 0 ]
 mkfifo fifo
 ./other held hold <fifo >ready &
 exec 3>fifo
-while ! [ -s ready ] && running other; do sleep 0.1; done
+while ! [ -s ready ] && [ -n "$(processes other)" ]; do sleep 0.1; done
 run ./spill held
 check 'spill: a file that is in use' fails 1 'busy'
 exec 3>&-
