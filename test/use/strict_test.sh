@@ -10,7 +10,6 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/test/tap.sh"
 tap_begin "$1"
 
-# shellcheck disable=SC2089  # a list of words without spaces
 wraps=
 for call in madvise mmap syscall fallocate open fcntl lseek fsync; do
     wraps="$wraps -Wl,--wrap=$call"
@@ -33,7 +32,7 @@ strict() { # name of the C library, compiler and its flags
             for feature in _GNU_SOURCE _DEFAULT_SOURCE _POSIX_C_SOURCE=200809L \
                 '_GNU_SOURCE -D_FILE_OFFSET_BITS=64' _FILE_OFFSET_BITS=64; do
                 try "$what compiles with -D$feature" "$@" -std=$std $warnings -D$feature -O2 \
-                    -I"$root" -c "$root/test/use/strict/$header.c" -o "$header.o"
+                    -I"$root" -c "$root/test/use/strict/$header.c" -o feature.o
             done
         done
     done

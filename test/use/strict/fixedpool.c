@@ -1,13 +1,15 @@
-/* Goal:   fixedpool.h alone asks for huge pages, for pages of its own across fork and for process-wide
- *         barriers in a strict build, registers, and waits by futex and clock. */
+/* Goal:   fixedpool.h alone asks for huge pages, keeps frames out of the child of a fork, uses
+ *         process-wide barriers, registers, and waits by futex and clock in a strict build. */
 #define FIXEDPOOL_IMPLEMENTATION
 #include "fixedpool.h"
 
 #include "kernel.h"
 
+enum { FRAMES = 256 }; /* in groups of 16, so that a cache has idle frames beside a leased one */
+
 static int asks_for_memory(fixedpool **pool)
 {
-    fixedpool_config config = {4096, 16, FIXEDPOOL_HUGEPAGES | FIXEDPOOL_POPULATE};
+    fixedpool_config config = {4096, FRAMES, FIXEDPOOL_HUGEPAGES | FIXEDPOOL_POPULATE};
 
     NEED(fixedpool_create(pool, &config) == 0);
     NEED(kernel_anonymous > 0);
@@ -29,13 +31,13 @@ int main(void)
     int frame = fixedpool_cache_alloc(cache);
     NEED(frame >= 0);
     NEED(fixedpool_ptr(pool, frame) != NULL);
-    for (int i = 1; i < 16; i++) NEED(fixedpool_alloc(pool) >= 0);
-    NEED(kernel_membarrier >> 3 & 1); /* MEMBARRIER_CMD_PRIVATE_EXPEDITED, to take from a cache */
+    for (int i = 1; i < FRAMES; i++) NEED(fixedpool_alloc(pool) >= 0);
+    NEED(kernel_membarrier >> 8 & 1); /* MEMBARRIER_CMD_PRIVATE_EXPEDITED, to take from a cache */
     NEED(fixedpool_alloc_wait(pool, 1000 * 1000) == -ETIMEDOUT);
     NEED(fixedpool_register(pool, -1) < 0);
     NEED(kernel_register > 0);
     fixedpool_cache_close(cache);
-    for (int i = 0; i < 16; i++) NEED(fixedpool_free(pool, i) == 0);
+    for (int i = 0; i < FRAMES; i++) NEED(fixedpool_free(pool, i) == 0);
     NEED(!ASKED(DOFORK));
     NEED(fixedpool_destroy(pool) == 0);
     NEED(ASKED(DOFORK));

@@ -1,4 +1,4 @@
-/* Goal:   overflow.h alone locks its file, reserves, populates, punches and syncs in a strict build. */
+/* Goal:   overflow.h alone locks its file, reserves, populates, punches and syncs when strict. */
 #define OVERFLOW_IMPLEMENTATION
 #include "overflow.h"
 
