@@ -301,74 +301,89 @@ BUFPOOL_API size_t bufpool_destroy(bufpool *pool);
 #if defined BUFPOOL_IMPLEMENTATION && !defined BUFPOOL__IMPLEMENTED
 #define BUFPOOL__IMPLEMENTED
 
+/* ---- prelude: language ---- */
+
 #ifdef __cplusplus
 #error "bufpool.h: define BUFPOOL_IMPLEMENTATION in a C file; C++ gets the declarations"
 #endif
 
+/* ---- includes ---- */
+
 #include <errno.h>
-#include <sched.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
-#include <asm/mman.h>
-#endif
 
-/* -- Configuration -- */
+/* ---- prelude: assert ---- */
 
 #ifndef BUFPOOL_ASSERT
 #include <assert.h>
 #define BUFPOOL_ASSERT(condition) assert(condition)
 #endif
 
-/* What glibc hides under -std=c11. */
-long syscall(long number, ...);
-int  madvise(void *memory, size_t size, int advice);
+/* ---- prelude: kernel ----
+ *
+ * In a strict build (-std=c11) each C library hides other names, and an #ifdef on a hidden name
+ * would turn a feature off without a word. So calls have declarations with names of their own,
+ * which cannot repeat one of the C library, and the numbers are Linux's on every supported
+ * processor. */
 
-#ifndef BUFPOOL_SYSCALL /* for tests: membarrier(2) */
-#define BUFPOOL_SYSCALL(number, a, b, c, d, e, f)                                                  \
-    syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#include <sys/mman.h>
+#ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
+#include <asm/mman.h>
 #endif
 
-enum { /* Linux's, on every machine */
-    BUFPOOL__DONTNEED         = 4,
-    BUFPOOL__NOHUGEPAGE       = 15,
-    BUFPOOL__MEMBARRIER       = 1 << 3, /* private expedited */
-    BUFPOOL__MEMBARRIER_READY = 1 << 4, /* registers for it */
+int bufpool__madvise(void *memory, size_t size, int advice) __asm__("madvise");
+
+enum {
+    BUFPOOL__MADV_DONTNEED       = 4,
+    BUFPOOL__MADV_DONTFORK       = 10,
+    BUFPOOL__MADV_DOFORK         = 11,
+    BUFPOOL__MADV_HUGEPAGE       = 14,
+    BUFPOOL__MADV_NOHUGEPAGE     = 15,
+    BUFPOOL__MADV_POPULATE_READ  = 22, /* this and the next: since Linux 5.14 */
+    BUFPOOL__MADV_POPULATE_WRITE = 23,
 };
+
+/* ---- prelude: memory ---- */
 
 #if defined BUFPOOL_MAP != defined BUFPOOL_UNMAP
 #error "bufpool.h: define BUFPOOL_MAP and BUFPOOL_UNMAP, or neither"
 #endif
-/* DROP: gives memory back, but not its addresses; where the memory is ours. */
 #ifdef BUFPOOL_MAP
-#define BUFPOOL__MAPS_ITSELF        false
-#define BUFPOOL__DROP(memory, size) false
+#define BUFPOOL__MAPS_ITSELF 0
 #else
-#define BUFPOOL__MAPS_ITSELF        true
-#define BUFPOOL__DROP(memory, size) (madvise(memory, size, BUFPOOL__DONTNEED) == 0)
-#define BUFPOOL_MAP(size)           bufpool__map(size)
+#define BUFPOOL__MAPS_ITSELF        1
+#define BUFPOOL_MAP(size)           bufpool__map(size, 0)
 #define BUFPOOL_UNMAP(memory, size) bufpool__unmap(memory, size)
-static void *bufpool__map(size_t size)
-{
-    const int access = PROT_READ | PROT_WRITE;
-    void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-static void bufpool__unmap(void *memory, size_t size)
-{
-    /* It fails where it would make a hole, and a mapping more than vm.max_map_count allows. Then
-       only addresses are lost. */
-    if (munmap(memory, size) != 0) (void)madvise(memory, size, BUFPOOL__DONTNEED);
-}
 #endif
 
-/* Idle buffers are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
- * was included first: an access after the last release is reported where it is made. */
+/* Maps zeroed memory. Returns NULL on failure. */
+static inline void *bufpool__map(size_t size, int flags)
+{
+    const int access = PROT_READ | PROT_WRITE;
+    void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
+ * fails: then the pages go back to the system, and only the addresses are lost. */
+static inline void bufpool__unmap(void *memory, size_t size)
+{
+    if (munmap(memory, size) != 0) (void)bufpool__madvise(memory, size, BUFPOOL__MADV_DONTNEED);
+}
+
+/* ---- prelude: sanitizers ----
+ *
+ * Memory that is not in use is poisoned under AddressSanitizer, and under Valgrind if the program
+ * included <valgrind/memcheck.h> first: an access to it is reported where it happens.
+ *   HIDE    no access is allowed
+ *   SHOW    every access is allowed, and the content is defined
+ *   FRESH   every access is allowed, and the content is undefined
+ * POISONS is defined in builds that can poison: whether this run does. */
+
 #if defined __SANITIZE_ADDRESS__
 #define BUFPOOL__ASAN
 #elif defined __has_feature
@@ -378,44 +393,96 @@ static void bufpool__unmap(void *memory, size_t size)
 #endif
 #if defined BUFPOOL__ASAN
 #include <sanitizer/asan_interface.h>
-#define BUFPOOL__HIDE(memory, size) __asan_poison_memory_region(memory, size)
-#define BUFPOOL__SHOW(memory, size) __asan_unpoison_memory_region(memory, size)
+#define BUFPOOL__POISONS             1
+#define BUFPOOL__HIDE(memory, size)  __asan_poison_memory_region(memory, size)
+#define BUFPOOL__SHOW(memory, size)  __asan_unpoison_memory_region(memory, size)
+#define BUFPOOL__FRESH(memory, size) __asan_unpoison_memory_region(memory, size)
 #elif defined VALGRIND_MAKE_MEM_NOACCESS && !defined NVALGRIND
-#define BUFPOOL__HIDE(memory, size) ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
-#define BUFPOOL__SHOW(memory, size) ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define BUFPOOL__POISONS             RUNNING_ON_VALGRIND
+#define BUFPOOL__HIDE(memory, size)  ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
+#define BUFPOOL__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define BUFPOOL__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
 #else
-#define BUFPOOL__HIDE(memory, size) ((void)(memory))
-#define BUFPOOL__SHOW(memory, size) ((void)(memory))
+#define BUFPOOL__HIDE(memory, size)  ((void)(memory))
+#define BUFPOOL__SHOW(memory, size)  ((void)(memory))
+#define BUFPOOL__FRESH(memory, size) ((void)(memory))
 #endif
+
+/* ---- prelude: compiler ---- */
 
 #define BUFPOOL__COLD      __attribute__((cold, noinline))
 #define BUFPOOL__HOT       __attribute__((always_inline)) inline
 #define BUFPOOL__APART     __attribute__((noinline))
 #define BUFPOOL__LIKELY(x) __builtin_expect(!!(x), 1)
 
-/* A fence in two unequal halves: the light one, in a cache's fast paths, only keeps the compiler
- * from reordering; the heavy one has the kernel run a full fence on each processor that runs a
- * thread of ours. Between a light and a heavy one things are as between two seq_cst fences. (The
- * model checker does not know membarrier, and is given just that.) */
+/* ---- prelude: system call ---- */
+
+#include <sys/syscall.h>
+
+long bufpool__syscall(long number, ...) __asm__("syscall");
+
+#ifndef BUFPOOL_SYSCALL /* tests define it, to let a call fail */
+#define BUFPOOL_SYSCALL(number, a, b, c, d, e, f) \
+    bufpool__syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#endif
+
+/* ---- prelude: fence ----
+ *
+ * A fence in two unequal halves. The light half, on the fast paths of a cache's thread, only keeps
+ * the compiler from reordering. The heavy half has the kernel run a full fence on each processor
+ * that runs a thread of this process. A light half and a heavy half order accesses as two seq_cst
+ * fences do. (The model checker does not know membarrier(2), so it is given two such fences.) */
+
+enum {
+    BUFPOOL__MEMBARRIER       = 1 << 3, /* private expedited */
+    BUFPOOL__MEMBARRIER_READY = 1 << 4, /* registers for it */
+};
+
 #ifndef BUFPOOL_LIGHT_FENCE
 #define BUFPOOL_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
 #define BUFPOOL_HEAVY_FENCE() bufpool__heavy_fence()
 static inline void bufpool__heavy_fence(void)
 {
     long error = BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0);
-    BUFPOOL_ASSERT(error == 0); /* the kernel registered us for it at create */
+    BUFPOOL_ASSERT(error == 0); /* the process registered for it at create */
     (void)error;
 }
 #endif
 
-/* A buffer's references less one, as far as one may guess. relaxed, both: any number will do; the
- * model checker is given one, lest it try them all. */
+/* ---- prelude: lock ---- */
+
+#include <sched.h>
+
+static void bufpool__lock(_Atomic(uint32_t) *lock)
+{
+    /* acquire, pairs with the release in bufpool__unlock: the last holder's changes are seen. */
+    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
+}
+
+static void bufpool__unlock(_Atomic(uint32_t) *lock)
+{
+    /* release, pairs with the acquire in bufpool__lock. */
+    atomic_store_explicit(lock, 0, memory_order_release);
+}
+
+/* ---- pages given back, and hints ---- */
+
+/* Gives the pages of memory that the pool mapped back to the system, and keeps the addresses. */
+#if BUFPOOL__MAPS_ITSELF
+#define BUFPOOL__DROP(memory, size) (bufpool__madvise(memory, size, BUFPOOL__MADV_DONTNEED) == 0)
+#else
+#define BUFPOOL__DROP(memory, size) false
+#endif
+
+/* An estimate of a buffer's references less one. relaxed, both: any number will do, and a wrong one
+ * costs a second compare-exchange. The model checker is given a constant, so that it does not try
+ * all numbers. */
 #ifndef BUFPOOL_HINT
 #define BUFPOOL_HINT(head)        atomic_load_explicit(&(head)->hint, memory_order_relaxed)
 #define BUFPOOL_SET_HINT(head, n) atomic_store_explicit(&(head)->hint, n, memory_order_relaxed)
 #endif
 
-/* -- How it works --
+/* ---- How it works ----
  *
  *   acquire                                            the last release
  *      |                                                      |
@@ -717,17 +784,6 @@ static inline bufpool_cache *bufpool__seat(const bufpool *pool, uint32_t number)
     return atomic_load_explicit(&pool->seats[number], memory_order_relaxed);
 }
 
-static void bufpool__lock(_Atomic(uint32_t) *lock)
-{
-    /* acquire, pairs with the release in bufpool__unlock. */
-    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
-}
-
-static void bufpool__unlock(_Atomic(uint32_t) *lock)
-{
-    atomic_store_explicit(lock, 0, memory_order_release);
-}
-
 static BUFPOOL__COLD int bufpool__refuse(const bufpool_buf *buf)
 {
     /* relaxed: a count; nobody concludes anything from it. */
@@ -780,7 +836,8 @@ static unsigned char *bufpool__carve_page(bufpool__head *head)
     bufpool__lock(&head->pool->lock);
     if (!chunk->pages) {
         chunk->pages = (unsigned char *)BUFPOOL_MAP(BUFPOOL__PAGES);
-        if (chunk->pages) (void)madvise(chunk->pages, BUFPOOL__PAGES, BUFPOOL__NOHUGEPAGE);
+        if (chunk->pages)
+            (void)bufpool__madvise(chunk->pages, BUFPOOL__PAGES, BUFPOOL__MADV_NOHUGEPAGE);
     }
     unsigned char *pages = chunk->pages;
     bufpool__unlock(&head->pool->lock);
@@ -797,7 +854,7 @@ static bool bufpool__get_memory(bufpool__head *head, bufpool_class kind, size_t 
     head->data = carved ? bufpool__carve_page(head) : (unsigned char *)BUFPOOL_MAP(capacity);
     /* A buffer of 10 MiB takes memory as it is touched, not by 2 MiB. */
     if (BUFPOOL__MAPS_ITSELF && head->data && kind == BUFPOOL_HUGE)
-        (void)madvise(head->data, capacity, BUFPOOL__NOHUGEPAGE);
+        (void)bufpool__madvise(head->data, capacity, BUFPOOL__MADV_NOHUGEPAGE);
     return head->data != NULL;
 }
 

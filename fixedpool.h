@@ -267,84 +267,91 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
 #if defined FIXEDPOOL_IMPLEMENTATION && !defined FIXEDPOOL__IMPLEMENTED
 #define FIXEDPOOL__IMPLEMENTED
 
+/* ---- prelude: language ---- */
+
 #ifdef __cplusplus
 #error "fixedpool.h: define FIXEDPOOL_IMPLEMENTATION in a C file; C++ gets the declarations"
 #endif
 
+/* ---- includes ---- */
+
 #include <errno.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
-#include <asm/mman.h>
-#endif
 
-/* -- Configuration -- */
+/* ---- prelude: assert ---- */
 
 #ifndef FIXEDPOOL_ASSERT
 #include <assert.h>
 #define FIXEDPOOL_ASSERT(condition) assert(condition)
 #endif
 
-/* What glibc hides under -std=c11. */
-long syscall(long number, ...);
-int  madvise(void *memory, size_t size, int advice);
+/* ---- prelude: kernel ----
+ *
+ * In a strict build (-std=c11) each C library hides other names, and an #ifdef on a hidden name
+ * would turn a feature off without a word. So calls have declarations with names of their own,
+ * which cannot repeat one of the C library, and the numbers are Linux's on every supported
+ * processor. */
 
-#ifndef FIXEDPOOL_SYSCALL
-#define FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f)                                                \
-    syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#include <sys/mman.h>
+#ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
+#include <asm/mman.h>
 #endif
 
-#ifdef SYS_clock_gettime32 /* musl's name for it where long has 32 bits */
-#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime32
-#else
-#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime
-#endif
+int fixedpool__madvise(void *memory, size_t size, int advice) __asm__("madvise");
 
-enum { /* Linux's, on every machine; old headers lack some of them */
-    FIXEDPOOL__IO_URING_REGISTER  = 427,
-    FIXEDPOOL__REGISTER_BUFFERS   = 0,
-    FIXEDPOOL__UNREGISTER_BUFFERS = 1,
-    FIXEDPOOL__CLONE_BUFFERS      = 30,
-    FIXEDPOOL__DONTFORK           = 10,
-    FIXEDPOOL__DOFORK             = 11,
-    FIXEDPOOL__HUGEPAGE           = 14,
-    FIXEDPOOL__POPULATE_WRITE     = 23,
-    FIXEDPOOL__HUGE_2MB           = 21 << 26,
-    FIXEDPOOL__MEMBARRIER         = 1 << 3, /* private expedited */
-    FIXEDPOOL__MEMBARRIER_READY   = 1 << 4, /* registers for it */
-    FIXEDPOOL__FUTEX_WAIT         = 9 | 128, /* bitset, private: the deadline is a time */
-    FIXEDPOOL__FUTEX_WAKE         = 1 | 128,
-    FIXEDPOOL__MONOTONIC          = 1,
+enum {
+    FIXEDPOOL__MADV_DONTNEED       = 4,
+    FIXEDPOOL__MADV_DONTFORK       = 10,
+    FIXEDPOOL__MADV_DOFORK         = 11,
+    FIXEDPOOL__MADV_HUGEPAGE       = 14,
+    FIXEDPOOL__MADV_NOHUGEPAGE     = 15,
+    FIXEDPOOL__MADV_POPULATE_READ  = 22, /* this and the next: since Linux 5.14 */
+    FIXEDPOOL__MADV_POPULATE_WRITE = 23,
 };
+
+/* ---- prelude: memory ---- */
 
 #if defined FIXEDPOOL_MAP != defined FIXEDPOOL_UNMAP
 #error "fixedpool.h: define FIXEDPOOL_MAP and FIXEDPOOL_UNMAP, or neither"
 #endif
-static void *fixedpool__map(size_t size, int flags)
-{
-    void *memory =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
 #ifdef FIXEDPOOL_MAP
-#define FIXEDPOOL__CAN_BE_HUGE            false
+#define FIXEDPOOL__MAPS_ITSELF 0
 #else
-#define FIXEDPOOL_MAP(size)               fixedpool__map(size, 0)
-#define FIXEDPOOL_UNMAP(memory, size)     ((void)munmap(memory, size))
-#define FIXEDPOOL__CAN_BE_HUGE            true
+#define FIXEDPOOL__MAPS_ITSELF        1
+#define FIXEDPOOL_MAP(size)           fixedpool__map(size, 0)
+#define FIXEDPOOL_UNMAP(memory, size) fixedpool__unmap(memory, size)
 #endif
 
-/* Idle frames are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
- * was included first: a write to a frame after its free is reported at the write. Such builds take
- * a lock for it. What the kernel writes for io_uring is not looked at. */
+/* Maps zeroed memory. Returns NULL on failure. */
+static inline void *fixedpool__map(size_t size, int flags)
+{
+    const int access = PROT_READ | PROT_WRITE;
+    void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
+ * fails: then the pages go back to the system, and only the addresses are lost. */
+static inline void fixedpool__unmap(void *memory, size_t size)
+{
+    if (munmap(memory, size) != 0) (void)fixedpool__madvise(memory, size, FIXEDPOOL__MADV_DONTNEED);
+}
+
+/* ---- prelude: sanitizers ----
+ *
+ * Memory that is not in use is poisoned under AddressSanitizer, and under Valgrind if the program
+ * included <valgrind/memcheck.h> first: an access to it is reported where it happens.
+ *   HIDE    no access is allowed
+ *   SHOW    every access is allowed, and the content is defined
+ *   FRESH   every access is allowed, and the content is undefined
+ * POISONS is defined in builds that can poison: whether this run does. */
+
 #if defined __SANITIZE_ADDRESS__
 #define FIXEDPOOL__ASAN
 #elif defined __has_feature
@@ -354,35 +361,126 @@ static void *fixedpool__map(size_t size, int flags)
 #endif
 #if defined FIXEDPOOL__ASAN
 #include <sanitizer/asan_interface.h>
-#define FIXEDPOOL__POISONS            1
-#define FIXEDPOOL__HIDE(memory, size) __asan_poison_memory_region(memory, size)
-#define FIXEDPOOL__SHOW(memory, size) __asan_unpoison_memory_region(memory, size)
+#define FIXEDPOOL__POISONS             1
+#define FIXEDPOOL__HIDE(memory, size)  __asan_poison_memory_region(memory, size)
+#define FIXEDPOOL__SHOW(memory, size)  __asan_unpoison_memory_region(memory, size)
+#define FIXEDPOOL__FRESH(memory, size) __asan_unpoison_memory_region(memory, size)
 #elif defined VALGRIND_MAKE_MEM_NOACCESS && !defined NVALGRIND
-#define FIXEDPOOL__POISONS            RUNNING_ON_VALGRIND
-#define FIXEDPOOL__HIDE(memory, size) ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
-#define FIXEDPOOL__SHOW(memory, size) ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define FIXEDPOOL__POISONS             RUNNING_ON_VALGRIND
+#define FIXEDPOOL__HIDE(memory, size)  ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
+#define FIXEDPOOL__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define FIXEDPOOL__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
+#else
+#define FIXEDPOOL__HIDE(memory, size)  ((void)(memory))
+#define FIXEDPOOL__SHOW(memory, size)  ((void)(memory))
+#define FIXEDPOOL__FRESH(memory, size) ((void)(memory))
 #endif
 
-#define FIXEDPOOL__COLD   __attribute__((cold, noinline))
-#define FIXEDPOOL__HOT    __attribute__((always_inline)) inline
+/* ---- prelude: poison lock ----
+ *
+ * In builds with poison, and only there, this lock keeps the poisoning of a block that one thread
+ * gives back from running into the unpoisoning by the thread that gets it next. There is one lock
+ * in a process, in however many files this header is compiled. */
+
+#ifdef FIXEDPOOL__POISONS
+#include <sched.h>
+__attribute__((weak)) _Atomic(uint32_t) fixedpool__poison_lock;
+
+static void fixedpool__poison_enter(void)
+{
+    if (!FIXEDPOOL__POISONS) return;
+    /* acquire, pairs with the release in fixedpool__poison_leave. */
+    while (atomic_exchange_explicit(&fixedpool__poison_lock, 1, memory_order_acquire))
+        sched_yield();
+}
+
+static void fixedpool__poison_leave(void)
+{
+    /* release, pairs with the acquire in fixedpool__poison_enter. */
+    if (FIXEDPOOL__POISONS) atomic_store_explicit(&fixedpool__poison_lock, 0, memory_order_release);
+}
+#else
+#define fixedpool__poison_enter() ((void)0)
+#define fixedpool__poison_leave() ((void)0)
+#endif
+
+/* ---- prelude: compiler ---- */
+
+#define FIXEDPOOL__COLD      __attribute__((cold, noinline))
+#define FIXEDPOOL__HOT       __attribute__((always_inline)) inline
+#define FIXEDPOOL__APART     __attribute__((noinline))
 #define FIXEDPOOL__LIKELY(x) __builtin_expect(!!(x), 1)
 
-/* A fence in two unequal halves: the light one, in the fast paths, only keeps the compiler from
- * reordering; the heavy one has the kernel run a full fence on each processor that runs a thread of
- * ours. Between a light and a heavy one things are as between two seq_cst fences. (The model
- * checker does not know membarrier, and is given just that.) */
+/* ---- prelude: system call ---- */
+
+#include <sys/syscall.h>
+
+long fixedpool__syscall(long number, ...) __asm__("syscall");
+
+#ifndef FIXEDPOOL_SYSCALL /* tests define it, to let a call fail */
+#define FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f) \
+    fixedpool__syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#endif
+
+/* ---- prelude: fence ----
+ *
+ * A fence in two unequal halves. The light half, on the fast paths of a cache's thread, only keeps
+ * the compiler from reordering. The heavy half has the kernel run a full fence on each processor
+ * that runs a thread of this process. A light half and a heavy half order accesses as two seq_cst
+ * fences do. (The model checker does not know membarrier(2), so it is given two such fences.) */
+
+enum {
+    FIXEDPOOL__MEMBARRIER       = 1 << 3, /* private expedited */
+    FIXEDPOOL__MEMBARRIER_READY = 1 << 4, /* registers for it */
+};
+
 #ifndef FIXEDPOOL_LIGHT_FENCE
 #define FIXEDPOOL_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
 #define FIXEDPOOL_HEAVY_FENCE() fixedpool__heavy_fence()
 static inline void fixedpool__heavy_fence(void)
 {
     long error = FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER, 0, 0, 0, 0, 0);
-    FIXEDPOOL_ASSERT(error == 0); /* the process has registered for it */
+    FIXEDPOOL_ASSERT(error == 0); /* the process registered for it at create */
     (void)error;
 }
 #endif
 
-/* -- How it works --
+/* ---- prelude: lock ---- */
+
+#include <sched.h>
+
+static void fixedpool__lock(_Atomic(uint32_t) *lock)
+{
+    /* acquire, pairs with the release in fixedpool__unlock: the last holder's changes are seen. */
+    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
+}
+
+static void fixedpool__unlock(_Atomic(uint32_t) *lock)
+{
+    /* release, pairs with the acquire in fixedpool__lock. */
+    atomic_store_explicit(lock, 0, memory_order_release);
+}
+
+/* ---- io_uring, futexes and clocks ---- */
+
+#ifdef SYS_clock_gettime32 /* musl's name for it where long has 32 bits */
+#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime32
+#else
+#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime
+#endif
+
+enum { /* Linux's numbers, on every processor; old headers lack some of them */
+    FIXEDPOOL__IO_URING_REGISTER  = 427,
+    FIXEDPOOL__REGISTER_BUFFERS   = 0,
+    FIXEDPOOL__UNREGISTER_BUFFERS = 1,
+    FIXEDPOOL__CLONE_BUFFERS      = 30,
+    FIXEDPOOL__MAP_HUGE_2MB       = 21 << 26,
+    FIXEDPOOL__FUTEX_WAIT         = 9 | 128, /* bitset, private: the deadline is a time */
+    FIXEDPOOL__FUTEX_WAKE         = 1 | 128,
+    FIXEDPOOL__MONOTONIC          = 1,
+};
+
+/* ---- How it works ----
  *
  * Frames come in groups of sixteen (fewer in a small pool, so that there are groups to go round).
  * All that is known of a group is in one cache line:
@@ -608,18 +706,6 @@ static inline uint32_t fixedpool__frame(const fixedpool *pool, uint32_t group, u
     return (group << pool->group_shift) + fixedpool__index(bits);
 }
 
-static void fixedpool__lock(fixedpool *pool)
-{
-    /* acquire, pairs with the release in fixedpool__unlock. Held for a few instructions, or while
-       the kernel registers: milliseconds. */
-    while (atomic_exchange_explicit(&pool->lock, 1, memory_order_acquire)) sched_yield();
-}
-
-static void fixedpool__unlock(fixedpool *pool)
-{
-    atomic_store_explicit(&pool->lock, 0, memory_order_release);
-}
-
 static FIXEDPOOL__COLD int fixedpool__refuse(fixedpool *pool, uint32_t count, int error)
 {
     /* relaxed: a count; nobody concludes anything from it. */
@@ -631,23 +717,10 @@ static FIXEDPOOL__COLD int fixedpool__refuse(fixedpool *pool, uint32_t count, in
  *
  * A frame must be known to be leased before it is hidden, and be hidden before somebody leases it
  * again. So in builds with poison, and only there, a lock is held around a free and its hiding, and
- * around the showing of a lease: the showing comes last, since the lease came after the free. */
+ * around the showing of a lease: the showing comes last, since the lease came after the free. What
+ * the kernel writes for io_uring is not checked. */
 
 #ifdef FIXEDPOOL__POISONS
-__attribute__((weak)) _Atomic(uint32_t) fixedpool__poison_lock; /* one, in however many files */
-
-static void fixedpool__poison_enter(void)
-{
-    if (!FIXEDPOOL__POISONS) return;
-    /* acquire, pairs with the release in fixedpool__poison_leave: the other's poisoning is done. */
-    while (atomic_exchange_explicit(&fixedpool__poison_lock, 1, memory_order_acquire))
-        sched_yield();
-}
-static void fixedpool__poison_leave(void)
-{
-    if (FIXEDPOOL__POISONS)
-        atomic_store_explicit(&fixedpool__poison_lock, 0, memory_order_release);
-}
 static void fixedpool__hide(const fixedpool *pool, uint32_t group, uint32_t bits)
 {
     for (; bits; bits &= bits - 1)
@@ -669,8 +742,6 @@ static void fixedpool__show_all(const fixedpool *pool)
     FIXEDPOOL__SHOW(pool->frames, (size_t)pool->frame_size * pool->frame_count);
 }
 #else
-#define fixedpool__poison_enter()          ((void)0)
-#define fixedpool__poison_leave()          ((void)0)
 #define fixedpool__hide(pool, group, bits) ((void)(pool))
 #define fixedpool__show(pool, group, bits) ((void)(pool))
 #define fixedpool__hide_all(pool)          ((void)(pool))
@@ -698,7 +769,7 @@ static unsigned char *fixedpool__map_transparent(size_t size)
     if (before > 0) munmap(memory, before);
     munmap(memory + before + size, FIXEDPOOL__HUGE - before);
     memory += before;
-    if (madvise(memory, size, FIXEDPOOL__HUGEPAGE) == 0) return memory;
+    if (fixedpool__madvise(memory, size, FIXEDPOOL__MADV_HUGEPAGE) == 0) return memory;
     munmap(memory, size);
     return NULL;
 }
@@ -710,10 +781,10 @@ static bool fixedpool__map_frames(fixedpool *pool, uint32_t flags)
     size_t huge   = (size + FIXEDPOOL__HUGE - 1) & ~(size_t)(FIXEDPOOL__HUGE - 1);
     void  *memory = NULL;
 
-    if (FIXEDPOOL__CAN_BE_HUGE && flags & FIXEDPOOL_HUGEPAGES) {
+    if (FIXEDPOOL__MAPS_ITSELF && flags & FIXEDPOOL_HUGEPAGES) {
         pool->frames_size = huge;
         pool->pages       = FIXEDPOOL_PAGES_EXPLICIT;
-        memory            = fixedpool__map(huge, MAP_HUGETLB | FIXEDPOOL__HUGE_2MB);
+        memory            = fixedpool__map(huge, MAP_HUGETLB | FIXEDPOOL__MAP_HUGE_2MB);
         if (!memory) {
             pool->pages = FIXEDPOOL_PAGES_TRANSPARENT;
             memory      = fixedpool__map_transparent(huge);
@@ -731,7 +802,8 @@ static bool fixedpool__map_frames(fixedpool *pool, uint32_t flags)
 /* Faults every page in. False: there is no memory for that. */
 static bool fixedpool__populate(const fixedpool *pool)
 {
-    if (madvise(pool->frames, pool->frames_size, FIXEDPOOL__POPULATE_WRITE) == 0) return true;
+    if (fixedpool__madvise(pool->frames, pool->frames_size, FIXEDPOOL__MADV_POPULATE_WRITE) == 0)
+        return true;
     if (errno != EINVAL) return false;
     /* Before Linux 5.14. */
     for (size_t at = 0; at < pool->frames_size; at += FIXEDPOOL__FRAME_ALIGN)
@@ -780,7 +852,7 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
         FIXEDPOOL_UNMAP(made, size);
         return -ENOMEM;
     }
-    (void)madvise(made->frames, made->frames_size, FIXEDPOOL__DONTFORK);
+    (void)fixedpool__madvise(made->frames, made->frames_size, FIXEDPOOL__MADV_DONTFORK);
     if (config->flags & FIXEDPOOL_POPULATE && !fixedpool__populate(made)) {
         FIXEDPOOL_UNMAP(made->frames, made->frames_size);
         FIXEDPOOL_UNMAP(made, size);
@@ -1419,10 +1491,10 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
     fixedpool_cache *cache = (fixedpool_cache *)calloc(1, sizeof *cache);
 
     if (!cache) return NULL;
-    fixedpool__lock(pool);
+    fixedpool__lock(&pool->lock);
     cache->seat = fixedpool__take_seat(pool);
     if (cache->seat) pool->caches++;
-    fixedpool__unlock(pool);
+    fixedpool__unlock(&pool->lock);
     if (!cache->seat) {
         free(cache);
         return NULL;
@@ -1713,10 +1785,10 @@ FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache)
     fixedpool *pool = cache->pool;
     for (uint32_t at = 0; at < FIXEDPOOL__SLOTS; at++)
         if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
-    fixedpool__lock(pool);
+    fixedpool__lock(&pool->lock);
     cache->seat->in_use = false;
     pool->caches--;
-    fixedpool__unlock(pool);
+    fixedpool__unlock(&pool->lock);
     free(cache);
 }
 
@@ -1813,9 +1885,9 @@ static int fixedpool__register(fixedpool *pool, int ring_fd)
 
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
 {
-    fixedpool__lock(pool);
+    fixedpool__lock(&pool->lock);
     int error = fixedpool__register(pool, ring_fd);
-    fixedpool__unlock(pool);
+    fixedpool__unlock(&pool->lock);
     return error;
 }
 
@@ -1823,7 +1895,7 @@ FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
 {
     int error = -ENXIO;
 
-    fixedpool__lock(pool);
+    fixedpool__lock(&pool->lock);
     uint32_t at = fixedpool__ring_at(pool, ring_fd);
     if (at < pool->ring_count) {
         const int opcode = FIXEDPOOL__UNREGISTER_BUFFERS;
@@ -1836,7 +1908,7 @@ FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
         if (done == 0) error = 0;
         fixedpool__forget_ring(pool, at);
     }
-    fixedpool__unlock(pool);
+    fixedpool__unlock(&pool->lock);
     return error;
 }
 
@@ -1862,10 +1934,10 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     stats->pages   = pool->pages;
 
     fixedpool *locked = (fixedpool *)(uintptr_t)pool;
-    fixedpool__lock(locked);
+    fixedpool__lock(&locked->lock);
     stats->caches = pool->caches;
     stats->rings  = pool->ring_count;
-    fixedpool__unlock(locked);
+    fixedpool__unlock(&locked->lock);
 }
 
 FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
@@ -1876,7 +1948,8 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
     fixedpool_stats(pool, &info);
     if (info.leased > 0 || info.caches > 0 || info.rings > 0) return -EBUSY;
     fixedpool__show_all(pool);
-    (void)madvise(pool->frames, pool->frames_size, FIXEDPOOL__DOFORK); /* they may be the user's */
+    /* They may be the user's. */
+    (void)fixedpool__madvise(pool->frames, pool->frames_size, FIXEDPOOL__MADV_DOFORK);
     FIXEDPOOL_UNMAP(pool->frames, pool->frames_size);
     /* relaxed: nobody else has the pool any more. */
     fixedpool__seats *next, *seats = atomic_load_explicit(&pool->seats, memory_order_relaxed);

@@ -414,53 +414,87 @@ SLAB_API void slab_store_destroy(slab_store *store);
 #if defined SLAB_IMPLEMENTATION && !defined SLAB__IMPLEMENTED
 #define SLAB__IMPLEMENTED
 
+/* ---- prelude: language ---- */
+
 #ifdef __cplusplus
 #error "slab.h: define SLAB_IMPLEMENTATION in a C file; C++ gets the declarations"
 #endif
+
+/* ---- includes ---- */
 
 #include <errno.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
 
-/* -- Configuration -- */
+/* ---- prelude: assert ---- */
 
 #ifndef SLAB_ASSERT
 #include <assert.h>
 #define SLAB_ASSERT(condition) assert(condition)
 #endif
 
+/* ---- prelude: kernel ----
+ *
+ * In a strict build (-std=c11) each C library hides other names, and an #ifdef on a hidden name
+ * would turn a feature off without a word. So calls have declarations with names of their own,
+ * which cannot repeat one of the C library, and the numbers are Linux's on every supported
+ * processor. */
+
+#include <sys/mman.h>
+#ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
+#include <asm/mman.h>
+#endif
+
+int slab__madvise(void *memory, size_t size, int advice) __asm__("madvise");
+
+enum {
+    SLAB__MADV_DONTNEED       = 4,
+    SLAB__MADV_DONTFORK       = 10,
+    SLAB__MADV_DOFORK         = 11,
+    SLAB__MADV_HUGEPAGE       = 14,
+    SLAB__MADV_NOHUGEPAGE     = 15,
+    SLAB__MADV_POPULATE_READ  = 22, /* this and the next: since Linux 5.14 */
+    SLAB__MADV_POPULATE_WRITE = 23,
+};
+
+/* ---- prelude: memory ---- */
+
 #if defined SLAB_MAP != defined SLAB_UNMAP
 #error "slab.h: define SLAB_MAP and SLAB_UNMAP, or neither"
 #endif
-#ifndef SLAB_MAP
-#include <sys/mman.h>
-#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
-#include <asm/mman.h>
-#endif
-static void *slab__map(size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-#define SLAB_MAP(size)           slab__map(size)
-#define SLAB_UNMAP(memory, size) ((void)munmap(memory, size))
-int madvise(void *memory, size_t size, int advice); /* glibc hides it under -std=c11, too */
-#if !defined SLAB_HUGE && defined MADV_HUGEPAGE
-#define SLAB_HUGE(memory, size) ((void)madvise(memory, size, MADV_HUGEPAGE))
-#endif
-#ifndef SLAB_DISCARD
-#define SLAB_DISCARD(memory, size) ((void)madvise(memory, size, MADV_DONTNEED))
-#endif
-#endif
-#ifndef SLAB_HUGE
-#define SLAB_HUGE(memory, size) ((void)0)
+#ifdef SLAB_MAP
+#define SLAB__MAPS_ITSELF 0
+#else
+#define SLAB__MAPS_ITSELF        1
+#define SLAB_MAP(size)           slab__map(size, 0)
+#define SLAB_UNMAP(memory, size) slab__unmap(memory, size)
 #endif
 
-/* Free pages are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
- * was included first: a write to a page after its return, through the pool or view it was returned
- * by, is reported at the write. Such builds take a lock for it: no calls in a signal handler, nor
- * in the child of a fork that caught another thread in a call. */
+/* Maps zeroed memory. Returns NULL on failure. */
+static inline void *slab__map(size_t size, int flags)
+{
+    const int access = PROT_READ | PROT_WRITE;
+    void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
+ * fails: then the pages go back to the system, and only the addresses are lost. */
+static inline void slab__unmap(void *memory, size_t size)
+{
+    if (munmap(memory, size) != 0) (void)slab__madvise(memory, size, SLAB__MADV_DONTNEED);
+}
+
+/* ---- prelude: sanitizers ----
+ *
+ * Memory that is not in use is poisoned under AddressSanitizer, and under Valgrind if the program
+ * included <valgrind/memcheck.h> first: an access to it is reported where it happens.
+ *   HIDE    no access is allowed
+ *   SHOW    every access is allowed, and the content is defined
+ *   FRESH   every access is allowed, and the content is undefined
+ * POISONS is defined in builds that can poison: whether this run does. */
+
 #if defined __SANITIZE_ADDRESS__
 #define SLAB__ASAN
 #elif defined __has_feature
@@ -480,15 +514,59 @@ int madvise(void *memory, size_t size, int advice); /* glibc hides it under -std
 #define SLAB__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
 #define SLAB__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
 #else
-#define SLAB__HIDE(memory, size)  ((void)0)
-#define SLAB__SHOW(memory, size)  ((void)0)
-#define SLAB__FRESH(memory, size) ((void)0)
+#define SLAB__HIDE(memory, size)  ((void)(memory))
+#define SLAB__SHOW(memory, size)  ((void)(memory))
+#define SLAB__FRESH(memory, size) ((void)(memory))
 #endif
 
-#define SLAB__COLD __attribute__((cold, noinline))
-#define SLAB__HOT  __attribute__((always_inline))
+/* ---- prelude: poison lock ----
+ *
+ * In builds with poison, and only there, this lock keeps the poisoning of a block that one thread
+ * gives back from running into the unpoisoning by the thread that gets it next. There is one lock
+ * in a process, in however many files this header is compiled. */
 
-/* -- How it works --
+#ifdef SLAB__POISONS
+#include <sched.h>
+__attribute__((weak)) _Atomic(uint32_t) slab__poison_lock;
+
+static void slab__poison_enter(void)
+{
+    if (!SLAB__POISONS) return;
+    /* acquire, pairs with the release in slab__poison_leave: the other thread's poisoning is done.
+     */
+    while (atomic_exchange_explicit(&slab__poison_lock, 1, memory_order_acquire)) sched_yield();
+}
+
+static void slab__poison_leave(void)
+{
+    /* release, pairs with the acquire in slab__poison_enter. */
+    if (SLAB__POISONS) atomic_store_explicit(&slab__poison_lock, 0, memory_order_release);
+}
+#else
+#define slab__poison_enter() ((void)0)
+#define slab__poison_leave() ((void)0)
+#endif
+
+/* ---- prelude: compiler ---- */
+
+#define SLAB__COLD      __attribute__((cold, noinline))
+#define SLAB__HOT       __attribute__((always_inline)) inline
+#define SLAB__APART     __attribute__((noinline))
+#define SLAB__LIKELY(x) __builtin_expect(!!(x), 1)
+
+/* ---- pages of slab_store ---- */
+
+#if SLAB__MAPS_ITSELF && !defined SLAB_HUGE
+#define SLAB_HUGE(memory, size) ((void)slab__madvise(memory, size, SLAB__MADV_HUGEPAGE))
+#endif
+#if SLAB__MAPS_ITSELF && !defined SLAB_DISCARD
+#define SLAB_DISCARD(memory, size) ((void)slab__madvise(memory, size, SLAB__MADV_DONTNEED))
+#endif
+#ifndef SLAB_HUGE
+#define SLAB_HUGE(memory, size) ((void)0)
+#endif
+
+/* ---- How it works ----
  *
  * The shared part has a generation for each page: odd while the page is out, even while it is not.
  * The owner keeps the names of all pages, those that are out and those that are free, where nobody
@@ -671,23 +749,12 @@ static SLAB__COLD int slab__refuse(slab_pool *pool, int error)
  *
  * A returner must win before it may poison, and the owner may hand the page out again the moment it
  * won. So in builds with poison, and only there, both hold a lock: the returner around winning and
- * poisoning, the owner around the unpoisoning. One lock a process: a view and its pool may lie at
- * one address. */
+ * poisoning, the owner around the unpoisoning. It is one lock for the process, because a view and
+ * its pool may lie at one address. A write to a page after its return, through the pool or view it
+ * was returned by, is reported. Because of the lock, no call may be made in a signal handler, nor
+ * in the child of a fork that happened while another thread was inside a call. */
 
 #ifdef SLAB__POISONS
-#include <sched.h>
-__attribute__((weak)) _Atomic(uint32_t) slab__poison_lock; /* one, in however many files */
-
-static void slab__poison_enter(void)
-{
-    if (!SLAB__POISONS) return;
-    /* acquire, pairs with the release in slab__poison_leave: the other's poisoning is done. */
-    while (atomic_exchange_explicit(&slab__poison_lock, 1, memory_order_acquire)) sched_yield();
-}
-static void slab__poison_leave(void)
-{
-    if (SLAB__POISONS) atomic_store_explicit(&slab__poison_lock, 0, memory_order_release);
-}
 static void slab__hide(const slab_pool *pool, uint32_t page)
 {
     SLAB__HIDE(slab__page(pool, page), pool->page_size);
@@ -716,8 +783,6 @@ static void slab__show_all(const slab_pool *pool)
     SLAB__SHOW(pool->pages, (size_t)pool->page_size * pool->page_count);
 }
 #else
-#define slab__poison_enter()              ((void)0)
-#define slab__poison_leave()              ((void)0)
 #define slab__hide(pool, page)            ((void)(pool))
 #define slab__show_fresh(pool, page, len) ((void)(pool))
 #define slab__show_len(pool, page, len)   ((void)(pool))
@@ -2185,7 +2250,7 @@ SLAB_API void slab_store_destroy(slab_store *store)
 /* -- Put, get, free -- */
 
 /* A slot for len bytes, zero beyond them. NULL: *error, and *ref is SLAB_NO_REF. */
-static inline SLAB__HOT void *slab__alloc(slab_store *store, size_t len, slab_ref *ref, int *error)
+static SLAB__HOT void *slab__alloc(slab_store *store, size_t len, slab_ref *ref, int *error)
 {
     if (len > store->slot_max) return slab__alloc_large(store, len, ref, error);
     slab__tier *tier = &store->tiers[store->tier_of[(len + 7) / 8]];

@@ -29,11 +29,11 @@ strict() { # name of the C library, compiler and its flags
                 "$header.o" $wraps -o "$header"
             try "$what asks the kernel for all it should" "./$header"
             rm -f "$header" "$header.o"
-            for feature in _GNU_SOURCE _DEFAULT_SOURCE _POSIX_C_SOURCE=200809L \
-                '_GNU_SOURCE -D_FILE_OFFSET_BITS=64' _FILE_OFFSET_BITS=64; do
-                try "$what compiles with -D$feature" "$@" -std=$std $warnings -D$feature -O2 \
-                    -I"$root" -c "$root/test/use/strict/$header.c" -o feature.o
-            done
+        done
+        for feature in _GNU_SOURCE _DEFAULT_SOURCE _POSIX_C_SOURCE=200809L \
+            _FILE_OFFSET_BITS=64 '_GNU_SOURCE -D_FILE_OFFSET_BITS=64'; do
+            try "$libc -std=c11 -D$feature: $header compiles" "$@" -std=c11 $warnings -D$feature \
+                -I"$root" -fsyntax-only "$root/test/use/strict/$header.c"
         done
     done
 }

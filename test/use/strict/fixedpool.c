@@ -34,7 +34,7 @@ int main(void)
     for (int i = 1; i < FRAMES; i++) NEED(fixedpool_alloc(pool) >= 0);
     NEED(kernel_membarrier >> 8 & 1); /* MEMBARRIER_CMD_PRIVATE_EXPEDITED, to take from a cache */
     NEED(fixedpool_alloc_wait(pool, 1000 * 1000) == -ETIMEDOUT);
-    NEED(fixedpool_register(pool, -1) < 0);
+    NEED(fixedpool_register(pool, 1000) == -EBADF);
     NEED(kernel_register > 0);
     fixedpool_cache_close(cache);
     for (int i = 0; i < FRAMES; i++) NEED(fixedpool_free(pool, i) == 0);
