@@ -548,8 +548,8 @@ enum {
 /* Sixteen frames, or fewer: then the others are taken for ever. */
 typedef struct fixedpool__group {
     alignas(FIXEDPOOL__LINE) _Atomic(uint64_t) shared;
-    _Atomic(uint64_t) owner; /* the turn in which it became that << 32 | seat * SLOTS + slot. Has it
-                              * another turn than shared, nothing is lent yet */
+    _Atomic(uint64_t) owner; /* the turn in which it became that << 32 | seat * SLOTS + slot. If
+                              * it is another turn than shared's, nothing is lent yet */
     _Atomic(uint8_t) lent[1 << FIXEDPOOL__GROUP_SHIFT];
 } fixedpool__group;
 
@@ -886,17 +886,18 @@ FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr)
 
 FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool) { return pool->frame_size; }
 
-/* -- Who frees tells -- */
+/* -- Waking watchers -- */
 
 /* Some frames became idle while there were watchers. */
 static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
 {
-    /* seq_cst, both: crosses with fixedpool__sleep, which counts itself a sleeper before the kernel
-       looks at events. It sees the new count, or we see it. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__sleep, which counts a sleeper before the kernel
+       looks at events: the kernel sees the new count, or we see the sleeper. */
     atomic_fetch_add_explicit(&pool->events, 1, memory_order_seq_cst);
-    /* release, pairs with the acquire in fixedpool__look: who sees a lease of ours that comes after
-       this sees the new count. */
+    /* release, pairs with the acquire in fixedpool__look, fixedpool__lent and fixedpool__steal: a
+       thread that sees a lease that we make after this sees the new count. */
     atomic_thread_fence(memory_order_release);
+    /* seq_cst, pairs with the seq_cst in fixedpool__sleep, as the count above. */
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) == 0) return;
     (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
 }
@@ -904,8 +905,8 @@ static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
 /* After count frames became idle by a seq_cst operation. */
 static inline void fixedpool__tell_watchers(fixedpool *pool, uint32_t count)
 {
-    /* seq_cst, pairs with the count in fixedpool__watch: who looks at the frames sees ours idle, or
-       we see it watch. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__watch: the watcher's look at the frames sees
+       ours idle, or we see the watcher. */
     if (atomic_load_explicit(&pool->watchers, memory_order_seq_cst) != 0)
         fixedpool__tell(pool, count);
 }
@@ -913,7 +914,8 @@ static inline void fixedpool__tell_watchers(fixedpool *pool, uint32_t count)
 /* After a plain store made a frame idle. */
 static inline void fixedpool__tell_watchers_lightly(fixedpool *pool)
 {
-    /* As above; the light half, pairs with the heavy one in fixedpool__watch. */
+    /* light, pairs with the heavy fence in fixedpool__watch: as in fixedpool__tell_watchers, the
+       watcher's look at the frames sees ours idle, or we see the watcher. */
     FIXEDPOOL_LIGHT_FENCE();
     if (atomic_load_explicit(&pool->watchers, memory_order_relaxed) != 0) fixedpool__tell(pool, 1);
 }
@@ -940,14 +942,14 @@ static uint32_t fixedpool__lent(const fixedpool *pool, const fixedpool__group *g
     /* acquire, pairs with the release in fixedpool__adopt: lent is cleared before. */
     uint64_t owner = atomic_load_explicit(&group->owner, memory_order_acquire);
     if ((uint32_t)(owner >> 32) != fixedpool__owners_turn(shared)) return 0;
-    /* acquire, pairs with the release of the owner's free: its last access comes before the first
-       of who leases the frame. */
+    /* acquire, pairs with the release in fixedpool__take_back: everything that the owner did to a
+       frame before its free happens before the next lessee's first access. */
     for (uint32_t i = 0; i <= pool->group_mask; i++)
         lent |= (uint32_t)atomic_load_explicit(&group->lent[i], memory_order_acquire) << i;
     return lent;
 }
 
-/* Where a thread last found something, in whatever pool: it begins to look there. It expects the
+/* Where a thread last found something, in any pool: it begins to look there. It expects the
  * word to be as it left it; that spares it a load, which would have to wait for the last locked
  * instruction, and tells it if somebody else is at work there. */
 static _Thread_local uint32_t fixedpool__home      = UINT32_MAX;
@@ -991,7 +993,9 @@ static FIXEDPOOL__COLD uint32_t fixedpool__free_lent(const fixedpool *pool, fixe
         freed = fixedpool__lent(pool, group, shared) & ~fixedpool__returned(shared) & bits;
         /* relaxed: if lent was that of another owner, then we saw that there is one. */
         if (!freed) shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
-        /* seq_cst, as in fixedpool__free_bits. */
+        /* seq_cst, pairs with the seq_cst in fixedpool__watch and fixedpool__look, and as release
+           with the acquire in fixedpool__absorb and fixedpool__lease_revoked, as in
+           fixedpool__free_bits. */
         else if (atomic_compare_exchange_weak_explicit(
                      &group->shared, &shared, shared | (uint64_t)freed << 16, memory_order_seq_cst,
                      memory_order_relaxed))
@@ -1013,8 +1017,10 @@ static FIXEDPOOL__HOT uint32_t fixedpool__free_bits(fixedpool *pool, uint32_t in
         /* relaxed: whether it is a taken or a lent frame is known to who may free it. */
         uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
         if (shared & bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) {
-            /* release, pairs with the acquire of who leases it: our last access comes before its
-               first. seq_cst: see fixedpool__tell_watchers. */
+            /* seq_cst, pairs with the seq_cst in fixedpool__watch and fixedpool__look: see
+               fixedpool__tell_watchers. As release, pairs with the acquire in
+               fixedpool__lease_unowned and fixedpool__lend: our last access happens before the next
+               lessee's first. */
             shared = atomic_fetch_and_explicit(&group->shared, ~bits, memory_order_seq_cst);
             freed |= (uint32_t)(shared & bits);
             bits &= ~shared;
@@ -1035,7 +1041,8 @@ static FIXEDPOOL__HOT bool fixedpool__free_taken(fixedpool *pool, uint32_t index
     uint64_t          bit   = UINT64_C(1) << offset;
 
     fixedpool__poison_enter();
-    /* seq_cst, as in fixedpool__free_bits. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__watch and fixedpool__look, and as release with
+       the acquire in fixedpool__lease_unowned and fixedpool__lend, as in fixedpool__free_bits. */
     uint64_t was   = atomic_fetch_and_explicit(&group->shared, ~bit, memory_order_seq_cst) & bit;
     bool     taken = was != 0;
     if (taken) fixedpool__hide(pool, index, (uint32_t)bit);
@@ -1104,9 +1111,10 @@ static FIXEDPOOL__HOT uint32_t fixedpool__lease_unowned(fixedpool__group *group,
 {
     while (fixedpool__state(*shared) == FIXEDPOOL__UNOWNED) {
         uint32_t bits = fixedpool__pick(fixedpool__idle(*shared, 0), count);
-        /* acquire, both, pairs with the release of who freed a frame here, or of an owner that
-           left. A word that was changed and changed back (ABA) does no harm: it says all there is
-           to know. */
+        /* acquire, both, pairs with the release in fixedpool__free_bits, fixedpool__free_taken,
+           fixedpool__leave and fixedpool__lease_revoked: what was done to an idle frame before its
+           free happens before what its lessee does. A word that was changed and changed back (ABA)
+           does no harm: it says all there is to know. */
         if (!bits || atomic_compare_exchange_weak_explicit(&group->shared, shared, *shared | bits,
                                                            memory_order_acquire,
                                                            memory_order_acquire))
@@ -1134,8 +1142,8 @@ static bool fixedpool__has_idle(const fixedpool *pool, uint32_t index)
 /* Clears a hint that led to nothing. False: there was something after all. */
 static bool fixedpool__clear_hint(fixedpool *pool, uint32_t group)
 {
-    /* relaxed: who frees a frame meanwhile may see the hint and leave it at that. So look again; if
-       a hint is lost all the same, it costs a look at everything. */
+    /* relaxed: a thread that frees a frame meanwhile may see the hint and not set it. So look
+       again; if a hint is lost all the same, it costs a look at everything. */
     atomic_fetch_and_explicit(&pool->hints[group / 32], ~(UINT32_C(1) << group % 32),
                               memory_order_relaxed);
     if (!fixedpool__has_idle(pool, group)) return true;
@@ -1206,8 +1214,8 @@ static bool fixedpool__is_busy(const fixedpool *pool, uint32_t index, uint32_t t
     uint64_t owner = atomic_load_explicit(&pool->groups[index].owner, memory_order_acquire);
     *bits          = 0;
     if ((uint32_t)(owner >> 32) != turn) return true;
-    /* acquire, pairs with the release at the end of its calls: if we do not see it busy, we see
-       what it did. */
+    /* acquire, pairs with the release in fixedpool__lend, fixedpool__take_back, fixedpool__absorb
+       and fixedpool__back_off: if we do not see the owner busy, we see what it did. */
     fixedpool__seat *seat  = fixedpool__seat_of(pool, (uint32_t)owner / FIXEDPOOL__SLOTS);
     uint32_t         busy  = atomic_load_explicit(&seat->busy, memory_order_acquire);
     uint32_t         frame = (busy & ~FIXEDPOOL__WHOLE) - 1;
@@ -1229,8 +1237,11 @@ static bool fixedpool__lease_revoked(fixedpool *pool, uint32_t index, uint64_t *
     uint32_t lent  = fixedpool__lent(pool, group, *shared);
     *bits          = fixedpool__pick(fixedpool__idle(*shared, lent) & ~busy, count);
     if (stays && !*bits) return true;
-    /* acquire, pairs with the release of who freed a frame; release: the next owner's stores to
-       lent come after those of the last. */
+    /* acq_rel. As acquire, pairs with the release in fixedpool__free_lent and fixedpool__free_bits:
+       what was done to a frame before its free happens before what its lessee does. As release,
+       pairs with the acquire in fixedpool__adopt: the next owner's stores to lent come after those
+       of the last. On failure acquire, pairs with the release in fixedpool__free_lent: the caller
+       goes on with the new word. */
     uint64_t to = (stays ? *shared : fixedpool__left(*shared, lent)) | *bits;
     if (!atomic_compare_exchange_strong_explicit(&group->shared, shared, to, memory_order_acq_rel,
                                                  memory_order_acquire))
@@ -1246,23 +1257,24 @@ static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count
     fixedpool__group *group  = &pool->groups[index];
     uint32_t          fenced = 0, bits; /* fenced: the revoked turn that a fence came after */
 
-    /* acquire: a lease that we see here is followed by the count of what was freed before it, see
-       fixedpool__tell. */
+    /* acquire, pairs with the release in fixedpool__tell: if we see a lease here, we see the count
+       of what its thread freed before it. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     for (;;) {
         bits = fixedpool__lease_unowned(group, &shared, count);
         if (bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) return bits;
         if (fixedpool__state(shared) == FIXEDPOOL__OWNED) {
             uint64_t revoked = fixedpool__with_turn(shared, fixedpool__turn(shared) + 1);
-            /* acquire, as the load above; the fence below is what orders it. */
+            /* acquire, both, pairs with the release in fixedpool__tell as the load above does; the
+               fence below orders the new turn. */
             if (!atomic_compare_exchange_strong_explicit(&group->shared, &shared, revoked,
                                                          memory_order_acquire,
                                                          memory_order_acquire))
                 continue;
             shared = revoked;
         }
-        /* Pairs with the light fence of the owner, between its saying that it is busy and its look
-           at the turn. */
+        /* heavy, pairs with the light fence in fixedpool__lend, fixedpool__take_back and
+           fixedpool__absorb, where the owner says that it is busy and then looks at the turn. */
         if (fenced != fixedpool__turn(shared)) FIXEDPOOL_HEAVY_FENCE();
         fenced = fixedpool__turn(shared);
         if (fixedpool__lease_revoked(pool, index, &shared, count, &bits)) return bits;
@@ -1275,10 +1287,12 @@ static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count
 
 static void fixedpool__watch(fixedpool *pool)
 {
-    /* seq_cst, pairs with fixedpool__tell_watchers; the fence with the caches' lighter one. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__tell_watchers: either we see the frame idle, or
+       the thread that freed it sees us watch. */
     atomic_fetch_add_explicit(&pool->watchers, 1, memory_order_seq_cst);
-    /* seq_cst, pairs with the fence in fixedpool_cache_open: before there is a cache, or it sees us
-       watch. */
+    /* seq_cst, pairs with the seq_cst in fixedpool_cache_open: either we see the cache's seat, or
+       the cache sees us watch. Then heavy, pairs with the light fence in
+       fixedpool__tell_watchers_lightly. */
     if (atomic_load_explicit(&pool->seats, memory_order_seq_cst) && pool->has_fences)
         FIXEDPOOL_HEAVY_FENCE();
 }
@@ -1295,13 +1309,16 @@ static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32
 {
     uint32_t home = fixedpool__home_in(pool);
 
-    /* acquire: before the looks. */
+    /* acquire, pairs with the release in fixedpool__tell: the looks below come after this, and see
+       what was idle before the count. */
     *events = atomic_load_explicit(&pool->events, memory_order_acquire);
     for (uint32_t i = 0; i < pool->group_count; i++) {
         uint32_t                index = (home + i) % pool->group_count;
         const fixedpool__group *group = &pool->groups[index];
-        /* seq_cst, pairs with the free's compare-exchange, see fixedpool__tell_watchers. As
-           acquire: an owner that takes note of a return changes lent first, then returned. */
+        /* seq_cst, pairs with the seq_cst in fixedpool__free_lent, fixedpool__free_bits and
+           fixedpool__free_taken: see fixedpool__tell_watchers. As acquire, pairs with the acq_rel
+           in fixedpool__absorb: an owner that takes note of a return changes lent first, then
+           returned. */
         uint64_t shared = atomic_load_explicit(&group->shared, memory_order_seq_cst);
         if (!fixedpool__idle(shared, fixedpool__lent(pool, group, shared))) continue;
         uint32_t bits = fixedpool__steal(pool, index, count);
@@ -1409,7 +1426,8 @@ static bool fixedpool__is_over(const fixedpool__time *deadline)
 /* Until events is no longer that, or the deadline; or for no reason. */
 static void fixedpool__sleep(fixedpool *pool, uint32_t events, const fixedpool__time *deadline)
 {
-    /* seq_cst, crosses with fixedpool__tell. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__tell: the kernel sees the new count of events,
+       or the thread that counts sees us sleep. */
     atomic_fetch_add_explicit(&pool->sleepers, 1, memory_order_seq_cst);
     (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAIT, events, deadline, 0,
                             UINT32_MAX);
@@ -1499,7 +1517,8 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
         free(cache);
         return NULL;
     }
-    /* seq_cst, see fixedpool__watch: crosses with our looks for watchers. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__watch: either a watcher sees our seat, or our
+       looks for watchers see it. */
     atomic_thread_fence(memory_order_seq_cst);
     cache->pool       = pool;
     cache->number     = cache->seat->number;
@@ -1514,6 +1533,7 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
  * because we were busy with it. */
 static FIXEDPOOL__COLD void fixedpool__back_off(fixedpool_cache *cache)
 {
+    /* release, pairs with the acquire in fixedpool__is_busy: what we did comes first. */
     atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
     fixedpool__tell_watchers_lightly(cache->pool);
 }
@@ -1547,8 +1567,9 @@ static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
 
     atomic_store_explicit(&cache->seat->busy, FIXEDPOOL__WHOLE | (slot->first + 1),
                           memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool__lend */
-    /* acquire, pairs with the release of who freed them. */
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__steal */
+    /* acquire, pairs with the release in fixedpool__free_lent: what was done to a frame before its
+       free happens before what its next lessee does. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     while (fixedpool__turn(shared) == slot->turn && fixedpool__returned(shared)) {
         uint64_t to = shared & ~((uint64_t)fixedpool__returned(shared) << 16);
@@ -1556,11 +1577,13 @@ static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
         for (uint32_t bits = fixedpool__returned(shared); bits; bits &= bits - 1)
             atomic_store_explicit(&group->lent[fixedpool__index(bits)], 0, memory_order_relaxed);
         slot->idle |= fixedpool__returned(shared);
-        /* release: lent first, for fixedpool__look; acquire as above. */
+        /* acq_rel. As release, pairs with the acquire in fixedpool__look: lent first. As acquire,
+           and on failure, pairs with the release in fixedpool__free_lent, as above. */
         if (atomic_compare_exchange_weak_explicit(&group->shared, &shared, to, memory_order_acq_rel,
                                                   memory_order_acquire))
             shared = to;
     }
+    /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
     atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
     return shared;
 }
@@ -1571,7 +1594,8 @@ static bool fixedpool__lend_from(fixedpool_cache *cache, uint32_t at)
     fixedpool__slot *slot = &cache->slots[at];
 
     if (!slot->group) return false;
-    /* acquire, pairs with the release of who freed a taken frame. */
+    /* acquire, pairs with the release in fixedpool__free_bits and fixedpool__free_taken: what was
+       done to a taken frame before its free happens before what its next lessee does. */
     uint64_t shared = atomic_load_explicit(&slot->group->shared, memory_order_acquire);
     if (fixedpool__returned(shared)) shared = fixedpool__absorb(cache, slot);
     if (fixedpool__turn(shared) != slot->turn) {
@@ -1603,8 +1627,8 @@ static bool fixedpool__adopt(fixedpool_cache *cache, uint32_t at, uint32_t index
                                                  fixedpool__with_turn(shared, turn),
                                                  memory_order_acquire, memory_order_relaxed))
         return false;
-    /* release, pairs with the acquire in fixedpool__lent: who takes these for those of the last
-       owner sees that there is a new one when it looks again. */
+    /* release, pairs with the acquire in fixedpool__lent: a thread that takes these for those of
+       the last owner sees that there is a new one when it looks again. */
     for (uint32_t i = 0; i <= pool->group_mask; i++)
         atomic_store_explicit(&group->lent[i], 0, memory_order_release);
     /* release, pairs with the acquire in fixedpool__lent and fixedpool__is_busy: lent is cleared,
@@ -1648,7 +1672,7 @@ static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache, bool may_a
     return false;
 }
 
-/* A frame of the current group to lend, + 1; 0 = none. The cache has it no longer. */
+/* Takes a frame of the current group out of the cache, to lend it. Returns it + 1; 0 = none. */
 static inline uint32_t fixedpool__take_idle(fixedpool_cache *cache)
 {
     uint32_t last = cache->last, idle = cache->now.idle;
@@ -1672,17 +1696,18 @@ static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
     fixedpool__group *group = cache->now.group;
     /* relaxed: the fence puts it in its place. */
     atomic_store_explicit(&cache->seat->busy, busy, memory_order_relaxed);
-    /* Pairs with the heavy fence in fixedpool__steal: either we see that the group was revoked, or
-       they see what we are busy with. */
+    /* light, pairs with the heavy fence in fixedpool__steal: either we see that the group was
+       revoked, or the thread that revoked it sees what we are busy with. */
     FIXEDPOOL_LIGHT_FENCE();
-    /* acquire, pairs with the release of who freed the frame, if it was taken. */
+    /* acquire, pairs with the release in fixedpool__free_bits and fixedpool__free_taken, if the
+       frame was taken: what was done to it before its free happens before what its lessee does. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     if (!FIXEDPOOL__LIKELY(fixedpool__turn(shared) == cache->now.turn &&
                            !((shared | shared >> 16) & UINT64_C(1) << offset))) {
         fixedpool__back_off(cache);
         return -1;
     }
-    /* relaxed: who finds it lent need not know more; see also fixedpool__tell. */
+    /* relaxed: a thread that finds it lent need not know more; see also fixedpool__tell. */
     atomic_store_explicit(&group->lent[offset], 1, memory_order_relaxed);
     /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
     atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
@@ -1716,7 +1741,7 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
 {
     fixedpool__poison_enter();
     atomic_store_explicit(&cache->seat->busy, frame + 1, memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool__lend */
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__steal */
     /* relaxed, both: what we look for we did ourselves; or others before this frame's free, if it
        is its second. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
@@ -1731,7 +1756,8 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
     fixedpool__hide(cache->pool, fixedpool__group_of(cache->pool, frame), UINT32_C(1) << offset);
     /* release, pairs with the acquire in fixedpool__lent. */
     atomic_store_explicit(&group->lent[offset], 0, memory_order_release);
-    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release); /* as in fixedpool__lend */
+    /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
+    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
     fixedpool__poison_leave();
     return true;
 }
@@ -1922,7 +1948,7 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     stats->leased      = pool->frame_count;
     for (uint32_t index = 0; index < pool->group_count; index++) {
         const fixedpool__group *group = &pool->groups[index];
-        /* acquire: as in fixedpool__look. */
+        /* acquire, pairs with the acq_rel in fixedpool__absorb, as in fixedpool__look. */
         uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
         uint32_t idle   = fixedpool__idle(shared, fixedpool__lent(pool, group, shared));
         stats->leased -= fixedpool__count(idle);

@@ -1904,7 +1904,7 @@ static int overflow__own(overflow_region *region)
         if (fstat(region->fd, &ours) != 0) return -errno;
         if (!S_ISREG(ours.st_mode)) return -EUCLEAN;
         if (fcntl(region->fd, OVERFLOW__OFD_SETLK, &lock) != 0) {
-            region->created = false; /* whoever has it wants it */
+            region->created = false; /* another owner has locked it */
             return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
         }
         /* The owner before may have unlinked it while we waited for nothing. */
@@ -2044,7 +2044,7 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     return error;
 }
 
-/* Gives back what open took, in whatever state. */
+/* Gives back what open took so far, after success or failure. */
 static void overflow__release(overflow_region *region)
 {
     if (region->view.base) {

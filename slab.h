@@ -826,10 +826,10 @@ static size_t slab__look(slab_pool *pool, uint32_t first, uint32_t end)
     for (uint32_t page = first; page < end; page++) {
         uint64_t name = pool->out[page];
         if (slab__page_of(name) != page) continue;
-        /* seq_cst, pairs with the compare-exchange in slab__end_life. As acquire: the returner's
-           last reads of the page come before our next write to it. And it crosses: our write to the
-           hint (in slab_pool_drain) or to wanted (in slab_pool_want) comes before it, the
-           returner's look at them after its compare-exchange. */
+        /* seq_cst, pairs with the seq_cst in slab__end_life. As acquire: the returner's last reads
+           of the page happen before our next write to it. And it crosses: our write to the hint (in
+           slab_pool_drain) or to wanted (in slab_pool_want) precedes it, and the returner's look at
+           them follows its compare-exchange. */
         uint32_t gen = atomic_load_explicit(&pool->lives[page].gen, memory_order_seq_cst);
         if (gen == slab__gen_of(name)) continue;
         slab__recycle(pool, name);
@@ -1056,9 +1056,9 @@ static inline int slab__end_life(slab_pool *pool, uint64_t name)
     uint32_t    gen  = slab__gen_of(name);
 
     slab__poison_enter();
-    /* seq_cst, pairs with the load in slab__look. As release: our last reads of the page come
-       before the owner's next write to it. And it crosses: it comes before our look at the hint and
-       at wanted. relaxed on failure: the id is stale, and nothing follows from what is there
+    /* seq_cst, pairs with the seq_cst in slab__look. As release: our last reads of the page happen
+       before the owner's next write to it. And it crosses: it precedes our look at the hint and at
+       wanted. relaxed on failure: the id is stale, and nothing follows from what is there
        instead. ABA: only a life 2^31 lives later has the same generation. */
     bool won = (gen & 1) != 0 && atomic_compare_exchange_strong_explicit(
                                      &life->gen, &gen, slab__gen_of(name) + 1,
@@ -1073,7 +1073,7 @@ static inline void slab__hint(slab_pool *pool, uint32_t word, uint32_t bits)
 {
     _Atomic(uint32_t) *hint = &pool->shared->hints[word];
 
-    /* seq_cst, crosses with the exchange in slab_pool_drain: if all bits are set still, the owner's
+    /* seq_cst, pairs with the seq_cst in slab_pool_drain: if all bits are set still, the owner's
        look at our group is yet to come, and will see the life ended. */
     if ((atomic_load_explicit(hint, memory_order_seq_cst) & bits) == bits) return;
     /* relaxed: whoever takes the bits comes after the load above, which did not see them all, and
@@ -1086,8 +1086,8 @@ static inline bool slab__take_wake(slab_pool *pool)
 {
     _Atomic(uint32_t) *wanted = &pool->shared->wanted;
 
-    /* seq_cst, crosses with the store in slab_pool_want: either we see it, or the owner's look that
-       follows it sees our life ended. The exchange, relaxed, only picks one of us. */
+    /* seq_cst, pairs with the seq_cst in slab_pool_want: either we see that store, or the owner's
+       look that follows it sees our life ended. The exchange, relaxed, only picks one of us. */
     return atomic_load_explicit(wanted, memory_order_seq_cst) != 0 &&
            atomic_exchange_explicit(wanted, 0, memory_order_relaxed) != 0;
 }
@@ -1142,8 +1142,8 @@ SLAB_API size_t slab_pool_drain(slab_pool *pool)
         /* relaxed: a bit of a return that happened before us is never missed; one that is just
            being set waits for the next drain. */
         if (atomic_load_explicit(hint, memory_order_relaxed) == 0) continue;
-        /* seq_cst, crosses with the load in slab__hint: a returner that finds its bit set has ended
-           its life before the look that follows here. */
+        /* seq_cst, pairs with the seq_cst in slab__hint: a returner that finds its bit set has
+           ended its life before the look that follows here. */
         uint32_t bits = atomic_exchange_explicit(hint, 0, memory_order_seq_cst);
         for (; bits != 0; bits &= bits - 1) {
             uint32_t group = word * 32 + (uint32_t)__builtin_ctz(bits);
@@ -1158,8 +1158,8 @@ SLAB_API bool slab_pool_want(slab_pool *pool)
 {
     if (!pool || pool->owned == 0) return false;
     if (pool->free_last != 0 || pool->free_top != 0) return false;
-    /* seq_cst, crosses with the load in slab__take_wake: a returner that does not see this has
-       ended its life before the look that follows. */
+    /* seq_cst, pairs with the seq_cst in slab__take_wake: a returner that does not see this store
+       has ended its life before the look that follows. */
     atomic_store_explicit(&pool->shared->wanted, 1, memory_order_seq_cst);
     if (slab__look(pool, 0, pool->owned) == 0) return true;
     /* relaxed: a returner that takes it first wakes an owner that is awake. */
