@@ -496,17 +496,19 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
  * asked at any time whether a bufpool_buf * is still good. That is the header's address, plus the
  * life's number modulo 64: one word of the header tells both the life and its references.
  *
- * A cache has a stack of idle buffers for each class, counters, and tabs for tenants. Only who
- * holds it touches it: its thread; or, for the pool's own caches, the shards, whoever locked it.
- * Whoever comes takes the first shard that is not locked, beginning at its home; so nobody waits,
+ * A cache has a stack of idle buffers for each class, counters, and tabs for tenants. Only its
+ * holder touches it: its thread; or, for the pool's own caches, the shards, the thread that locked
+ * it. A thread takes the first shard that is not locked, beginning at its home; so nobody waits,
  * unless there are more threads inside calls than shards.
  *
  * A thread holds its cache without a locked instruction: it says that it is busy, and then looks
- * whether somebody has seized the cache. Who seizes it, to trim it, does the same the other way
- * round, and lets go if the thread is busy. Only a small buffer of the cache's own, beside the
- * stacks, is beyond anybody else's reach: to acquire and release that one takes no such care.
+ * whether another thread has seized the cache. That thread, which seizes it to trim it, does the
+ * same the other way round, and lets go if the owner is busy. Only a small buffer of the cache's
+ * own, beside the stacks, is beyond anybody else's reach: to acquire and release that one takes no
+ * such care.
  *
- * Who may hold how many is budgeted: a stack has room for so many buffers, and over all of them,
+ * A budget limits how many idle buffers each cache may hold: a stack has room for so many, and over
+ * all stacks,
  *       sum of room <= idle_buffers of a class,    sum of room * capacity <= idle_bytes
  * each cache's own small one included. A stack that is full asks for more room. That may come from
  * what shards do not use, or, of another class that keeps more bytes, from what they do.
@@ -549,8 +551,8 @@ enum {
 #define BUFPOOL__IDLE       (UINT32_C(1) << 25) /* in a stack, or between its last release and one,
                                                  * or the system. Below: references */
 
-/* In chunks. Fields other than the word are accessed only by the thread that has the only reference,
- * or holds the stack that the buffer is in. */
+/* In chunks. Fields other than the word are accessed only by the thread that has the only
+ * reference, or holds the stack that the buffer is in. */
 typedef struct bufpool__head {
     alignas(BUFPOOL__LIVES) _Atomic(uint32_t) word;
     unsigned char         kind; /* a bufpool_class */
@@ -2279,7 +2281,7 @@ BUFPOOL_API void bufpool_discharge(bufpool_tenant *tenant, uint64_t bytes)
     (void)bufpool__grant(tenant, 0 - less);
 }
 
-/* -- What there is -- */
+/* -- Stats -- */
 
 BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
                                       struct bufpool_tenant_info *stats)

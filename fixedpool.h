@@ -500,28 +500,30 @@ enum { /* Linux's numbers, on every processor; old headers lack some of them */
  *
  *    no owner   turn 4n      alloc: taken = 1     free: taken = 0
  *      | ^
- *      | | leave        <--- the cache has enough other groups, or is closed: what is lent and was
- *      | |                   not returned is from now on taken, in the same atomic operation
+ *      | | leave        <--- the cache has enough other groups, or is closed: a frame that is lent
+ *      | |                   and not returned becomes taken, in the same atomic operation
  *      v | adopt
  *    owned      turn 4n + 1  lend: lent = 1       free: lent = 0; elsewhere: returned = 1
  *      |
  *      | revoke         <--- somebody finds no idle frame but here
  *      v
- *    revoked    turn 4n + 2  the owner lends no more; who revoked it leaves the group in its stead,
+ *    revoked    turn 4n + 2  the owner lends no more; the thread that revoked it leaves it instead,
  *                            unless the owner may be in the middle of a call on it
  *
  * Nothing is ever moved from one place to another, so there is no moment in which an idle frame is
  * in neither.
  *
  * The owner says which frame it is about to lend or take back (busy), then looks whether the group
- * is still its own, and then does it. Who revokes changes the turn, and then looks what the owner
- * is busy with. Store and load cross, so one sees the other: a fence on both sides, which is light
- * for the owner and heavy for who revokes. The frame that the owner is busy with is left alone; all
- * others can be had at once. So nobody waits, not even for a thread that is stopped.
+ * is still its own, and then does it. A thread that revokes the group changes the turn, and then
+ * looks what the owner is busy with. Store and load cross, so one sees the other: a fence on both
+ * sides, which is light for the owner and heavy for the other thread. The frame that the owner is
+ * busy with is left alone; all others can be taken at once. So nobody waits, not even for a thread
+ * that is stopped.
  *
  * Alloc says that no frame is idle only after it looked at every group while no frame became idle:
- * it counts itself among the watchers; who makes a frame idle then looks for watchers, and if there
- * are some counts up events. Those two cross as well. Waiters are watchers that sleep on events. */
+ * it counts itself among the watchers; a thread that makes a frame idle then looks for watchers,
+ * and if there are some counts up events. Those two cross as well. Waiters are watchers that sleep
+ * on events. */
 
 enum {
     FIXEDPOOL__LINE        = 64,
@@ -1197,7 +1199,7 @@ static fixedpool__frames fixedpool__lease_elsewhere(fixedpool *pool, uint32_t co
 
 static fixedpool__seat *fixedpool__seat_of(const fixedpool *pool, uint32_t number)
 {
-    /* relaxed, both: who knows of the number knows of the seat, see fixedpool__is_busy. */
+    /* relaxed, both: a thread that has seen the number sees the seat, see fixedpool__is_busy. */
     fixedpool__seats *seats = atomic_load_explicit(&pool->seats, memory_order_relaxed);
     for (; number > FIXEDPOOL__SEATS; number -= FIXEDPOOL__SEATS)
         seats = atomic_load_explicit(&seats->next, memory_order_relaxed);
@@ -1250,8 +1252,8 @@ static bool fixedpool__lease_revoked(fixedpool *pool, uint32_t index, uint64_t *
     return true;
 }
 
-/* Leases at most count idle frames of a group, whoever owns it; which. None: it had none, or one
- * that its owner was busy with. */
+/* Leases at most count idle frames of a group, with or without an owner. Returns their bits; 0: it
+ * had none, or one that its owner was busy with. */
 static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count)
 {
     fixedpool__group *group  = &pool->groups[index];

@@ -2201,7 +2201,8 @@ static int overflow__reader_copy(const overflow_reader *reader, overflow_ref ref
     overflow__life        life;
     uint32_t              sum = 0;
 
-    /* acquire, pairs with the release in overflow__poke_head: who sees the head sees the slot. */
+    /* acquire, pairs with the release in overflow__poke_head: a reader that sees the head sees the
+       slot. */
     uint64_t head = atomic_load_explicit(words, memory_order_acquire);
     if (!overflow__is_life(head, ref)) return -ESTALE;
     bool good = overflow__look(view, place, head, reader->end, &life);

@@ -581,9 +581,9 @@ static void slab__poison_leave(void)
  *      |                              |
  *    drain: hint -> 0, looks at the group: 8 is not the 7 I handed out, so the page is back
  *
- * Whoever wins the compare-exchange ended the life; all others find a generation that is not
- * theirs. The hint only says where to look. If a returner dies before it gives the hint, its page
- * is found by the look at all pages that comes before alloc gives up.
+ * The thread that wins the compare-exchange ended the life; all others find a generation that is
+ * not theirs. The hint only says where to look. If a returner dies before it gives the hint, its
+ * page is found by the look at all pages that comes before alloc gives up.
  *
  * Hints and generations cross: the returner writes a generation, then reads the hint; the owner
  * writes the hint, then reads the generations. One of the two must see the other's write, or a page
@@ -880,7 +880,8 @@ static void slab__format(slab_pool *pool)
         atomic_store_explicit(&shared->lives[i].gen, 0, memory_order_relaxed);
         atomic_store_explicit(&shared->lives[i].len, 0, memory_order_relaxed);
     }
-    /* release, pairs with the acquire in slab_pool_attach: who sees the magic sees all of that. */
+    /* release, pairs with the acquire in slab_pool_attach: a process that sees the magic sees all
+       of that. */
     atomic_store_explicit(&shared->magic, SLAB__MAGIC, memory_order_release);
 }
 
@@ -961,7 +962,7 @@ SLAB_API void *slab_pool_alloc(slab_pool *pool, size_t len, slab_id *id)
     slab__show_fresh(pool, page, len);
     /* relaxed: the release below hands it over. */
     atomic_store_explicit(&life->len, (uint32_t)len, memory_order_relaxed);
-    /* release, pairs with the acquire in slab_pool_read: who sees the life sees its len. */
+    /* release, pairs with the acquire in slab_pool_read: a thread that sees the life sees len. */
     atomic_store_explicit(&life->gen, slab__gen_of(name), memory_order_release);
     memcpy(id, &name, sizeof name);
     return slab__page(pool, page);
@@ -1076,7 +1077,7 @@ static inline void slab__hint(slab_pool *pool, uint32_t word, uint32_t bits)
     /* seq_cst, pairs with the seq_cst in slab_pool_drain: if all bits are set still, the owner's
        look at our group is yet to come, and will see the life ended. */
     if ((atomic_load_explicit(hint, memory_order_seq_cst) & bits) == bits) return;
-    /* relaxed: whoever takes the bits comes after the load above, which did not see them all, and
+    /* relaxed: the owner takes the bits after the load above, which did not see them all, and
        so after our compare-exchange; the look that follows sees the life ended. */
     atomic_fetch_or_explicit(hint, bits, memory_order_relaxed);
 }
@@ -1864,7 +1865,7 @@ static void slab__release(slab_store *store, slab__tier *tier, uint32_t number)
     tier->free_number = number;
 }
 
-/* A tier's current chunk stays with it when it empties. Whoever is short of memory asks for it. */
+/* A tier's current chunk stays with it when it empties, until memory is short. */
 static void slab__release_idle(slab_store *store)
 {
     for (uint32_t i = 0; i <= store->tier_count; i++) {
