@@ -532,8 +532,7 @@ __attribute__((weak)) _Atomic(uint32_t) slab__poison_lock;
 static void slab__poison_enter(void)
 {
     if (!SLAB__POISONS) return;
-    /* acquire, pairs with the release in slab__poison_leave: the other thread's poisoning is done.
-     */
+    /* acquire, pairs with the release in slab__poison_leave. */
     while (atomic_exchange_explicit(&slab__poison_lock, 1, memory_order_acquire)) sched_yield();
 }
 

@@ -3,12 +3,13 @@
 #     awk -f orders.awk slab.h
 #
 # 1. Each atomic access or fence stronger than relaxed has a comment that names its order and its
-#    partner: "release, pairs with the acquire in slab_pool_read: ...". It is the last comment before
-#    the access in its function, or one at the end of its line, or the function's head comment.
+#    partner: "release, pairs with the acquire in slab_pool_read: ...". It is the last comment
+#    before the access in its function, or one at the end of its line, or the function's head
+#    comment.
 # 2. Each partner is a function of the header that contains an access of the order claimed. In
 #    "pairs with the acquire in f and g, and with the light fence in h" all of f, g and h are looked
-#    at. "here" stands for the function that the comment is in. An acquire or a release may be a
-#    stronger access; seq_cst, a light and a heavy fence are just that.
+#    at. An acquire or a release may be a stronger access; seq_cst, acq_rel, a light and a heavy
+#    fence are just that.
 #
 # The code below the implementation line is formatted so that each function begins in column 1 and
 # ends with a brace there or on its first line.
@@ -45,10 +46,13 @@ function remember(text) { # a whole comment, for the second check
     pairs++
     pair_text[pairs] = text
     pair_line[pairs] = FNR
-    pair_name[pairs] = name
 }
 
-BEGIN { order_word = "(acquire|release|acq_rel|seq_cst|light|heavy)" }
+BEGIN {
+    order_word = "(acquire|release|acq_rel|seq_cst|light|heavy)"
+    f          = "[a-z][a-z0-9]*_[a-z0-9_]+"
+    phrase     = "the " order_word "( fence)? in " f "(, " f ")*( and " f ")?"
+}
 
 /======== [A-Z]+_IMPLEMENTATION/ { below = 1; next }
 !below || /^#/ || continued { continued = /\\$/; next }
@@ -85,12 +89,12 @@ BEGIN { order_word = "(acquire|release|acq_rel|seq_cst|light|heavy)" }
 text != "" && !open_comment {
     if (inside) comment = text
     else head = head " " text
-    at = name
     if (!inside) pending = pending "\n" text # belongs to the function that follows
     else remember(text)
 }
 inside {
-    if (pending != "") { n = split(pending, list, "\n"); for (i = 1; i <= n; i++) remember(list[i]) }
+    n = split(pending, list, "\n")
+    for (i = 1; i <= n; i++) remember(list[i])
     pending = ""
     scan(line)
 }
@@ -100,19 +104,20 @@ END {
     printf "%s", wrong
     for (i = 1; i <= pairs; i++) {
         rest = pair_text[i]
-        sub(/.*pairs with/, "with", rest)
+        match(rest, /pairs with/)
+        rest = substr(rest, RSTART)
         found = 0
-        while (match(rest, "the " order_word "( fence)? in [a-zA-Z_0-9]+(, [a-z_0-9]+__?[a-z_0-9]+)*( and [a-z_0-9]+_[a-z_0-9]+)?")) {
-            phrase = substr(rest, RSTART, RLENGTH)
+        while (match(rest, phrase)) {
+            claim = substr(rest, RSTART, RLENGTH)
             rest = substr(rest, RSTART + RLENGTH)
             found = 1
-            split(phrase, word, " ")
+            split(claim, word, " ")
             order = word[2]
-            sub(/.* in /, "", phrase)
-            gsub(/ and |, /, " ", phrase)
-            n = split(phrase, names, " ")
+            sub(/.* in /, "", claim)
+            gsub(/ and |, /, " ", claim)
+            n = split(claim, names, " ")
             for (k = 1; k <= n; k++) {
-                partner = names[k] == "here" ? pair_name[i] : names[k]
+                partner = names[k]
                 if (!(partner in is_function)) why = "is no function of this header"
                 else if (!((partner, order) in has)) why = "has no " order
                 else continue
