@@ -74,6 +74,9 @@ notices 'a fence without a comment' fixedpool.h \
 notices 'an order that the comment does not name' overflow.h \
     's/word, head, memory_order_release/word, head, memory_order_seq_cst/' \
     'seq_cst in overflow__poke_head: no comment'
+notices 'an order that only the partner has' fixedpool.h \
+    's/release, \(pairs with the acquire in fixedpool__lent\)/\1/' \
+    'release in fixedpool__take_back: no comment'
 notices 'a partner without the order' overflow.h \
     's/word, head, memory_order_release/word, head, memory_order_relaxed/' \
     'names overflow__poke_head, which has no release'

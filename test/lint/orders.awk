@@ -26,8 +26,10 @@ function note(order) { # an access of that order on this line
     wrong = wrong FILENAME ":" FNR ": " order " in " name ": no comment says what it pairs with\n"
 }
 
-function said(text, order) {
-    return text ~ ("(^|[^a-z_])" order "([^a-z_]|$)") && text ~ /pairs with/
+function said(text, order) { # partners' orders do not count
+    if (text !~ /pairs with/) return 0
+    gsub("the " order_word "( fence)? in", "", text)
+    return text ~ ("(^|[^a-z_])" order "([^a-z_]|$)")
 }
 
 function scan(code,   word) { # the accesses in a line of code
@@ -60,7 +62,6 @@ BEGIN {
 
 { # comments first: what is left of the line is code
     line = $0
-    trailing = ""
     if (open_comment) {
         text = text " " strip(line)
         if (line !~ /\*\//) next
@@ -68,8 +69,7 @@ BEGIN {
         line = ""
     } else if (match(line, /\/\*.*\*\//)) {
         text = strip(substr(line, RSTART, RLENGTH))
-        trailing = substr(line, 1, RSTART - 1) substr(line, RSTART + RLENGTH)
-        line = trailing
+        line = substr(line, 1, RSTART - 1) substr(line, RSTART + RLENGTH)
     } else if (match(line, /\/\*/)) {
         text = strip(substr(line, RSTART))
         line = substr(line, 1, RSTART - 1)
@@ -87,10 +87,8 @@ BEGIN {
     is_function[name] = 1
 }
 text != "" && !open_comment {
-    if (inside) comment = text
-    else head = head " " text
-    if (!inside) pending = pending "\n" text # belongs to the function that follows
-    else remember(text)
+    if (inside) { comment = text; remember(text) }
+    else { head = head " " text; pending = pending "\n" text } # of the function that follows
 }
 inside {
     n = split(pending, list, "\n")
@@ -117,11 +115,10 @@ END {
             gsub(/ and |, /, " ", claim)
             n = split(claim, names, " ")
             for (k = 1; k <= n; k++) {
-                partner = names[k]
-                if (!(partner in is_function)) why = "is no function of this header"
-                else if (!((partner, order) in has)) why = "has no " order
+                if (!(names[k] in is_function)) why = "is no function of this header"
+                else if (!((names[k], order) in has)) why = "has no " order
                 else continue
-                print FILENAME ":" pair_line[i] ": \"pairs with\" names " partner ", which " why
+                print FILENAME ":" pair_line[i] ": \"pairs with\" names " names[k] ", which " why
             }
         }
         if (!found) print FILENAME ":" pair_line[i] ": not of the form \"pairs with the ORDER in " \
