@@ -60,7 +60,7 @@ notices() { # what, file, sed script, what lint must print
 long=$(printf '%0101d' 0)
 notices 'a line of 101 columns in a header' slab.h "\$s|\$|/* $long */|" \
     'slab.h:[0-9]+: has [0-9]+ columns'
-notices 'a line of 101 columns in a script' test/lint.sh "\$s|\$|# $long|" \
+notices 'a line of 111 columns in a script' test/lint.sh "\$s|\$|# $long 11 letters|" \
     'lint.sh:[0-9]+: has [0-9]+ columns'
 notices 'an atomic access without an order' slab.h \
     's/atomic_load_explicit(hint, memory_order_seq_cst)/atomic_load(hint)/' \
