@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-uint64_t kernel_advice, kernel_punch, kernel_seek, kernel_lock, kernel_membarrier;
+uint64_t kernel_advice, kernel_punch, kernel_seek, kernel_lock, kernel_membarrier, kernel_refused;
 int      kernel_anonymous, kernel_huge, kernel_fsync, kernel_register, kernel_careful_opens;
 
 int   __real_madvise(void *memory, size_t size, int advice);
@@ -51,9 +51,11 @@ void *__wrap_mmap(void *memory, size_t size, int access, int flags, int fd, off_
 
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
+    long result = __real_syscall(number, a, b, c, d, e, f);
     if (number == SYS_membarrier) kernel_membarrier |= UINT64_C(1) << a;
+    if (number == SYS_membarrier && result != 0) kernel_refused |= UINT64_C(1) << a;
     if (number == 427) kernel_register++; /* io_uring_register on every machine */
-    return __real_syscall(number, a, b, c, d, e, f);
+    return result;
 }
 
 int __wrap_fallocate(int fd, int mode, off_t at, off_t size)

@@ -14,6 +14,7 @@ extern uint64_t kernel_punch;      /* fallocate, mode */
 extern uint64_t kernel_seek;       /* lseek, whence */
 extern uint64_t kernel_lock;       /* fcntl, command; those below 64 */
 extern uint64_t kernel_membarrier; /* membarrier, command */
+extern uint64_t kernel_refused;    /* membarrier, command: forbidden here, or not known */
 
 /* Calls so far: mmap with MAP_ANONYMOUS; mmap of huge pages of 2 MiB, which fails; fsync; io_uring
  * registrations; open with O_NOFOLLOW, O_CLOEXEC and O_NONBLOCK. */
