@@ -403,9 +403,9 @@ static inline void bufpool__unmap(void *memory, size_t size)
 #define BUFPOOL__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
 #define BUFPOOL__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
 #else
-#define BUFPOOL__HIDE(memory, size)  ((void)(memory))
-#define BUFPOOL__SHOW(memory, size)  ((void)(memory))
-#define BUFPOOL__FRESH(memory, size) ((void)(memory))
+#define BUFPOOL__HIDE(memory, size)  ((void)0)
+#define BUFPOOL__SHOW(memory, size)  ((void)0)
+#define BUFPOOL__FRESH(memory, size) ((void)0)
 #endif
 
 /* ---- prelude: compiler ---- */

@@ -371,9 +371,9 @@ static inline void fixedpool__unmap(void *memory, size_t size)
 #define FIXEDPOOL__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
 #define FIXEDPOOL__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
 #else
-#define FIXEDPOOL__HIDE(memory, size)  ((void)(memory))
-#define FIXEDPOOL__SHOW(memory, size)  ((void)(memory))
-#define FIXEDPOOL__FRESH(memory, size) ((void)(memory))
+#define FIXEDPOOL__HIDE(memory, size)  ((void)0)
+#define FIXEDPOOL__SHOW(memory, size)  ((void)0)
+#define FIXEDPOOL__FRESH(memory, size) ((void)0)
 #endif
 
 /* ---- prelude: poison lock ----

@@ -328,9 +328,9 @@ enum {
 #define OVERFLOW__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
 #define OVERFLOW__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
 #else
-#define OVERFLOW__HIDE(memory, size)  ((void)(memory))
-#define OVERFLOW__SHOW(memory, size)  ((void)(memory))
-#define OVERFLOW__FRESH(memory, size) ((void)(memory))
+#define OVERFLOW__HIDE(memory, size)  ((void)0)
+#define OVERFLOW__SHOW(memory, size)  ((void)0)
+#define OVERFLOW__FRESH(memory, size) ((void)0)
 #endif
 
 /* ---- prelude: compiler ---- */

@@ -514,9 +514,9 @@ static inline void slab__unmap(void *memory, size_t size)
 #define SLAB__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
 #define SLAB__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
 #else
-#define SLAB__HIDE(memory, size)  ((void)(memory))
-#define SLAB__SHOW(memory, size)  ((void)(memory))
-#define SLAB__FRESH(memory, size) ((void)(memory))
+#define SLAB__HIDE(memory, size)  ((void)0)
+#define SLAB__SHOW(memory, size)  ((void)0)
+#define SLAB__FRESH(memory, size) ((void)0)
 #endif
 
 /* ---- prelude: poison lock ----
