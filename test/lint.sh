@@ -3,14 +3,13 @@
 # Method: lint.sh text   rules of the house that sh, awk and grep check within seconds: widths,
 #                        memory orders and their comments, what the headers have alike, wording,
 #                        versions, and the tables of documents against bench/results
-#         lint.sh tools  over the headers clang-tidy's bug and security checks and cppcheck, over
-#                        the scripts shellcheck
+#         lint.sh tools  clang-tidy and cppcheck over the headers; shellcheck over the scripts
 #         lint.sh        both
 # LINT_LINES (40): how many lines of a check that fails are shown.
 # shellcheck disable=SC2046,SC2086  # lists of files, none of which has a space in its name
 cd "$(dirname "$0")/.." || exit 2
 count=0 failed=0
-log=$(mktemp)
+log=$(mktemp) || exit 2
 trap 'rm -f "$log"' EXIT
 
 check() { # what, command...: passes if the command does
@@ -67,6 +66,8 @@ code=$(files '\.([ch]|cc|awk)$')
 scripts=$(files '\.sh$|^\.ci/run$')
 documents=$(files '(^|/)[^/]*\.md$')
 
+. test/lint/tools.sh
+
 text() {
     check 'code: no line over 100 columns' narrow 100 $code
     check 'scripts: no line over 110 columns' narrow 110 $scripts
@@ -85,38 +86,6 @@ text() {
         -f test/lint/docs.awk $documents
     check 'the version is the same everywhere' same_version $headers Makefile CMakeLists.txt \
         meson.build CHANGELOG.md README.md
-}
-
-tools() {
-    if tool clang-tidy clang-tidy; then
-        # Not memcpy_s, which Linux lacks; not the analyzer's padding: cache lines ask for it.
-        checks='-*,bugprone-*,clang-analyzer-*,cert-*'
-        for not in bugprone-easily-swappable-parameters bugprone-reserved-identifier cert-dcl37-c \
-            cert-dcl51-cpp bugprone-macro-parentheses bugprone-assignment-in-if-condition \
-            clang-analyzer-optin.performance.Padding \
-            clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling; do
-            checks="$checks,-$not"
-        done
-        for header in $headers; do
-            check "clang-tidy $header" clang-tidy -quiet -checks="$checks" \
-                -warnings-as-errors='*' "$header" -- \
-                -x c -std=c11 -DSLAB_IMPLEMENTATION -DOVERFLOW_IMPLEMENTATION \
-                -DFIXEDPOOL_IMPLEMENTATION -DBUFPOOL_IMPLEMENTATION
-        done
-    fi
-    if tool cppcheck cppcheck; then
-        for header in $headers; do
-            check "cppcheck $header" cppcheck --quiet --std=c11 --language=c --error-exitcode=1 \
-                --enable=warning,portability,performance -DSLAB_IMPLEMENTATION \
-                -DOVERFLOW_IMPLEMENTATION -DFIXEDPOOL_IMPLEMENTATION -DBUFPOOL_IMPLEMENTATION \
-                -D__BYTE_ORDER__=1 -D__ORDER_LITTLE_ENDIAN__=1 "$header"
-        done
-    fi
-    if tool shellcheck shellcheck; then
-        for script in $scripts; do
-            check "shellcheck $script" shellcheck -x "$script"
-        done
-    fi
 }
 
 case ${1:-} in
