@@ -325,10 +325,10 @@ BUFPOOL_API size_t bufpool_destroy(bufpool *pool);
 
 /* ---- prelude: kernel ----
  *
- * In a strict build (-std=c11) each C library hides other names, and an #ifdef on a hidden name
- * would turn a feature off without a word. So calls have declarations with names of their own,
- * which cannot repeat one of the C library, and the numbers are Linux's on every supported
- * processor. */
+ * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
+ * hidden name would turn a feature off silently. So this header declares hidden calls under its
+ * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
+ * which are the same on every supported processor. */
 
 #include <sys/mman.h>
 #ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
@@ -382,7 +382,7 @@ static inline void bufpool__unmap(void *memory, size_t size)
  *   HIDE    no access is allowed
  *   SHOW    every access is allowed, and the content is defined
  *   FRESH   every access is allowed, and the content is undefined
- * POISONS is defined in builds that can poison: whether this run does. */
+ * POISONS is defined only in builds that can poison; its value says whether this run does. */
 
 #if defined __SANITIZE_ADDRESS__
 #define BUFPOOL__ASAN

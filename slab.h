@@ -436,10 +436,10 @@ SLAB_API void slab_store_destroy(slab_store *store);
 
 /* ---- prelude: kernel ----
  *
- * In a strict build (-std=c11) each C library hides other names, and an #ifdef on a hidden name
- * would turn a feature off without a word. So calls have declarations with names of their own,
- * which cannot repeat one of the C library, and the numbers are Linux's on every supported
- * processor. */
+ * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
+ * hidden name would turn a feature off silently. So this header declares hidden calls under its
+ * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
+ * which are the same on every supported processor. */
 
 #include <sys/mman.h>
 #ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
@@ -493,7 +493,7 @@ static inline void slab__unmap(void *memory, size_t size)
  *   HIDE    no access is allowed
  *   SHOW    every access is allowed, and the content is defined
  *   FRESH   every access is allowed, and the content is undefined
- * POISONS is defined in builds that can poison: whether this run does. */
+ * POISONS is defined only in builds that can poison; its value says whether this run does. */
 
 #if defined __SANITIZE_ADDRESS__
 #define SLAB__ASAN
@@ -521,9 +521,9 @@ static inline void slab__unmap(void *memory, size_t size)
 
 /* ---- prelude: poison lock ----
  *
- * In builds with poison, and only there, this lock keeps the poisoning of a block that one thread
- * gives back from running into the unpoisoning by the thread that gets it next. There is one lock
- * in a process, in however many files this header is compiled. */
+ * In builds with poison, and only there, this lock keeps one thread's poisoning of a block that it
+ * gives back apart from the unpoisoning by the block's next owner. There is one lock in a process,
+ * even if several files compile this header's implementation. */
 
 #ifdef SLAB__POISONS
 #include <sched.h>
