@@ -2,14 +2,15 @@
 #
 #     awk -v results=bench/results -f docs.awk README.md docs/*.md
 #
-# 1. No line has more than 120 columns, README.md no more than 220 lines. (Columns are counted in
-#    bytes: the documents are ASCII, but for a few signs.)
+# FILE below is a path in bench/results, with or without that in front.
+#
+# 1. No line has more than 120 columns, README.md no more than 220 lines.
 # 2. No table has more than six columns, no cell more than 120 characters.
-# 3. Between <!-- table: FILE --> and <!-- end --> stands the text of bench/results/FILE, and
-#    nothing else but fences and empty lines around it.
+# 3. Between <!-- table: FILE --> and <!-- end --> stands the text of FILE, and nothing else but
+#    fences and empty lines around it.
 # 4. In the table that follows <!-- figures: FILE ... -->, each number in the rows below its head,
-#    the first column aside, stands in one of the files below bench/results.
-# 5. docs/benchmarks.md has a table of the third kind, README.md one of the fourth.
+#    the first column aside, stands in one of the files.
+# 5. docs/benchmarks.md has a table of the third kind, README.md one of the third or fourth.
 
 function wrong(what) { print FILENAME ":" FNR ": " what }
 
@@ -46,7 +47,8 @@ function finish_file() {
     if (name == "") return
     if (table != "") print name ": no <!-- end --> after <!-- table: " table " -->"
     if (name ~ /(^|\/)README\.md$/ && lines > 220) print name ": has " lines " lines, more than 220"
-    if (name ~ /(^|\/)README\.md$/ && !has_figures) print name ": has no <!-- figures: FILE -->"
+    if (name ~ /(^|\/)README\.md$/ && !has_figures && !has_tables)
+        print name ": has neither <!-- table: FILE --> nor <!-- figures: FILE -->"
     if (name ~ /benchmarks\.md$/ && !has_tables) print name ": has no <!-- table: FILE -->"
 }
 
@@ -89,6 +91,8 @@ table != "" && !/^ *```/ { if (shown_count > 0 || $0 != "") shown[++shown_count]
     files = $0
     sub(/^<!-- [a-z]+: */, "", files)
     sub(/ *-->.*/, "", files)
+    gsub("(^| )" results "/", " ", files)
+    sub(/^ /, "", files)
     if ($2 == "table:") { table = files; has_tables = 1; known = load(files) }
     else {
         has_figures = figures = 1

@@ -22,7 +22,7 @@ put  30.1 ns
 ```
 <!-- end -->
 
-<!-- figures: machine/sample.txt -->
+<!-- figures: bench/results/machine/sample.txt -->
 | workload | ns |
 |---|---|
 | get | 12.5 |
