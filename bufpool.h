@@ -301,74 +301,89 @@ BUFPOOL_API size_t bufpool_destroy(bufpool *pool);
 #if defined BUFPOOL_IMPLEMENTATION && !defined BUFPOOL__IMPLEMENTED
 #define BUFPOOL__IMPLEMENTED
 
+/* ---- prelude: language ---- */
+
 #ifdef __cplusplus
 #error "bufpool.h: define BUFPOOL_IMPLEMENTATION in a C file; C++ gets the declarations"
 #endif
 
+/* ---- includes ---- */
+
 #include <errno.h>
-#include <sched.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
-#include <asm/mman.h>
-#endif
 
-/* -- Configuration -- */
+/* ---- prelude: assert ---- */
 
 #ifndef BUFPOOL_ASSERT
 #include <assert.h>
 #define BUFPOOL_ASSERT(condition) assert(condition)
 #endif
 
-/* What glibc hides under -std=c11. */
-long syscall(long number, ...);
-int  madvise(void *memory, size_t size, int advice);
+/* ---- prelude: kernel ----
+ *
+ * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
+ * hidden name would turn a feature off silently. So this header declares hidden calls under its
+ * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
+ * which are the same on every supported processor. */
 
-#ifndef BUFPOOL_SYSCALL /* for tests: membarrier(2) */
-#define BUFPOOL_SYSCALL(number, a, b, c, d, e, f)                                                  \
-    syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#include <sys/mman.h>
+#ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
+#include <asm/mman.h>
 #endif
 
-enum { /* Linux's, on every machine */
-    BUFPOOL__DONTNEED         = 4,
-    BUFPOOL__NOHUGEPAGE       = 15,
-    BUFPOOL__MEMBARRIER       = 1 << 3, /* private expedited */
-    BUFPOOL__MEMBARRIER_READY = 1 << 4, /* registers for it */
+int bufpool__madvise(void *memory, size_t size, int advice) __asm__("madvise");
+
+enum {
+    BUFPOOL__MADV_DONTNEED       = 4,
+    BUFPOOL__MADV_DONTFORK       = 10,
+    BUFPOOL__MADV_DOFORK         = 11,
+    BUFPOOL__MADV_HUGEPAGE       = 14,
+    BUFPOOL__MADV_NOHUGEPAGE     = 15,
+    BUFPOOL__MADV_POPULATE_READ  = 22, /* this and the next: since Linux 5.14 */
+    BUFPOOL__MADV_POPULATE_WRITE = 23,
 };
+
+/* ---- prelude: memory ---- */
 
 #if defined BUFPOOL_MAP != defined BUFPOOL_UNMAP
 #error "bufpool.h: define BUFPOOL_MAP and BUFPOOL_UNMAP, or neither"
 #endif
-/* DROP: gives memory back, but not its addresses; where the memory is ours. */
 #ifdef BUFPOOL_MAP
-#define BUFPOOL__MAPS_ITSELF        false
-#define BUFPOOL__DROP(memory, size) false
+#define BUFPOOL__MAPS_ITSELF 0
 #else
-#define BUFPOOL__MAPS_ITSELF        true
-#define BUFPOOL__DROP(memory, size) (madvise(memory, size, BUFPOOL__DONTNEED) == 0)
-#define BUFPOOL_MAP(size)           bufpool__map(size)
+#define BUFPOOL__MAPS_ITSELF        1
+#define BUFPOOL_MAP(size)           bufpool__map(size, 0)
 #define BUFPOOL_UNMAP(memory, size) bufpool__unmap(memory, size)
-static void *bufpool__map(size_t size)
-{
-    const int access = PROT_READ | PROT_WRITE;
-    void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-static void bufpool__unmap(void *memory, size_t size)
-{
-    /* It fails where it would make a hole, and a mapping more than vm.max_map_count allows. Then
-       only addresses are lost. */
-    if (munmap(memory, size) != 0) (void)madvise(memory, size, BUFPOOL__DONTNEED);
-}
 #endif
 
-/* Idle buffers are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
- * was included first: an access after the last release is reported where it is made. */
+/* Maps zeroed memory. Returns NULL on failure. */
+static inline void *bufpool__map(size_t size, int flags)
+{
+    const int access = PROT_READ | PROT_WRITE;
+    void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
+ * fails: then the pages go back to the system, and only the addresses are lost. */
+static inline void bufpool__unmap(void *memory, size_t size)
+{
+    if (munmap(memory, size) != 0) (void)bufpool__madvise(memory, size, BUFPOOL__MADV_DONTNEED);
+}
+
+/* ---- prelude: sanitizers ----
+ *
+ * Memory that is not in use is poisoned under AddressSanitizer, and under Valgrind if the program
+ * included <valgrind/memcheck.h> first: an access to it is reported where it happens.
+ *   HIDE    no access is allowed
+ *   SHOW    every access is allowed, and the content is defined
+ *   FRESH   every access is allowed, and the content is undefined
+ * POISONS is defined only in builds that can poison; its value says whether this run does. */
+
 #if defined __SANITIZE_ADDRESS__
 #define BUFPOOL__ASAN
 #elif defined __has_feature
@@ -378,44 +393,96 @@ static void bufpool__unmap(void *memory, size_t size)
 #endif
 #if defined BUFPOOL__ASAN
 #include <sanitizer/asan_interface.h>
-#define BUFPOOL__HIDE(memory, size) __asan_poison_memory_region(memory, size)
-#define BUFPOOL__SHOW(memory, size) __asan_unpoison_memory_region(memory, size)
+#define BUFPOOL__POISONS             1
+#define BUFPOOL__HIDE(memory, size)  __asan_poison_memory_region(memory, size)
+#define BUFPOOL__SHOW(memory, size)  __asan_unpoison_memory_region(memory, size)
+#define BUFPOOL__FRESH(memory, size) __asan_unpoison_memory_region(memory, size)
 #elif defined VALGRIND_MAKE_MEM_NOACCESS && !defined NVALGRIND
-#define BUFPOOL__HIDE(memory, size) ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
-#define BUFPOOL__SHOW(memory, size) ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define BUFPOOL__POISONS             RUNNING_ON_VALGRIND
+#define BUFPOOL__HIDE(memory, size)  ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
+#define BUFPOOL__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define BUFPOOL__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
 #else
-#define BUFPOOL__HIDE(memory, size) ((void)(memory))
-#define BUFPOOL__SHOW(memory, size) ((void)(memory))
+#define BUFPOOL__HIDE(memory, size)  ((void)0)
+#define BUFPOOL__SHOW(memory, size)  ((void)0)
+#define BUFPOOL__FRESH(memory, size) ((void)0)
 #endif
+
+/* ---- prelude: compiler ---- */
 
 #define BUFPOOL__COLD      __attribute__((cold, noinline))
 #define BUFPOOL__HOT       __attribute__((always_inline)) inline
 #define BUFPOOL__APART     __attribute__((noinline))
 #define BUFPOOL__LIKELY(x) __builtin_expect(!!(x), 1)
 
-/* A fence in two unequal halves: the light one, in a cache's fast paths, only keeps the compiler
- * from reordering; the heavy one has the kernel run a full fence on each processor that runs a
- * thread of ours. Between a light and a heavy one things are as between two seq_cst fences. (The
- * model checker does not know membarrier, and is given just that.) */
+/* ---- prelude: system call ---- */
+
+#include <sys/syscall.h>
+
+long bufpool__syscall(long number, ...) __asm__("syscall");
+
+#ifndef BUFPOOL_SYSCALL /* tests define it, to let a call fail */
+#define BUFPOOL_SYSCALL(number, a, b, c, d, e, f) \
+    bufpool__syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#endif
+
+/* ---- prelude: fence ----
+ *
+ * A fence in two unequal halves. The light half, on the fast paths of a cache's thread, only keeps
+ * the compiler from reordering. The heavy half has the kernel run a full fence on each processor
+ * that runs a thread of this process. A light half and a heavy half order accesses as two seq_cst
+ * fences do. (The model checker does not know membarrier(2), so it is given two such fences.) */
+
+enum {
+    BUFPOOL__MEMBARRIER       = 1 << 3, /* private expedited */
+    BUFPOOL__MEMBARRIER_READY = 1 << 4, /* registers for it */
+};
+
 #ifndef BUFPOOL_LIGHT_FENCE
 #define BUFPOOL_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
 #define BUFPOOL_HEAVY_FENCE() bufpool__heavy_fence()
 static inline void bufpool__heavy_fence(void)
 {
     long error = BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0);
-    BUFPOOL_ASSERT(error == 0); /* the kernel registered us for it at create */
+    BUFPOOL_ASSERT(error == 0); /* the process registered for it at create */
     (void)error;
 }
 #endif
 
-/* A buffer's references less one, as far as one may guess. relaxed, both: any number will do; the
- * model checker is given one, lest it try them all. */
+/* ---- prelude: lock ---- */
+
+#include <sched.h>
+
+static void bufpool__lock(_Atomic(uint32_t) *lock)
+{
+    /* acquire, pairs with the release in bufpool__unlock: the last holder's changes are seen. */
+    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
+}
+
+static void bufpool__unlock(_Atomic(uint32_t) *lock)
+{
+    /* release, pairs with the acquire in bufpool__lock. */
+    atomic_store_explicit(lock, 0, memory_order_release);
+}
+
+/* ---- pages given back, and hints ---- */
+
+/* Gives the pages of memory that the pool mapped back to the system, and keeps the addresses. */
+#if BUFPOOL__MAPS_ITSELF
+#define BUFPOOL__DROP(memory, size) (bufpool__madvise(memory, size, BUFPOOL__MADV_DONTNEED) == 0)
+#else
+#define BUFPOOL__DROP(memory, size) false
+#endif
+
+/* An estimate of a buffer's references less one. relaxed, both: any number will do, and a wrong one
+ * costs a second compare-exchange. The model checker is given a constant, so that it does not try
+ * all numbers. */
 #ifndef BUFPOOL_HINT
 #define BUFPOOL_HINT(head)        atomic_load_explicit(&(head)->hint, memory_order_relaxed)
 #define BUFPOOL_SET_HINT(head, n) atomic_store_explicit(&(head)->hint, n, memory_order_relaxed)
 #endif
 
-/* -- How it works --
+/* ---- How it works ----
  *
  *   acquire                                            the last release
  *      |                                                      |
@@ -429,23 +496,25 @@ static inline void bufpool__heavy_fence(void)
  * asked at any time whether a bufpool_buf * is still good. That is the header's address, plus the
  * life's number modulo 64: one word of the header tells both the life and its references.
  *
- * A cache has a stack of idle buffers for each class, counters, and tabs for tenants. Only who
- * holds it touches it: its thread; or, for the pool's own caches, the shards, whoever locked it.
- * Whoever comes takes the first shard that is not locked, beginning at its home; so nobody waits,
+ * A cache has a stack of idle buffers for each class, counters, and tabs for tenants. Only its
+ * holder touches it: its thread; or, for the pool's own caches, the shards, the thread that locked
+ * it. A thread takes the first shard that is not locked, beginning at its home; so nobody waits,
  * unless there are more threads inside calls than shards.
  *
  * A thread holds its cache without a locked instruction: it says that it is busy, and then looks
- * whether somebody has seized the cache. Who seizes it, to trim it, does the same the other way
- * round, and lets go if the thread is busy. Only a small buffer of the cache's own, beside the
- * stacks, is beyond anybody else's reach: to acquire and release that one takes no such care.
+ * whether another thread has seized the cache. That thread, which seizes it to trim it, does the
+ * same the other way round, and lets go if the owner is busy. Only a small buffer of the cache's
+ * own, beside the stacks, is beyond anybody else's reach: to acquire and release that one takes no
+ * such care.
  *
- * Who may hold how many is budgeted: a stack has room for so many buffers, and over all of them,
+ * A budget limits how many idle buffers each cache may hold: a stack has room for so many, and over
+ * all stacks,
  *       sum of room <= idle_buffers of a class,    sum of room * capacity <= idle_bytes
  * each cache's own small one included. A stack that is full asks for more room. That may come from
  * what shards do not use, or, of another class that keeps more bytes, from what they do.
  *
- * Counters only grow, what comes in and what goes out apart. Who reads them reads all outs, then
- * all ins. An in happens before its out; so who sees the out sees the in: no difference is ever
+ * Counters only grow, what comes in and what goes out apart. A reader reads all outs, then all ins.
+ * An in happens before its out; so a thread that sees the out sees the in: no difference is ever
  * below zero, and nobody has to stop for it.
  *
  * A tenant's account lies in tabs, one in each cache that serves it: the cache's holder writes it
@@ -482,7 +551,8 @@ enum {
 #define BUFPOOL__IDLE       (UINT32_C(1) << 25) /* in a stack, or between its last release and one,
                                                  * or the system. Below: references */
 
-/* In chunks. But for the word: who has the only reference, or holds the stack that it is in. */
+/* In chunks. Fields other than the word are accessed only by the thread that has the only
+ * reference, or holds the stack that the buffer is in. */
 typedef struct bufpool__head {
     alignas(BUFPOOL__LIVES) _Atomic(uint32_t) word;
     unsigned char         kind; /* a bufpool_class */
@@ -598,8 +668,8 @@ struct bufpool {
     alignas(BUFPOOL__LINE) _Atomic(uint64_t) underflows;
     _Atomic(int64_t) holders; /* of the pool, after destroy */
 
-    /* Under the lock; what is atomic is read without it. Who holds a cache may take the lock; who
-     * has the lock only tries for a cache. */
+    /* Under the lock; what is atomic is read without it. A thread that holds a cache may take the
+     * lock; a thread that has the lock only tries for a cache. */
     alignas(BUFPOOL__LINE) _Atomic(uint32_t) lock;
     _Atomic(uint32_t) closed; /* destroyed */
     _Atomic(uint32_t) seat_count;
@@ -685,16 +755,16 @@ static inline bool bufpool__is_good(const bufpool_buf *buf, uint32_t word)
     return bufpool__refs(buf, word) - 1 < BUFPOOL__IDLE - 1;
 }
 
-/* A counter with one writer at a time. relaxed, both: only it writes; who reads has to be content
-   with a moment ago. */
+/* Adds to a counter with one writer at a time. relaxed, both: only that thread writes; a reader may
+   get an older value. */
 static inline void bufpool__add(_Atomic(uint64_t) *counter, uint64_t value)
 {
     value += atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, value, memory_order_relaxed);
 }
 
-/* The same for what others read in some order. release, pairs with their acquire: who sees an out
-   sees its in, and all else that we did before. */
+/* Adds to a counter that others read in some order. release, pairs with the acquire in bufpool__sum
+   and bufpool__read: a thread that sees an out sees its in, and all else that we did before. */
 static inline void bufpool__publish(_Atomic(uint64_t) *counter, uint64_t value)
 {
     value += atomic_load_explicit(counter, memory_order_relaxed);
@@ -711,21 +781,11 @@ static inline void bufpool__set(_Atomic(uint32_t) *number, uint32_t value)
     atomic_store_explicit(number, value, memory_order_relaxed);
 }
 
-/* relaxed: who read seat_count, or a bit in a tenant's seats, with acquire sees the seat. */
+/* relaxed: a thread that read seat_count, or a bit in a tenant's seats, with acquire sees the
+   seat. */
 static inline bufpool_cache *bufpool__seat(const bufpool *pool, uint32_t number)
 {
     return atomic_load_explicit(&pool->seats[number], memory_order_relaxed);
-}
-
-static void bufpool__lock(_Atomic(uint32_t) *lock)
-{
-    /* acquire, pairs with the release in bufpool__unlock. */
-    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
-}
-
-static void bufpool__unlock(_Atomic(uint32_t) *lock)
-{
-    atomic_store_explicit(lock, 0, memory_order_release);
 }
 
 static BUFPOOL__COLD int bufpool__refuse(const bufpool_buf *buf)
@@ -766,7 +826,8 @@ static void bufpool__free_all(bufpool *pool);
 /* A cache that was open, or a buffer that was held, when the pool was destroyed. */
 static BUFPOOL__COLD void bufpool__leave(bufpool *pool)
 {
-    /* acq_rel: the accesses of all others come before the last one's unmapping. */
+    /* acq_rel, pairs with the acq_rel in bufpool__leave and bufpool_destroy: the accesses of all
+       others happen before the last one's unmapping. */
     if (atomic_fetch_sub_explicit(&pool->holders, 1, memory_order_acq_rel) == 1)
         bufpool__free_all(pool);
 }
@@ -780,7 +841,8 @@ static unsigned char *bufpool__carve_page(bufpool__head *head)
     bufpool__lock(&head->pool->lock);
     if (!chunk->pages) {
         chunk->pages = (unsigned char *)BUFPOOL_MAP(BUFPOOL__PAGES);
-        if (chunk->pages) (void)madvise(chunk->pages, BUFPOOL__PAGES, BUFPOOL__NOHUGEPAGE);
+        if (chunk->pages)
+            (void)bufpool__madvise(chunk->pages, BUFPOOL__PAGES, BUFPOOL__MADV_NOHUGEPAGE);
     }
     unsigned char *pages = chunk->pages;
     bufpool__unlock(&head->pool->lock);
@@ -797,7 +859,7 @@ static bool bufpool__get_memory(bufpool__head *head, bufpool_class kind, size_t 
     head->data = carved ? bufpool__carve_page(head) : (unsigned char *)BUFPOOL_MAP(capacity);
     /* A buffer of 10 MiB takes memory as it is touched, not by 2 MiB. */
     if (BUFPOOL__MAPS_ITSELF && head->data && kind == BUFPOOL_HUGE)
-        (void)madvise(head->data, capacity, BUFPOOL__NOHUGEPAGE);
+        (void)bufpool__madvise(head->data, capacity, BUFPOOL__MADV_NOHUGEPAGE);
     return head->data != NULL;
 }
 
@@ -842,9 +904,9 @@ static void bufpool__discard_all(bufpool__head *list)
     }
 }
 
-/* -- Who holds a cache -- */
+/* -- Holding a cache -- */
 
-/* The shard that a thread begins to look at, in whatever pool. relaxed: any number will do. */
+/* The shard that a thread begins to look at, in any pool. relaxed: any number will do. */
 static _Thread_local uint32_t bufpool__home = UINT32_MAX;
 
 static BUFPOOL__COLD uint32_t bufpool__new_home(const bufpool *pool)
@@ -893,12 +955,12 @@ static inline void bufpool__give_back(bufpool_cache *cache)
 
 static BUFPOOL__COLD void bufpool__wait(bufpool_cache *cache)
 {
-    /* acquire, pairs with the release in bufpool__let_go. */
+    /* acquire, pairs with the release in bufpool__let_go and bufpool__seize. */
     while (atomic_load_explicit(&cache->seized, memory_order_acquire)) {
         bufpool__give_back(cache);
         sched_yield();
         bufpool__set(&cache->busy, 1);
-        BUFPOOL_LIGHT_FENCE();
+        BUFPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in bufpool__seize */
     }
 }
 
@@ -906,8 +968,8 @@ static BUFPOOL__COLD void bufpool__wait(bufpool_cache *cache)
 static BUFPOOL__HOT void bufpool__enter(bufpool_cache *cache)
 {
     bufpool__set(&cache->busy, 1);
-    /* Pairs with the heavy fence in bufpool__seize: either we see that the cache is seized, or they
-       see that we are busy. */
+    /* light, pairs with the heavy fence in bufpool__seize: either we see that the cache is seized,
+       or the thread that seized it sees that we are busy. */
     BUFPOOL_LIGHT_FENCE();
     /* acquire, pairs with the release in bufpool__let_go: what they did to it is done. */
     if (!BUFPOOL__LIKELY(!atomic_load_explicit(&cache->seized, memory_order_acquire)))
@@ -921,13 +983,15 @@ static bool bufpool__seize(bufpool_cache *cache)
 
     if (cache->is_shard) return bufpool__get(&cache->busy) == 0 && bufpool__try(cache);
     if (!cache->pool->has_fences) return false;
-    /* acquire, pairs with the release in bufpool__let_go, of another who seized it. */
+    /* acquire, pairs with the release in bufpool__let_go and bufpool__seize, by another thread that
+       seized it. */
     if (!atomic_compare_exchange_strong_explicit(&cache->seized, &was, 1, memory_order_acquire,
                                                  memory_order_relaxed))
         return false;
-    BUFPOOL_HEAVY_FENCE(); /* pairs with the light one in bufpool__enter */
+    BUFPOOL_HEAVY_FENCE(); /* heavy, pairs with the light fence in bufpool__enter, bufpool__wait */
     /* acquire, pairs with the release in bufpool__give_back. */
     if (atomic_load_explicit(&cache->busy, memory_order_acquire) == 0) return true;
+    /* release, pairs with the acquire in bufpool__seize and bufpool__wait. */
     atomic_store_explicit(&cache->seized, 0, memory_order_release);
     return false;
 }
@@ -935,7 +999,7 @@ static bool bufpool__seize(bufpool_cache *cache)
 static void bufpool__let_go(bufpool_cache *cache)
 {
     if (cache->is_shard) bufpool__give_back(cache);
-    /* release, pairs with the acquire in bufpool__enter. */
+    /* release, pairs with the acquire in bufpool__enter, bufpool__wait and bufpool__seize. */
     else atomic_store_explicit(&cache->seized, 0, memory_order_release);
 }
 
@@ -1077,7 +1141,9 @@ static inline const bufpool__tab *bufpool__tab_in(const bufpool *pool, uint32_t 
 static uint64_t bufpool__sum(const bufpool_tenant *tenant, bool ins)
 {
     const bufpool *pool = tenant->pool;
-    /* acquire, all: outs before ins. */
+    /* acquire, all: outs are read before ins. The first pairs with the release in bufpool_charge
+       and bufpool_discharge, the second pairs with the release in bufpool__open_tab, the third
+       pairs with the release in bufpool__take_seat. */
     uint64_t sum = atomic_load_explicit(ins ? &tenant->charged_in : &tenant->charged_out,
                                         memory_order_acquire);
     uint64_t seats = atomic_load_explicit(&tenant->seats, memory_order_acquire);
@@ -1088,7 +1154,7 @@ static uint64_t bufpool__sum(const bufpool_tenant *tenant, bool ins)
         uint32_t end  = seat < BUFPOOL__LAST_SEAT ? seat + 1 : count;
         for (; seat < end; seat++) {
             const bufpool__tab *tab = bufpool__tab_in(pool, seat, tenant);
-            /* acquire: outs before ins. */
+            /* acquire, pairs with the release in bufpool__publish: outs are read before ins. */
             if (tab) sum += atomic_load_explicit(ins ? &tab->in : &tab->out, memory_order_acquire);
         }
     }
@@ -1114,8 +1180,8 @@ static bufpool__account bufpool__read_account(const bufpool_tenant *tenant)
         account.in =
             atomic_load_explicit(&tenant->in, memory_order_relaxed) + bufpool__sum(tenant, true);
         account.later = out + bufpool__sum(tenant, false);
-        /* Pairs with the release fence in bufpool__fold: if we saw anything of a fold, we see that
-           folds has changed. */
+        /* acquire, pairs with the release fence in bufpool__fold: if we saw anything of a fold, we
+           see that folds has changed. */
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load_explicit(&tenant->folds, memory_order_relaxed) == folds) return account;
     }
@@ -1145,13 +1211,14 @@ static void bufpool__set_room(bufpool_tenant *tenant)
 
     bufpool__lock(&tenant->room_lock);
     do {
-        /* relaxed, both: who changes the limit comes here next; granted is looked at again. */
+        /* relaxed, both: a thread that changes the limit comes here next; granted is looked at
+           again. */
         limit = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
         room  = atomic_load_explicit(&tenant->granted, memory_order_relaxed) > limit
                     ? 0
                     : 2 * bufpool__ahead(limit) + 1;
-        /* seq_cst, both: who changes granted then looks at room. Either we see the change, or they
-           see our room. */
+        /* seq_cst, both, pairs with the seq_cst in bufpool__grant, which changes granted and then
+           looks at room: either we see the change, or that thread sees our room. */
         atomic_store_explicit(&tenant->room, room, memory_order_seq_cst);
     } while ((atomic_load_explicit(&tenant->granted, memory_order_seq_cst) > limit) != (room == 0));
     bufpool__unlock(&tenant->room_lock);
@@ -1160,7 +1227,8 @@ static void bufpool__set_room(bufpool_tenant *tenant)
 /* Adds to what is granted, modulo 2^64. Whether it is above the limit now. */
 static bool bufpool__grant(bufpool_tenant *tenant, uint64_t more)
 {
-    /* seq_cst: see bufpool__set_room. */
+    /* seq_cst, all, pairs with the seq_cst in bufpool__set_room and bufpool_tenant_limit: see
+       bufpool__set_room. */
     uint64_t granted =
         atomic_fetch_add_explicit(&tenant->granted, more, memory_order_seq_cst) + more;
     bool over = granted > atomic_load_explicit(&tenant->limit, memory_order_seq_cst);
@@ -1209,7 +1277,7 @@ static void bufpool__fold(bufpool__tab *tab, bufpool_tenant *tenant, uint32_t se
     /* relaxed: the compare-exchange looks again. */
     uint64_t folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed);
 
-    /* acquire, pairs with the release below, of another who folds. */
+    /* acquire, pairs with the release in bufpool__fold, by another thread that folded. */
     while (folds % 2 != 0 ||
            !atomic_compare_exchange_weak_explicit(&tenant->folds, &folds, folds + 1,
                                                   memory_order_acquire, memory_order_relaxed)) {
@@ -1217,7 +1285,8 @@ static void bufpool__fold(bufpool__tab *tab, bufpool_tenant *tenant, uint32_t se
         sched_yield();
         folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed);
     }
-    /* Pairs with the acquire fence in bufpool__live: folds is odd before anything changes. */
+    /* release, pairs with the acquire fence in bufpool__read_account: folds is odd before anything
+       changes. */
     atomic_thread_fence(memory_order_release);
     /* relaxed, both: the tab is ours. */
     bufpool__add(&tenant->in, atomic_load_explicit(&tab->in, memory_order_relaxed));
@@ -1226,7 +1295,7 @@ static void bufpool__fold(bufpool__tab *tab, bufpool_tenant *tenant, uint32_t se
     if (seat < BUFPOOL__LAST_SEAT)
         atomic_fetch_and_explicit(&tenant->seats, ~(UINT64_C(1) << seat), memory_order_relaxed);
     atomic_store_explicit(&tab->tenant, NULL, memory_order_relaxed);
-    /* release, pairs with the acquire in bufpool__live, and above. */
+    /* release, pairs with the acquire in bufpool__read_account and bufpool__fold. */
     atomic_store_explicit(&tenant->folds, folds + 2, memory_order_release);
     (void)bufpool__grant(tenant, 0 - tab->surplus);
 }
@@ -1243,7 +1312,8 @@ static BUFPOOL__COLD void bufpool__open_tab(bufpool_cache *cache, bufpool__tab *
     atomic_store_explicit(&tab->in, 0, memory_order_relaxed);
     atomic_store_explicit(&tab->out, 0, memory_order_relaxed);
     tab->surplus = 0;
-    /* release, pairs with the acquire in bufpool__sum: who sees the bit finds the seat. */
+    /* release, pairs with the acquire in bufpool__sum: a thread that sees the bit finds the
+       seat. */
     if (!(atomic_load_explicit(&tenant->seats, memory_order_relaxed) & bit))
         atomic_fetch_or_explicit(&tenant->seats, bit, memory_order_release);
     /* release, pairs with the acquire in bufpool__tab_in: it is empty. */
@@ -1267,7 +1337,7 @@ static BUFPOOL__HOT void bufpool__bill(bufpool_cache *cache, bufpool_tenant *ten
 {
     bufpool__tab *tab = bufpool__tab_of(cache, tenant);
 
-    bufpool__publish(&tab->in, bytes); /* who sees it sees that the tab was folded, if it was */
+    bufpool__publish(&tab->in, bytes); /* and that the tab was folded before, if it was */
     tab->surplus -= bytes;
     if (!BUFPOOL__LIKELY(tab->surplus < atomic_load_explicit(&tenant->room, memory_order_relaxed)))
         bufpool__settle(tab, tenant, true);
@@ -1313,6 +1383,7 @@ static inline size_t bufpool__idle_of(const bufpool_cache *cache, uint32_t c)
 
 static size_t bufpool__idle(const bufpool *pool)
 {
+    /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
     size_t   idle  = 0;
 
@@ -1337,7 +1408,8 @@ static bool bufpool__seize_patiently(bufpool_cache *cache, int tries)
  * NULL. The bytes given back. */
 static size_t bufpool__give_idle(bufpool *pool, size_t keep, bufpool_cache *mine)
 {
-    size_t   idle = bufpool__idle(pool), given = 0;
+    size_t idle = bufpool__idle(pool), given = 0;
+    /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
 
     for (uint32_t c = BUFPOOL_CLASSES; c-- > 0;) {
@@ -1346,7 +1418,7 @@ static size_t bufpool__give_idle(bufpool *pool, size_t keep, bufpool_cache *mine
             bufpool_cache *cache = bufpool__seat(pool, seat);
             bufpool__head *list  = NULL;
             if (bufpool__get(&cache->stacks[c].count) == 0) continue;
-            /* Who holds a cache must not wait for another. */
+            /* A thread that holds a cache must not wait for another cache. */
             if (cache != mine && !bufpool__seize_patiently(cache, mine ? 1 : 1000)) continue;
             uint32_t count  = bufpool__get(&cache->stacks[c].count);
             size_t   enough = (idle - keep - 1) / capacity + 1;
@@ -1464,7 +1536,7 @@ static BUFPOOL__HOT void bufpool__lend(bufpool_cache *cache, bufpool_buf *name, 
     head->size = size;
     bufpool__add(&cache->in, size);
     if (tenant) bufpool__bill(cache, tenant, size);
-    /* relaxed: it is ours alone; who gets the name from us sees it. */
+    /* relaxed: it is ours alone; a thread that gets the name from us sees it. */
     bufpool__set(&head->word, bufpool__life_of(name) + 1);
 }
 
@@ -1516,7 +1588,7 @@ static BUFPOOL__HOT bufpool__tab *bufpool__ready_tab(bufpool_cache        *cache
     return tab;
 }
 
-/* Whatever it takes. */
+/* Acquires a buffer of any class, for a tenant without a tab as well. */
 static BUFPOOL__APART bufpool_buf *bufpool__acquire_slowly(bufpool_cache *cache, size_t size,
                                                            bufpool_tenant *tenant)
 {
@@ -1569,7 +1641,8 @@ BUFPOOL_API bufpool_buf *bufpool_retain(bufpool_buf *buf)
 {
     if (!buf) return NULL;
     bufpool__head *head = bufpool__head_of(buf);
-    /* relaxed, all: who has a reference may give one away; nothing has to come before or after. */
+    /* relaxed, all: the caller has a reference and may give one away; nothing has to come before or
+       after. */
     uint32_t word = bufpool__guess(buf, head);
     do {
         if (!bufpool__is_good(buf, word)) {
@@ -1587,7 +1660,7 @@ BUFPOOL_API void *bufpool_data(bufpool_buf *buf)
 {
     if (!buf) return NULL;
     const bufpool__head *head = bufpool__head_of(buf);
-    /* relaxed: who holds a reference knows that it is good. */
+    /* relaxed: the caller holds a reference, so the buffer is good. */
     uint32_t word = bufpool__get(&head->word);
     return BUFPOOL__LIKELY(bufpool__is_good(buf, word)) ? head->data : NULL;
 }
@@ -1604,7 +1677,8 @@ BUFPOOL_API bufpool_class bufpool_class_of(const bufpool_buf *buf)
 
 BUFPOOL_API bool bufpool_writable(const bufpool_buf *buf)
 {
-    /* acquire, pairs with the release of who dropped the others. */
+    /* acquire, pairs with the release in bufpool_release: the accesses of those that dropped the
+       other references happen before our writes. */
     uint32_t word = atomic_load_explicit(&bufpool__head_of(buf)->word, memory_order_acquire);
     return bufpool__refs(buf, word) == 1;
 }
@@ -1662,8 +1736,9 @@ BUFPOOL_API int bufpool_release(bufpool_buf *buf)
         left = bufpool__refs(buf, word) - 1;
         /* Before: when we have given up our reference, the header may be gone. */
         if (left > 0) BUFPOOL_SET_HINT(head, (uint16_t)(left - 1));
-        /* release: our last access comes before the next one's first. acquire, if it is the last:
-           so does that of all others, who released before. */
+        /* acq_rel. As release, pairs with the acquire in bufpool_release, bufpool_writable,
+           bufpool_cache_release and bufpool__release_slowly: our last access happens before what
+           the thread does that drops the last reference. As acquire, for that thread. */
     } while (!atomic_compare_exchange_weak_explicit(
         &head->word, &word, left > 0 ? word - 1 : word - 1 + BUFPOOL__IDLE, memory_order_acq_rel,
         memory_order_relaxed));
@@ -1695,7 +1770,7 @@ static BUFPOOL__COLD void bufpool__spill(bufpool_cache *cache, bufpool__head *he
     bufpool__discard_all(gone);
 }
 
-/* The same. */
+/* Puts a buffer into a stack of the thread's own cache, or spills some. */
 static BUFPOOL__APART void bufpool__cache_put(bufpool_cache *cache, bufpool__stack *stack,
                                               bufpool__head *head)
 {
@@ -1705,12 +1780,13 @@ static BUFPOOL__APART void bufpool__cache_put(bufpool_cache *cache, bufpool__sta
     bufpool__give_back(cache);
 }
 
-/* Whatever it takes. */
+/* Releases a buffer of any pool and class. */
 static BUFPOOL__APART int bufpool__release_slowly(bufpool_cache *cache, bufpool_buf *buf)
 {
     if (!buf) return -ESTALE;
     bufpool__head *head = bufpool__head_of(buf);
-    uint32_t       word = atomic_load_explicit(&head->word, memory_order_acquire); /* as below */
+    /* acquire, pairs with the release in bufpool_release, as in bufpool_cache_release. */
+    uint32_t word = atomic_load_explicit(&head->word, memory_order_acquire);
     if (bufpool__refs(buf, word) != 1 || head->kind >= BUFPOOL_OVERSIZE ||
         head->pool != cache->pool)
         return bufpool_release(buf);
@@ -1732,7 +1808,8 @@ BUFPOOL_API int bufpool_cache_release(bufpool_cache *cache, bufpool_buf *buf)
     if (!BUFPOOL__LIKELY(buf)) return -ESTALE;
     bufpool__head *head = bufpool__head_of(buf);
     bufpool__tab  *tab  = NULL;
-    /* acquire, pairs with the release of who released the others. */
+    /* acquire, pairs with the release in bufpool_release: the accesses of those that released the
+       other references happen before the buffer's next use. */
     uint32_t word = atomic_load_explicit(&head->word, memory_order_acquire);
     if (!BUFPOOL__LIKELY(bufpool__refs(buf, word) == 1 && head->small_of == cache->pool &&
                          cache->has_own && !bufpool__own(cache)))
@@ -1816,7 +1893,8 @@ static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bo
     cache->number   = number;
     cache->is_shard = is_shard;
     atomic_store_explicit(&pool->seats[number], cache, memory_order_relaxed); /* the next says it */
-    /* release, pairs with the acquire of who looks at all seats. */
+    /* release, pairs with the acquire in bufpool__sum, bufpool__idle, bufpool__give_idle,
+       bufpool__share_out, bufpool__subtract_outs and bufpool__add_ins: the seat is there. */
     atomic_store_explicit(&pool->seat_count, number + 1, memory_order_release);
     return cache;
 }
@@ -1886,6 +1964,7 @@ static void bufpool__keep_all(bufpool *pool, bufpool__head *list)
 /* One more has a share: those that have more than that now give up the rest. */
 static void bufpool__share_out(bufpool *pool)
 {
+    /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
 
     for (uint32_t seat = pool->shard_count; seat < seats; seat++) {
@@ -2117,7 +2196,7 @@ static bufpool_tenant *bufpool__make_tenant(bufpool *pool, uint32_t hash, const 
     tenant->name_len = (unsigned char)len;
     memcpy(tenant->name, name, len);
     bufpool_tenant_limit(tenant, 0);
-    /* release, pairs with the acquire of who goes through all tenants. */
+    /* release, pairs with the acquire in bufpool__append_tenants: the tenant is whole. */
     atomic_store_explicit(pool->last_tenant ? &pool->last_tenant->next : &pool->first_tenant,
                           tenant, memory_order_release);
     bufpool__set(&pool->tenant_count, count + 1);
@@ -2142,7 +2221,7 @@ BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, 
 BUFPOOL_API void bufpool_tenant_limit(bufpool_tenant *tenant, uint64_t soft_limit_bytes)
 {
     if (soft_limit_bytes == 0) soft_limit_bytes = tenant->pool->config.tenant_soft_limit;
-    /* seq_cst: see bufpool__set_room. */
+    /* seq_cst, pairs with the seq_cst in bufpool__grant: see bufpool__set_room. */
     atomic_store_explicit(&tenant->limit, soft_limit_bytes, memory_order_seq_cst);
     bufpool__set_room(tenant);
 }
@@ -2186,13 +2265,15 @@ BUFPOOL_API void bufpool_charge(bufpool_tenant *tenant, uint64_t bytes)
 BUFPOOL_API void bufpool_discharge(bufpool_tenant *tenant, uint64_t bytes)
 {
     if (!tenant) return;
-    /* acquire, pairs with the release below: who sees what went out sees at least that come in. */
+    /* acquire, pairs with the release in bufpool_discharge: a thread that sees what went out sees
+       at least that come in. */
     uint64_t out = atomic_load_explicit(&tenant->charged_out, memory_order_acquire), less, charged;
     do {
         /* acquire, pairs with the release in bufpool_charge. What comes in since is not ours. */
         charged = atomic_load_explicit(&tenant->charged_in, memory_order_acquire) - out;
         less    = bytes < charged ? bytes : charged;
-        /* release, pairs with the acquire above, and in bufpool__sum. */
+        /* acq_rel. As release, pairs with the acquire in bufpool_discharge and bufpool__sum. As
+           acquire, and on failure, as the load above. */
     } while (!atomic_compare_exchange_weak_explicit(&tenant->charged_out, &out, out + less,
                                                     memory_order_acq_rel, memory_order_acquire));
     bufpool__count_charge(tenant->pool, 0, less);
@@ -2200,7 +2281,7 @@ BUFPOOL_API void bufpool_discharge(bufpool_tenant *tenant, uint64_t bytes)
     (void)bufpool__grant(tenant, 0 - less);
 }
 
-/* -- What there is -- */
+/* -- Stats -- */
 
 BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
                                       struct bufpool_tenant_info *stats)
@@ -2212,7 +2293,8 @@ BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
     stats->live_bytes          = bufpool__live(tenant);
 }
 
-/* acquire: who sees what went out sees what came in. */
+/* acquire, pairs with the release in bufpool__publish: a thread that sees what went out sees what
+   came in. */
 static inline uint64_t bufpool__read(const _Atomic(uint64_t) *counter)
 {
     return atomic_load_explicit(counter, memory_order_acquire);
@@ -2220,6 +2302,7 @@ static inline uint64_t bufpool__read(const _Atomic(uint64_t) *counter)
 
 static void bufpool__subtract_outs(const bufpool *pool, struct bufpool_info *stats)
 {
+    /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
 
     for (uint32_t seat = 0; seat < seats; seat++) {
@@ -2237,6 +2320,7 @@ static void bufpool__subtract_outs(const bufpool *pool, struct bufpool_info *sta
 
 static void bufpool__add_ins(const bufpool *pool, struct bufpool_info *stats)
 {
+    /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
 
     for (uint32_t seat = 0; seat < seats; seat++) {
@@ -2305,7 +2389,7 @@ static void bufpool__append_number(bufpool__text *text, uint64_t number)
     bufpool__append(text, at, (size_t)(digits + sizeof digits - at));
 }
 
-/* The bytes of the UTF-8 character that begins here, as RFC 3629 has it; 0: it is none. */
+/* The bytes of the UTF-8 character that begins here, by RFC 3629; 0: it is none. */
 static size_t bufpool__utf8(const unsigned char *at, size_t len)
 {
     static const struct {
@@ -2545,7 +2629,7 @@ BUFPOOL_API size_t bufpool_destroy(bufpool *pool)
     size_t  held    = bufpool__count_held(pool);
     int64_t holders = (int64_t)held + bufpool__get(&pool->caches);
     bufpool__unlock(&pool->lock);
-    /* acq_rel, as in bufpool__leave; some may have left already. */
+    /* acq_rel, pairs with the acq_rel in bufpool__leave; some may have left already. */
     if (atomic_fetch_sub_explicit(&pool->holders, BUFPOOL__UNDECIDED - holders,
                                   memory_order_acq_rel) == BUFPOOL__UNDECIDED - holders)
         bufpool__free_all(pool);

@@ -267,84 +267,91 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
 #if defined FIXEDPOOL_IMPLEMENTATION && !defined FIXEDPOOL__IMPLEMENTED
 #define FIXEDPOOL__IMPLEMENTED
 
+/* ---- prelude: language ---- */
+
 #ifdef __cplusplus
 #error "fixedpool.h: define FIXEDPOOL_IMPLEMENTATION in a C file; C++ gets the declarations"
 #endif
 
+/* ---- includes ---- */
+
 #include <errno.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
-#include <asm/mman.h>
-#endif
 
-/* -- Configuration -- */
+/* ---- prelude: assert ---- */
 
 #ifndef FIXEDPOOL_ASSERT
 #include <assert.h>
 #define FIXEDPOOL_ASSERT(condition) assert(condition)
 #endif
 
-/* What glibc hides under -std=c11. */
-long syscall(long number, ...);
-int  madvise(void *memory, size_t size, int advice);
+/* ---- prelude: kernel ----
+ *
+ * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
+ * hidden name would turn a feature off silently. So this header declares hidden calls under its
+ * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
+ * which are the same on every supported processor. */
 
-#ifndef FIXEDPOOL_SYSCALL
-#define FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f)                                                \
-    syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#include <sys/mman.h>
+#ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
+#include <asm/mman.h>
 #endif
 
-#ifdef SYS_clock_gettime32 /* musl's name for it where long has 32 bits */
-#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime32
-#else
-#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime
-#endif
+int fixedpool__madvise(void *memory, size_t size, int advice) __asm__("madvise");
 
-enum { /* Linux's, on every machine; old headers lack some of them */
-    FIXEDPOOL__IO_URING_REGISTER  = 427,
-    FIXEDPOOL__REGISTER_BUFFERS   = 0,
-    FIXEDPOOL__UNREGISTER_BUFFERS = 1,
-    FIXEDPOOL__CLONE_BUFFERS      = 30,
-    FIXEDPOOL__DONTFORK           = 10,
-    FIXEDPOOL__DOFORK             = 11,
-    FIXEDPOOL__HUGEPAGE           = 14,
-    FIXEDPOOL__POPULATE_WRITE     = 23,
-    FIXEDPOOL__HUGE_2MB           = 21 << 26,
-    FIXEDPOOL__MEMBARRIER         = 1 << 3, /* private expedited */
-    FIXEDPOOL__MEMBARRIER_READY   = 1 << 4, /* registers for it */
-    FIXEDPOOL__FUTEX_WAIT         = 9 | 128, /* bitset, private: the deadline is a time */
-    FIXEDPOOL__FUTEX_WAKE         = 1 | 128,
-    FIXEDPOOL__MONOTONIC          = 1,
+enum {
+    FIXEDPOOL__MADV_DONTNEED       = 4,
+    FIXEDPOOL__MADV_DONTFORK       = 10,
+    FIXEDPOOL__MADV_DOFORK         = 11,
+    FIXEDPOOL__MADV_HUGEPAGE       = 14,
+    FIXEDPOOL__MADV_NOHUGEPAGE     = 15,
+    FIXEDPOOL__MADV_POPULATE_READ  = 22, /* this and the next: since Linux 5.14 */
+    FIXEDPOOL__MADV_POPULATE_WRITE = 23,
 };
+
+/* ---- prelude: memory ---- */
 
 #if defined FIXEDPOOL_MAP != defined FIXEDPOOL_UNMAP
 #error "fixedpool.h: define FIXEDPOOL_MAP and FIXEDPOOL_UNMAP, or neither"
 #endif
-static void *fixedpool__map(size_t size, int flags)
-{
-    void *memory =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
 #ifdef FIXEDPOOL_MAP
-#define FIXEDPOOL__CAN_BE_HUGE            false
+#define FIXEDPOOL__MAPS_ITSELF 0
 #else
-#define FIXEDPOOL_MAP(size)               fixedpool__map(size, 0)
-#define FIXEDPOOL_UNMAP(memory, size)     ((void)munmap(memory, size))
-#define FIXEDPOOL__CAN_BE_HUGE            true
+#define FIXEDPOOL__MAPS_ITSELF        1
+#define FIXEDPOOL_MAP(size)           fixedpool__map(size, 0)
+#define FIXEDPOOL_UNMAP(memory, size) fixedpool__unmap(memory, size)
 #endif
 
-/* Idle frames are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
- * was included first: a write to a frame after its free is reported at the write. Such builds take
- * a lock for it. What the kernel writes for io_uring is not looked at. */
+/* Maps zeroed memory. Returns NULL on failure. */
+static inline void *fixedpool__map(size_t size, int flags)
+{
+    const int access = PROT_READ | PROT_WRITE;
+    void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
+ * fails: then the pages go back to the system, and only the addresses are lost. */
+static inline void fixedpool__unmap(void *memory, size_t size)
+{
+    if (munmap(memory, size) != 0) (void)fixedpool__madvise(memory, size, FIXEDPOOL__MADV_DONTNEED);
+}
+
+/* ---- prelude: sanitizers ----
+ *
+ * Memory that is not in use is poisoned under AddressSanitizer, and under Valgrind if the program
+ * included <valgrind/memcheck.h> first: an access to it is reported where it happens.
+ *   HIDE    no access is allowed
+ *   SHOW    every access is allowed, and the content is defined
+ *   FRESH   every access is allowed, and the content is undefined
+ * POISONS is defined only in builds that can poison; its value says whether this run does. */
+
 #if defined __SANITIZE_ADDRESS__
 #define FIXEDPOOL__ASAN
 #elif defined __has_feature
@@ -354,35 +361,126 @@ static void *fixedpool__map(size_t size, int flags)
 #endif
 #if defined FIXEDPOOL__ASAN
 #include <sanitizer/asan_interface.h>
-#define FIXEDPOOL__POISONS            1
-#define FIXEDPOOL__HIDE(memory, size) __asan_poison_memory_region(memory, size)
-#define FIXEDPOOL__SHOW(memory, size) __asan_unpoison_memory_region(memory, size)
+#define FIXEDPOOL__POISONS             1
+#define FIXEDPOOL__HIDE(memory, size)  __asan_poison_memory_region(memory, size)
+#define FIXEDPOOL__SHOW(memory, size)  __asan_unpoison_memory_region(memory, size)
+#define FIXEDPOOL__FRESH(memory, size) __asan_unpoison_memory_region(memory, size)
 #elif defined VALGRIND_MAKE_MEM_NOACCESS && !defined NVALGRIND
-#define FIXEDPOOL__POISONS            RUNNING_ON_VALGRIND
-#define FIXEDPOOL__HIDE(memory, size) ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
-#define FIXEDPOOL__SHOW(memory, size) ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define FIXEDPOOL__POISONS             RUNNING_ON_VALGRIND
+#define FIXEDPOOL__HIDE(memory, size)  ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
+#define FIXEDPOOL__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define FIXEDPOOL__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
+#else
+#define FIXEDPOOL__HIDE(memory, size)  ((void)0)
+#define FIXEDPOOL__SHOW(memory, size)  ((void)0)
+#define FIXEDPOOL__FRESH(memory, size) ((void)0)
 #endif
 
-#define FIXEDPOOL__COLD   __attribute__((cold, noinline))
-#define FIXEDPOOL__HOT    __attribute__((always_inline)) inline
+/* ---- prelude: poison lock ----
+ *
+ * In builds with poison, and only there, this lock keeps one thread's poisoning of a block that it
+ * gives back apart from the unpoisoning by the block's next owner. There is one lock in a process,
+ * even if several files compile this header's implementation. */
+
+#ifdef FIXEDPOOL__POISONS
+#include <sched.h>
+__attribute__((weak)) _Atomic(uint32_t) fixedpool__poison_lock;
+
+static void fixedpool__poison_enter(void)
+{
+    if (!FIXEDPOOL__POISONS) return;
+    /* acquire, pairs with the release in fixedpool__poison_leave. */
+    while (atomic_exchange_explicit(&fixedpool__poison_lock, 1, memory_order_acquire))
+        sched_yield();
+}
+
+static void fixedpool__poison_leave(void)
+{
+    /* release, pairs with the acquire in fixedpool__poison_enter. */
+    if (FIXEDPOOL__POISONS) atomic_store_explicit(&fixedpool__poison_lock, 0, memory_order_release);
+}
+#else
+#define fixedpool__poison_enter() ((void)0)
+#define fixedpool__poison_leave() ((void)0)
+#endif
+
+/* ---- prelude: compiler ---- */
+
+#define FIXEDPOOL__COLD      __attribute__((cold, noinline))
+#define FIXEDPOOL__HOT       __attribute__((always_inline)) inline
+#define FIXEDPOOL__APART     __attribute__((noinline))
 #define FIXEDPOOL__LIKELY(x) __builtin_expect(!!(x), 1)
 
-/* A fence in two unequal halves: the light one, in the fast paths, only keeps the compiler from
- * reordering; the heavy one has the kernel run a full fence on each processor that runs a thread of
- * ours. Between a light and a heavy one things are as between two seq_cst fences. (The model
- * checker does not know membarrier, and is given just that.) */
+/* ---- prelude: system call ---- */
+
+#include <sys/syscall.h>
+
+long fixedpool__syscall(long number, ...) __asm__("syscall");
+
+#ifndef FIXEDPOOL_SYSCALL /* tests define it, to let a call fail */
+#define FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f) \
+    fixedpool__syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#endif
+
+/* ---- prelude: fence ----
+ *
+ * A fence in two unequal halves. The light half, on the fast paths of a cache's thread, only keeps
+ * the compiler from reordering. The heavy half has the kernel run a full fence on each processor
+ * that runs a thread of this process. A light half and a heavy half order accesses as two seq_cst
+ * fences do. (The model checker does not know membarrier(2), so it is given two such fences.) */
+
+enum {
+    FIXEDPOOL__MEMBARRIER       = 1 << 3, /* private expedited */
+    FIXEDPOOL__MEMBARRIER_READY = 1 << 4, /* registers for it */
+};
+
 #ifndef FIXEDPOOL_LIGHT_FENCE
 #define FIXEDPOOL_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
 #define FIXEDPOOL_HEAVY_FENCE() fixedpool__heavy_fence()
 static inline void fixedpool__heavy_fence(void)
 {
     long error = FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER, 0, 0, 0, 0, 0);
-    FIXEDPOOL_ASSERT(error == 0); /* the process has registered for it */
+    FIXEDPOOL_ASSERT(error == 0); /* the process registered for it at create */
     (void)error;
 }
 #endif
 
-/* -- How it works --
+/* ---- prelude: lock ---- */
+
+#include <sched.h>
+
+static void fixedpool__lock(_Atomic(uint32_t) *lock)
+{
+    /* acquire, pairs with the release in fixedpool__unlock: the last holder's changes are seen. */
+    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
+}
+
+static void fixedpool__unlock(_Atomic(uint32_t) *lock)
+{
+    /* release, pairs with the acquire in fixedpool__lock. */
+    atomic_store_explicit(lock, 0, memory_order_release);
+}
+
+/* ---- io_uring, futexes and clocks ---- */
+
+#ifdef SYS_clock_gettime32 /* musl's name for it where long has 32 bits */
+#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime32
+#else
+#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime
+#endif
+
+enum { /* Linux's numbers, on every processor; old headers lack some of them */
+    FIXEDPOOL__IO_URING_REGISTER  = 427,
+    FIXEDPOOL__REGISTER_BUFFERS   = 0,
+    FIXEDPOOL__UNREGISTER_BUFFERS = 1,
+    FIXEDPOOL__CLONE_BUFFERS      = 30,
+    FIXEDPOOL__MAP_HUGE_2MB       = 21 << 26,
+    FIXEDPOOL__FUTEX_WAIT         = 9 | 128, /* bitset, private: the deadline is a time */
+    FIXEDPOOL__FUTEX_WAKE         = 1 | 128,
+    FIXEDPOOL__MONOTONIC          = 1,
+};
+
+/* ---- How it works ----
  *
  * Frames come in groups of sixteen (fewer in a small pool, so that there are groups to go round).
  * All that is known of a group is in one cache line:
@@ -402,28 +500,30 @@ static inline void fixedpool__heavy_fence(void)
  *
  *    no owner   turn 4n      alloc: taken = 1     free: taken = 0
  *      | ^
- *      | | leave        <--- the cache has enough other groups, or is closed: what is lent and was
- *      | |                   not returned is from now on taken, in the same atomic operation
+ *      | | leave        <--- the cache has enough other groups, or is closed: a frame that is lent
+ *      | |                   and not returned becomes taken, in the same atomic operation
  *      v | adopt
  *    owned      turn 4n + 1  lend: lent = 1       free: lent = 0; elsewhere: returned = 1
  *      |
  *      | revoke         <--- somebody finds no idle frame but here
  *      v
- *    revoked    turn 4n + 2  the owner lends no more; who revoked it leaves the group in its stead,
+ *    revoked    turn 4n + 2  the owner lends no more; the thread that revoked it leaves it instead,
  *                            unless the owner may be in the middle of a call on it
  *
  * Nothing is ever moved from one place to another, so there is no moment in which an idle frame is
  * in neither.
  *
  * The owner says which frame it is about to lend or take back (busy), then looks whether the group
- * is still its own, and then does it. Who revokes changes the turn, and then looks what the owner
- * is busy with. Store and load cross, so one sees the other: a fence on both sides, which is light
- * for the owner and heavy for who revokes. The frame that the owner is busy with is left alone; all
- * others can be had at once. So nobody waits, not even for a thread that is stopped.
+ * is still its own, and then does it. A thread that revokes the group changes the turn, and then
+ * looks what the owner is busy with. Store and load cross, so one sees the other: a fence on both
+ * sides, which is light for the owner and heavy for the other thread. The frame that the owner is
+ * busy with is left alone; all others can be taken at once. So nobody waits, not even for a thread
+ * that is stopped.
  *
  * Alloc says that no frame is idle only after it looked at every group while no frame became idle:
- * it counts itself among the watchers; who makes a frame idle then looks for watchers, and if there
- * are some counts up events. Those two cross as well. Waiters are watchers that sleep on events. */
+ * it counts itself among the watchers; a thread that makes a frame idle then looks for watchers,
+ * and if there are some counts up events. Those two cross as well. Waiters are watchers that sleep
+ * on events. */
 
 enum {
     FIXEDPOOL__LINE        = 64,
@@ -450,8 +550,8 @@ enum {
 /* Sixteen frames, or fewer: then the others are taken for ever. */
 typedef struct fixedpool__group {
     alignas(FIXEDPOOL__LINE) _Atomic(uint64_t) shared;
-    _Atomic(uint64_t) owner; /* the turn in which it became that << 32 | seat * SLOTS + slot. Has it
-                              * another turn than shared, nothing is lent yet */
+    _Atomic(uint64_t) owner; /* the turn in which it became that << 32 | seat * SLOTS + slot. If
+                              * it is another turn than shared's, nothing is lent yet */
     _Atomic(uint8_t) lent[1 << FIXEDPOOL__GROUP_SHIFT];
 } fixedpool__group;
 
@@ -608,18 +708,6 @@ static inline uint32_t fixedpool__frame(const fixedpool *pool, uint32_t group, u
     return (group << pool->group_shift) + fixedpool__index(bits);
 }
 
-static void fixedpool__lock(fixedpool *pool)
-{
-    /* acquire, pairs with the release in fixedpool__unlock. Held for a few instructions, or while
-       the kernel registers: milliseconds. */
-    while (atomic_exchange_explicit(&pool->lock, 1, memory_order_acquire)) sched_yield();
-}
-
-static void fixedpool__unlock(fixedpool *pool)
-{
-    atomic_store_explicit(&pool->lock, 0, memory_order_release);
-}
-
 static FIXEDPOOL__COLD int fixedpool__refuse(fixedpool *pool, uint32_t count, int error)
 {
     /* relaxed: a count; nobody concludes anything from it. */
@@ -631,23 +719,10 @@ static FIXEDPOOL__COLD int fixedpool__refuse(fixedpool *pool, uint32_t count, in
  *
  * A frame must be known to be leased before it is hidden, and be hidden before somebody leases it
  * again. So in builds with poison, and only there, a lock is held around a free and its hiding, and
- * around the showing of a lease: the showing comes last, since the lease came after the free. */
+ * around the showing of a lease: the showing comes last, since the lease came after the free. What
+ * the kernel writes for io_uring is not checked. */
 
 #ifdef FIXEDPOOL__POISONS
-__attribute__((weak)) _Atomic(uint32_t) fixedpool__poison_lock; /* one, in however many files */
-
-static void fixedpool__poison_enter(void)
-{
-    if (!FIXEDPOOL__POISONS) return;
-    /* acquire, pairs with the release in fixedpool__poison_leave: the other's poisoning is done. */
-    while (atomic_exchange_explicit(&fixedpool__poison_lock, 1, memory_order_acquire))
-        sched_yield();
-}
-static void fixedpool__poison_leave(void)
-{
-    if (FIXEDPOOL__POISONS)
-        atomic_store_explicit(&fixedpool__poison_lock, 0, memory_order_release);
-}
 static void fixedpool__hide(const fixedpool *pool, uint32_t group, uint32_t bits)
 {
     for (; bits; bits &= bits - 1)
@@ -669,8 +744,6 @@ static void fixedpool__show_all(const fixedpool *pool)
     FIXEDPOOL__SHOW(pool->frames, (size_t)pool->frame_size * pool->frame_count);
 }
 #else
-#define fixedpool__poison_enter()          ((void)0)
-#define fixedpool__poison_leave()          ((void)0)
 #define fixedpool__hide(pool, group, bits) ((void)(pool))
 #define fixedpool__show(pool, group, bits) ((void)(pool))
 #define fixedpool__hide_all(pool)          ((void)(pool))
@@ -698,7 +771,7 @@ static unsigned char *fixedpool__map_transparent(size_t size)
     if (before > 0) munmap(memory, before);
     munmap(memory + before + size, FIXEDPOOL__HUGE - before);
     memory += before;
-    if (madvise(memory, size, FIXEDPOOL__HUGEPAGE) == 0) return memory;
+    if (fixedpool__madvise(memory, size, FIXEDPOOL__MADV_HUGEPAGE) == 0) return memory;
     munmap(memory, size);
     return NULL;
 }
@@ -710,10 +783,10 @@ static bool fixedpool__map_frames(fixedpool *pool, uint32_t flags)
     size_t huge   = (size + FIXEDPOOL__HUGE - 1) & ~(size_t)(FIXEDPOOL__HUGE - 1);
     void  *memory = NULL;
 
-    if (FIXEDPOOL__CAN_BE_HUGE && flags & FIXEDPOOL_HUGEPAGES) {
+    if (FIXEDPOOL__MAPS_ITSELF && flags & FIXEDPOOL_HUGEPAGES) {
         pool->frames_size = huge;
         pool->pages       = FIXEDPOOL_PAGES_EXPLICIT;
-        memory            = fixedpool__map(huge, MAP_HUGETLB | FIXEDPOOL__HUGE_2MB);
+        memory            = fixedpool__map(huge, MAP_HUGETLB | FIXEDPOOL__MAP_HUGE_2MB);
         if (!memory) {
             pool->pages = FIXEDPOOL_PAGES_TRANSPARENT;
             memory      = fixedpool__map_transparent(huge);
@@ -731,7 +804,8 @@ static bool fixedpool__map_frames(fixedpool *pool, uint32_t flags)
 /* Faults every page in. False: there is no memory for that. */
 static bool fixedpool__populate(const fixedpool *pool)
 {
-    if (madvise(pool->frames, pool->frames_size, FIXEDPOOL__POPULATE_WRITE) == 0) return true;
+    if (fixedpool__madvise(pool->frames, pool->frames_size, FIXEDPOOL__MADV_POPULATE_WRITE) == 0)
+        return true;
     if (errno != EINVAL) return false;
     /* Before Linux 5.14. */
     for (size_t at = 0; at < pool->frames_size; at += FIXEDPOOL__FRAME_ALIGN)
@@ -780,7 +854,7 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
         FIXEDPOOL_UNMAP(made, size);
         return -ENOMEM;
     }
-    (void)madvise(made->frames, made->frames_size, FIXEDPOOL__DONTFORK);
+    (void)fixedpool__madvise(made->frames, made->frames_size, FIXEDPOOL__MADV_DONTFORK);
     if (config->flags & FIXEDPOOL_POPULATE && !fixedpool__populate(made)) {
         FIXEDPOOL_UNMAP(made->frames, made->frames_size);
         FIXEDPOOL_UNMAP(made, size);
@@ -814,17 +888,18 @@ FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr)
 
 FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool) { return pool->frame_size; }
 
-/* -- Who frees tells -- */
+/* -- Waking watchers -- */
 
 /* Some frames became idle while there were watchers. */
 static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
 {
-    /* seq_cst, both: crosses with fixedpool__sleep, which counts itself a sleeper before the kernel
-       looks at events. It sees the new count, or we see it. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__sleep, which counts a sleeper before the kernel
+       looks at events: the kernel sees the new count, or we see the sleeper. */
     atomic_fetch_add_explicit(&pool->events, 1, memory_order_seq_cst);
-    /* release, pairs with the acquire in fixedpool__look: who sees a lease of ours that comes after
-       this sees the new count. */
+    /* release, pairs with the acquire in fixedpool__look, fixedpool__lent and fixedpool__steal: a
+       thread that sees a lease that we make after this sees the new count. */
     atomic_thread_fence(memory_order_release);
+    /* seq_cst, pairs with the seq_cst in fixedpool__sleep, as the count above. */
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) == 0) return;
     (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
 }
@@ -832,8 +907,8 @@ static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
 /* After count frames became idle by a seq_cst operation. */
 static inline void fixedpool__tell_watchers(fixedpool *pool, uint32_t count)
 {
-    /* seq_cst, pairs with the count in fixedpool__watch: who looks at the frames sees ours idle, or
-       we see it watch. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__watch: the watcher's look at the frames sees
+       ours idle, or we see the watcher. */
     if (atomic_load_explicit(&pool->watchers, memory_order_seq_cst) != 0)
         fixedpool__tell(pool, count);
 }
@@ -841,7 +916,8 @@ static inline void fixedpool__tell_watchers(fixedpool *pool, uint32_t count)
 /* After a plain store made a frame idle. */
 static inline void fixedpool__tell_watchers_lightly(fixedpool *pool)
 {
-    /* As above; the light half, pairs with the heavy one in fixedpool__watch. */
+    /* light, pairs with the heavy fence in fixedpool__watch: as in fixedpool__tell_watchers, the
+       watcher's look at the frames sees ours idle, or we see the watcher. */
     FIXEDPOOL_LIGHT_FENCE();
     if (atomic_load_explicit(&pool->watchers, memory_order_relaxed) != 0) fixedpool__tell(pool, 1);
 }
@@ -868,14 +944,14 @@ static uint32_t fixedpool__lent(const fixedpool *pool, const fixedpool__group *g
     /* acquire, pairs with the release in fixedpool__adopt: lent is cleared before. */
     uint64_t owner = atomic_load_explicit(&group->owner, memory_order_acquire);
     if ((uint32_t)(owner >> 32) != fixedpool__owners_turn(shared)) return 0;
-    /* acquire, pairs with the release of the owner's free: its last access comes before the first
-       of who leases the frame. */
+    /* acquire, pairs with the release in fixedpool__take_back: everything that the owner did to a
+       frame before its free happens before the next lessee's first access. */
     for (uint32_t i = 0; i <= pool->group_mask; i++)
         lent |= (uint32_t)atomic_load_explicit(&group->lent[i], memory_order_acquire) << i;
     return lent;
 }
 
-/* Where a thread last found something, in whatever pool: it begins to look there. It expects the
+/* Where a thread last found something, in any pool: it begins to look there. It expects the
  * word to be as it left it; that spares it a load, which would have to wait for the last locked
  * instruction, and tells it if somebody else is at work there. */
 static _Thread_local uint32_t fixedpool__home      = UINT32_MAX;
@@ -919,7 +995,9 @@ static FIXEDPOOL__COLD uint32_t fixedpool__free_lent(const fixedpool *pool, fixe
         freed = fixedpool__lent(pool, group, shared) & ~fixedpool__returned(shared) & bits;
         /* relaxed: if lent was that of another owner, then we saw that there is one. */
         if (!freed) shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
-        /* seq_cst, as in fixedpool__free_bits. */
+        /* seq_cst, pairs with the seq_cst in fixedpool__watch and fixedpool__look, and as release
+           with the acquire in fixedpool__absorb and fixedpool__lease_revoked, as in
+           fixedpool__free_bits. */
         else if (atomic_compare_exchange_weak_explicit(
                      &group->shared, &shared, shared | (uint64_t)freed << 16, memory_order_seq_cst,
                      memory_order_relaxed))
@@ -941,8 +1019,10 @@ static FIXEDPOOL__HOT uint32_t fixedpool__free_bits(fixedpool *pool, uint32_t in
         /* relaxed: whether it is a taken or a lent frame is known to who may free it. */
         uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
         if (shared & bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) {
-            /* release, pairs with the acquire of who leases it: our last access comes before its
-               first. seq_cst: see fixedpool__tell_watchers. */
+            /* seq_cst, pairs with the seq_cst in fixedpool__watch and fixedpool__look: see
+               fixedpool__tell_watchers. As release, pairs with the acquire in
+               fixedpool__lease_unowned and fixedpool__lend: our last access happens before the next
+               lessee's first. */
             shared = atomic_fetch_and_explicit(&group->shared, ~bits, memory_order_seq_cst);
             freed |= (uint32_t)(shared & bits);
             bits &= ~shared;
@@ -963,7 +1043,8 @@ static FIXEDPOOL__HOT bool fixedpool__free_taken(fixedpool *pool, uint32_t index
     uint64_t          bit   = UINT64_C(1) << offset;
 
     fixedpool__poison_enter();
-    /* seq_cst, as in fixedpool__free_bits. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__watch and fixedpool__look, and as release with
+       the acquire in fixedpool__lease_unowned and fixedpool__lend, as in fixedpool__free_bits. */
     uint64_t was   = atomic_fetch_and_explicit(&group->shared, ~bit, memory_order_seq_cst) & bit;
     bool     taken = was != 0;
     if (taken) fixedpool__hide(pool, index, (uint32_t)bit);
@@ -1032,9 +1113,10 @@ static FIXEDPOOL__HOT uint32_t fixedpool__lease_unowned(fixedpool__group *group,
 {
     while (fixedpool__state(*shared) == FIXEDPOOL__UNOWNED) {
         uint32_t bits = fixedpool__pick(fixedpool__idle(*shared, 0), count);
-        /* acquire, both, pairs with the release of who freed a frame here, or of an owner that
-           left. A word that was changed and changed back (ABA) does no harm: it says all there is
-           to know. */
+        /* acquire, both, pairs with the release in fixedpool__free_bits, fixedpool__free_taken,
+           fixedpool__leave and fixedpool__lease_revoked: what was done to an idle frame before its
+           free happens before what its lessee does. A word that was changed and changed back (ABA)
+           does no harm: it says all there is to know. */
         if (!bits || atomic_compare_exchange_weak_explicit(&group->shared, shared, *shared | bits,
                                                            memory_order_acquire,
                                                            memory_order_acquire))
@@ -1062,8 +1144,8 @@ static bool fixedpool__has_idle(const fixedpool *pool, uint32_t index)
 /* Clears a hint that led to nothing. False: there was something after all. */
 static bool fixedpool__clear_hint(fixedpool *pool, uint32_t group)
 {
-    /* relaxed: who frees a frame meanwhile may see the hint and leave it at that. So look again; if
-       a hint is lost all the same, it costs a look at everything. */
+    /* relaxed: a thread that frees a frame meanwhile may see the hint and not set it. So look
+       again; if a hint is lost all the same, it costs a look at everything. */
     atomic_fetch_and_explicit(&pool->hints[group / 32], ~(UINT32_C(1) << group % 32),
                               memory_order_relaxed);
     if (!fixedpool__has_idle(pool, group)) return true;
@@ -1117,7 +1199,7 @@ static fixedpool__frames fixedpool__lease_elsewhere(fixedpool *pool, uint32_t co
 
 static fixedpool__seat *fixedpool__seat_of(const fixedpool *pool, uint32_t number)
 {
-    /* relaxed, both: who knows of the number knows of the seat, see fixedpool__is_busy. */
+    /* relaxed, both: a thread that has seen the number sees the seat, see fixedpool__is_busy. */
     fixedpool__seats *seats = atomic_load_explicit(&pool->seats, memory_order_relaxed);
     for (; number > FIXEDPOOL__SEATS; number -= FIXEDPOOL__SEATS)
         seats = atomic_load_explicit(&seats->next, memory_order_relaxed);
@@ -1134,8 +1216,8 @@ static bool fixedpool__is_busy(const fixedpool *pool, uint32_t index, uint32_t t
     uint64_t owner = atomic_load_explicit(&pool->groups[index].owner, memory_order_acquire);
     *bits          = 0;
     if ((uint32_t)(owner >> 32) != turn) return true;
-    /* acquire, pairs with the release at the end of its calls: if we do not see it busy, we see
-       what it did. */
+    /* acquire, pairs with the release in fixedpool__lend, fixedpool__take_back, fixedpool__absorb
+       and fixedpool__back_off: if we do not see the owner busy, we see what it did. */
     fixedpool__seat *seat  = fixedpool__seat_of(pool, (uint32_t)owner / FIXEDPOOL__SLOTS);
     uint32_t         busy  = atomic_load_explicit(&seat->busy, memory_order_acquire);
     uint32_t         frame = (busy & ~FIXEDPOOL__WHOLE) - 1;
@@ -1157,8 +1239,11 @@ static bool fixedpool__lease_revoked(fixedpool *pool, uint32_t index, uint64_t *
     uint32_t lent  = fixedpool__lent(pool, group, *shared);
     *bits          = fixedpool__pick(fixedpool__idle(*shared, lent) & ~busy, count);
     if (stays && !*bits) return true;
-    /* acquire, pairs with the release of who freed a frame; release: the next owner's stores to
-       lent come after those of the last. */
+    /* acq_rel. As acquire, pairs with the release in fixedpool__free_lent and fixedpool__free_bits:
+       what was done to a frame before its free happens before what its lessee does. As release,
+       pairs with the acquire in fixedpool__adopt: the next owner's stores to lent come after those
+       of the last. On failure acquire, pairs with the release in fixedpool__free_lent: the caller
+       goes on with the new word. */
     uint64_t to = (stays ? *shared : fixedpool__left(*shared, lent)) | *bits;
     if (!atomic_compare_exchange_strong_explicit(&group->shared, shared, to, memory_order_acq_rel,
                                                  memory_order_acquire))
@@ -1167,30 +1252,31 @@ static bool fixedpool__lease_revoked(fixedpool *pool, uint32_t index, uint64_t *
     return true;
 }
 
-/* Leases at most count idle frames of a group, whoever owns it; which. None: it had none, or one
- * that its owner was busy with. */
+/* Leases at most count idle frames of a group, with or without an owner. Returns their bits; 0: it
+ * had none, or one that its owner was busy with. */
 static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count)
 {
     fixedpool__group *group  = &pool->groups[index];
     uint32_t          fenced = 0, bits; /* fenced: the revoked turn that a fence came after */
 
-    /* acquire: a lease that we see here is followed by the count of what was freed before it, see
-       fixedpool__tell. */
+    /* acquire, pairs with the release in fixedpool__tell: if we see a lease here, we see the count
+       of what its thread freed before it. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     for (;;) {
         bits = fixedpool__lease_unowned(group, &shared, count);
         if (bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) return bits;
         if (fixedpool__state(shared) == FIXEDPOOL__OWNED) {
             uint64_t revoked = fixedpool__with_turn(shared, fixedpool__turn(shared) + 1);
-            /* acquire, as the load above; the fence below is what orders it. */
+            /* acquire, both, pairs with the release in fixedpool__tell as the load above does; the
+               fence below orders the new turn. */
             if (!atomic_compare_exchange_strong_explicit(&group->shared, &shared, revoked,
                                                          memory_order_acquire,
                                                          memory_order_acquire))
                 continue;
             shared = revoked;
         }
-        /* Pairs with the light fence of the owner, between its saying that it is busy and its look
-           at the turn. */
+        /* heavy, pairs with the light fence in fixedpool__lend, fixedpool__take_back and
+           fixedpool__absorb, where the owner says that it is busy and then looks at the turn. */
         if (fenced != fixedpool__turn(shared)) FIXEDPOOL_HEAVY_FENCE();
         fenced = fixedpool__turn(shared);
         if (fixedpool__lease_revoked(pool, index, &shared, count, &bits)) return bits;
@@ -1203,10 +1289,12 @@ static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count
 
 static void fixedpool__watch(fixedpool *pool)
 {
-    /* seq_cst, pairs with fixedpool__tell_watchers; the fence with the caches' lighter one. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__tell_watchers: either we see the frame idle, or
+       the thread that freed it sees us watch. */
     atomic_fetch_add_explicit(&pool->watchers, 1, memory_order_seq_cst);
-    /* seq_cst, pairs with the fence in fixedpool_cache_open: before there is a cache, or it sees us
-       watch. */
+    /* seq_cst, pairs with the seq_cst in fixedpool_cache_open: either we see the cache's seat, or
+       the cache sees us watch. Then heavy, pairs with the light fence in
+       fixedpool__tell_watchers_lightly. */
     if (atomic_load_explicit(&pool->seats, memory_order_seq_cst) && pool->has_fences)
         FIXEDPOOL_HEAVY_FENCE();
 }
@@ -1223,13 +1311,16 @@ static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32
 {
     uint32_t home = fixedpool__home_in(pool);
 
-    /* acquire: before the looks. */
+    /* acquire, pairs with the release in fixedpool__tell: the looks below come after this, and see
+       what was idle before the count. */
     *events = atomic_load_explicit(&pool->events, memory_order_acquire);
     for (uint32_t i = 0; i < pool->group_count; i++) {
         uint32_t                index = (home + i) % pool->group_count;
         const fixedpool__group *group = &pool->groups[index];
-        /* seq_cst, pairs with the free's compare-exchange, see fixedpool__tell_watchers. As
-           acquire: an owner that takes note of a return changes lent first, then returned. */
+        /* seq_cst, pairs with the seq_cst in fixedpool__free_lent, fixedpool__free_bits and
+           fixedpool__free_taken: see fixedpool__tell_watchers. As acquire, pairs with the acq_rel
+           in fixedpool__absorb: an owner that takes note of a return changes lent first, then
+           returned. */
         uint64_t shared = atomic_load_explicit(&group->shared, memory_order_seq_cst);
         if (!fixedpool__idle(shared, fixedpool__lent(pool, group, shared))) continue;
         uint32_t bits = fixedpool__steal(pool, index, count);
@@ -1337,7 +1428,8 @@ static bool fixedpool__is_over(const fixedpool__time *deadline)
 /* Until events is no longer that, or the deadline; or for no reason. */
 static void fixedpool__sleep(fixedpool *pool, uint32_t events, const fixedpool__time *deadline)
 {
-    /* seq_cst, crosses with fixedpool__tell. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__tell: the kernel sees the new count of events,
+       or the thread that counts sees us sleep. */
     atomic_fetch_add_explicit(&pool->sleepers, 1, memory_order_seq_cst);
     (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAIT, events, deadline, 0,
                             UINT32_MAX);
@@ -1419,15 +1511,16 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
     fixedpool_cache *cache = (fixedpool_cache *)calloc(1, sizeof *cache);
 
     if (!cache) return NULL;
-    fixedpool__lock(pool);
+    fixedpool__lock(&pool->lock);
     cache->seat = fixedpool__take_seat(pool);
     if (cache->seat) pool->caches++;
-    fixedpool__unlock(pool);
+    fixedpool__unlock(&pool->lock);
     if (!cache->seat) {
         free(cache);
         return NULL;
     }
-    /* seq_cst, see fixedpool__watch: crosses with our looks for watchers. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__watch: either a watcher sees our seat, or our
+       looks for watchers see it. */
     atomic_thread_fence(memory_order_seq_cst);
     cache->pool       = pool;
     cache->number     = cache->seat->number;
@@ -1442,6 +1535,7 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
  * because we were busy with it. */
 static FIXEDPOOL__COLD void fixedpool__back_off(fixedpool_cache *cache)
 {
+    /* release, pairs with the acquire in fixedpool__is_busy: what we did comes first. */
     atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
     fixedpool__tell_watchers_lightly(cache->pool);
 }
@@ -1475,8 +1569,9 @@ static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
 
     atomic_store_explicit(&cache->seat->busy, FIXEDPOOL__WHOLE | (slot->first + 1),
                           memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool__lend */
-    /* acquire, pairs with the release of who freed them. */
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__steal */
+    /* acquire, pairs with the release in fixedpool__free_lent: what was done to a frame before its
+       free happens before what its next lessee does. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     while (fixedpool__turn(shared) == slot->turn && fixedpool__returned(shared)) {
         uint64_t to = shared & ~((uint64_t)fixedpool__returned(shared) << 16);
@@ -1484,11 +1579,13 @@ static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
         for (uint32_t bits = fixedpool__returned(shared); bits; bits &= bits - 1)
             atomic_store_explicit(&group->lent[fixedpool__index(bits)], 0, memory_order_relaxed);
         slot->idle |= fixedpool__returned(shared);
-        /* release: lent first, for fixedpool__look; acquire as above. */
+        /* acq_rel. As release, pairs with the acquire in fixedpool__look: lent first. As acquire,
+           and on failure, pairs with the release in fixedpool__free_lent, as above. */
         if (atomic_compare_exchange_weak_explicit(&group->shared, &shared, to, memory_order_acq_rel,
                                                   memory_order_acquire))
             shared = to;
     }
+    /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
     atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
     return shared;
 }
@@ -1499,7 +1596,8 @@ static bool fixedpool__lend_from(fixedpool_cache *cache, uint32_t at)
     fixedpool__slot *slot = &cache->slots[at];
 
     if (!slot->group) return false;
-    /* acquire, pairs with the release of who freed a taken frame. */
+    /* acquire, pairs with the release in fixedpool__free_bits and fixedpool__free_taken: what was
+       done to a taken frame before its free happens before what its next lessee does. */
     uint64_t shared = atomic_load_explicit(&slot->group->shared, memory_order_acquire);
     if (fixedpool__returned(shared)) shared = fixedpool__absorb(cache, slot);
     if (fixedpool__turn(shared) != slot->turn) {
@@ -1531,8 +1629,8 @@ static bool fixedpool__adopt(fixedpool_cache *cache, uint32_t at, uint32_t index
                                                  fixedpool__with_turn(shared, turn),
                                                  memory_order_acquire, memory_order_relaxed))
         return false;
-    /* release, pairs with the acquire in fixedpool__lent: who takes these for those of the last
-       owner sees that there is a new one when it looks again. */
+    /* release, pairs with the acquire in fixedpool__lent: a thread that takes these for those of
+       the last owner sees that there is a new one when it looks again. */
     for (uint32_t i = 0; i <= pool->group_mask; i++)
         atomic_store_explicit(&group->lent[i], 0, memory_order_release);
     /* release, pairs with the acquire in fixedpool__lent and fixedpool__is_busy: lent is cleared,
@@ -1576,7 +1674,7 @@ static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache, bool may_a
     return false;
 }
 
-/* A frame of the current group to lend, + 1; 0 = none. The cache has it no longer. */
+/* Takes a frame of the current group out of the cache, to lend it. Returns it + 1; 0 = none. */
 static inline uint32_t fixedpool__take_idle(fixedpool_cache *cache)
 {
     uint32_t last = cache->last, idle = cache->now.idle;
@@ -1600,17 +1698,18 @@ static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
     fixedpool__group *group = cache->now.group;
     /* relaxed: the fence puts it in its place. */
     atomic_store_explicit(&cache->seat->busy, busy, memory_order_relaxed);
-    /* Pairs with the heavy fence in fixedpool__steal: either we see that the group was revoked, or
-       they see what we are busy with. */
+    /* light, pairs with the heavy fence in fixedpool__steal: either we see that the group was
+       revoked, or the thread that revoked it sees what we are busy with. */
     FIXEDPOOL_LIGHT_FENCE();
-    /* acquire, pairs with the release of who freed the frame, if it was taken. */
+    /* acquire, pairs with the release in fixedpool__free_bits and fixedpool__free_taken, if the
+       frame was taken: what was done to it before its free happens before what its lessee does. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     if (!FIXEDPOOL__LIKELY(fixedpool__turn(shared) == cache->now.turn &&
                            !((shared | shared >> 16) & UINT64_C(1) << offset))) {
         fixedpool__back_off(cache);
         return -1;
     }
-    /* relaxed: who finds it lent need not know more; see also fixedpool__tell. */
+    /* relaxed: a thread that finds it lent need not know more; see also fixedpool__tell. */
     atomic_store_explicit(&group->lent[offset], 1, memory_order_relaxed);
     /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
     atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
@@ -1644,7 +1743,7 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
 {
     fixedpool__poison_enter();
     atomic_store_explicit(&cache->seat->busy, frame + 1, memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* as in fixedpool__lend */
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__steal */
     /* relaxed, both: what we look for we did ourselves; or others before this frame's free, if it
        is its second. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
@@ -1659,7 +1758,8 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
     fixedpool__hide(cache->pool, fixedpool__group_of(cache->pool, frame), UINT32_C(1) << offset);
     /* release, pairs with the acquire in fixedpool__lent. */
     atomic_store_explicit(&group->lent[offset], 0, memory_order_release);
-    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release); /* as in fixedpool__lend */
+    /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
+    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
     fixedpool__poison_leave();
     return true;
 }
@@ -1713,10 +1813,10 @@ FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache)
     fixedpool *pool = cache->pool;
     for (uint32_t at = 0; at < FIXEDPOOL__SLOTS; at++)
         if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
-    fixedpool__lock(pool);
+    fixedpool__lock(&pool->lock);
     cache->seat->in_use = false;
     pool->caches--;
-    fixedpool__unlock(pool);
+    fixedpool__unlock(&pool->lock);
     free(cache);
 }
 
@@ -1813,9 +1913,9 @@ static int fixedpool__register(fixedpool *pool, int ring_fd)
 
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
 {
-    fixedpool__lock(pool);
+    fixedpool__lock(&pool->lock);
     int error = fixedpool__register(pool, ring_fd);
-    fixedpool__unlock(pool);
+    fixedpool__unlock(&pool->lock);
     return error;
 }
 
@@ -1823,7 +1923,7 @@ FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
 {
     int error = -ENXIO;
 
-    fixedpool__lock(pool);
+    fixedpool__lock(&pool->lock);
     uint32_t at = fixedpool__ring_at(pool, ring_fd);
     if (at < pool->ring_count) {
         const int opcode = FIXEDPOOL__UNREGISTER_BUFFERS;
@@ -1836,7 +1936,7 @@ FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
         if (done == 0) error = 0;
         fixedpool__forget_ring(pool, at);
     }
-    fixedpool__unlock(pool);
+    fixedpool__unlock(&pool->lock);
     return error;
 }
 
@@ -1850,7 +1950,7 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     stats->leased      = pool->frame_count;
     for (uint32_t index = 0; index < pool->group_count; index++) {
         const fixedpool__group *group = &pool->groups[index];
-        /* acquire: as in fixedpool__look. */
+        /* acquire, pairs with the acq_rel in fixedpool__absorb, as in fixedpool__look. */
         uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
         uint32_t idle   = fixedpool__idle(shared, fixedpool__lent(pool, group, shared));
         stats->leased -= fixedpool__count(idle);
@@ -1862,10 +1962,10 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     stats->pages   = pool->pages;
 
     fixedpool *locked = (fixedpool *)(uintptr_t)pool;
-    fixedpool__lock(locked);
+    fixedpool__lock(&locked->lock);
     stats->caches = pool->caches;
     stats->rings  = pool->ring_count;
-    fixedpool__unlock(locked);
+    fixedpool__unlock(&locked->lock);
 }
 
 FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
@@ -1876,7 +1976,8 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
     fixedpool_stats(pool, &info);
     if (info.leased > 0 || info.caches > 0 || info.rings > 0) return -EBUSY;
     fixedpool__show_all(pool);
-    (void)madvise(pool->frames, pool->frames_size, FIXEDPOOL__DOFORK); /* they may be the user's */
+    /* They may be the user's. */
+    (void)fixedpool__madvise(pool->frames, pool->frames_size, FIXEDPOOL__MADV_DOFORK);
     FIXEDPOOL_UNMAP(pool->frames, pool->frames_size);
     /* relaxed: nobody else has the pool any more. */
     fixedpool__seats *next, *seats = atomic_load_explicit(&pool->seats, memory_order_relaxed);

@@ -250,9 +250,13 @@ OVERFLOW_API void overflow_reader_close(overflow_reader *reader);
 #if defined OVERFLOW_IMPLEMENTATION && !defined OVERFLOW__IMPLEMENTED
 #define OVERFLOW__IMPLEMENTED
 
+/* ---- prelude: language ---- */
+
 #ifdef __cplusplus
 #error "overflow.h: define OVERFLOW_IMPLEMENTATION in a C file; C++ gets the declarations"
 #endif
+
+/* ---- includes ---- */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -260,60 +264,51 @@ OVERFLOW_API void overflow_reader_close(overflow_reader *reader);
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
-#include <asm/mman.h>
-#endif
 
-/* -- Configuration -- */
+/* ---- prelude: assert ---- */
 
 #ifndef OVERFLOW_ASSERT
 #include <assert.h>
 #define OVERFLOW_ASSERT(condition) assert(condition)
 #endif
 
-/* Tests define it, to die between any two steps of a call. */
-#ifndef OVERFLOW_FAULT_POINT
-#define OVERFLOW_FAULT_POINT(name) ((void)0)
+/* ---- prelude: kernel ----
+ *
+ * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
+ * hidden name would turn a feature off silently. So this header declares hidden calls under its
+ * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
+ * which are the same on every supported processor. */
+
+#include <sys/mman.h>
+#ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
+#include <asm/mman.h>
 #endif
 
-/* What glibc hides under -std=c11. */
-int madvise(void *memory, size_t size, int advice);
-int fsync(int fd);
-#if defined __USE_FILE_OFFSET64 && !defined __USE_GNU
-int overflow__fallocate(int fd, int mode, off_t at, off_t size) __asm__("fallocate64");
-#else
-int fallocate(int fd, int mode, off_t at, off_t size);
-#define overflow__fallocate fallocate
-#endif
-#ifndef OVERFLOW_FALLOCATE
-#define OVERFLOW_FALLOCATE(fd, mode, at, size) overflow__fallocate(fd, mode, at, size)
-#endif
-#ifdef O_NOFOLLOW
-#define OVERFLOW__OPEN (O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
-#else
-#define OVERFLOW__OPEN (__O_NOFOLLOW | __O_CLOEXEC | O_NONBLOCK)
-#endif
+int overflow__madvise(void *memory, size_t size, int advice) __asm__("madvise");
 
-enum { /* Linux's, on every machine; old headers lack some of them */
-    OVERFLOW__OFD_SETLK      = 37,
-    OVERFLOW__SEEK_DATA      = 3,
-    OVERFLOW__SEEK_HOLE      = 4,
-    OVERFLOW__KEEP_SIZE      = 1,
-    OVERFLOW__PUNCH_HOLE     = 2,
-    OVERFLOW__HUGEPAGE       = 14,
-    OVERFLOW__POPULATE_READ  = 22,
-    OVERFLOW__POPULATE_WRITE = 23,
+enum {
+    OVERFLOW__MADV_DONTNEED       = 4,
+    OVERFLOW__MADV_DONTFORK       = 10,
+    OVERFLOW__MADV_DOFORK         = 11,
+    OVERFLOW__MADV_HUGEPAGE       = 14,
+    OVERFLOW__MADV_NOHUGEPAGE     = 15,
+    OVERFLOW__MADV_POPULATE_READ  = 22, /* this and the next: since Linux 5.14 */
+    OVERFLOW__MADV_POPULATE_WRITE = 23,
 };
 
-/* Everything but live values is poisoned under AddressSanitizer, and under Valgrind where
- * <valgrind/memcheck.h> was included first: the use of a freed value through a pointer from
- * overflow_read is reported. The owner itself looks and writes there through overflow__peek and
- * overflow__poke. */
+/* ---- prelude: sanitizers ----
+ *
+ * Memory that is not in use is poisoned under AddressSanitizer, and under Valgrind if the program
+ * included <valgrind/memcheck.h> first: an access to it is reported where it happens.
+ *   HIDE    no access is allowed
+ *   SHOW    every access is allowed, and the content is defined
+ *   FRESH   every access is allowed, and the content is undefined
+ * POISONS is defined only in builds that can poison; its value says whether this run does. */
+
 #if defined __SANITIZE_ADDRESS__
 #define OVERFLOW__ASAN
 #elif defined __has_feature
@@ -323,29 +318,80 @@ enum { /* Linux's, on every machine; old headers lack some of them */
 #endif
 #if defined OVERFLOW__ASAN
 #include <sanitizer/asan_interface.h>
-#define OVERFLOW__UNCHECKED          __attribute__((no_sanitize("address")))
-#define OVERFLOW__HIDE(memory, size) __asan_poison_memory_region(memory, size)
-#define OVERFLOW__SHOW(memory, size) __asan_unpoison_memory_region(memory, size)
-#define OVERFLOW__CHECK_OFF()        ((void)0)
-#define OVERFLOW__CHECK_ON()         ((void)0)
+#define OVERFLOW__POISONS             1
+#define OVERFLOW__HIDE(memory, size)  __asan_poison_memory_region(memory, size)
+#define OVERFLOW__SHOW(memory, size)  __asan_unpoison_memory_region(memory, size)
+#define OVERFLOW__FRESH(memory, size) __asan_unpoison_memory_region(memory, size)
 #elif defined VALGRIND_MAKE_MEM_NOACCESS && !defined NVALGRIND
-#define OVERFLOW__UNCHECKED
-#define OVERFLOW__HIDE(memory, size) ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
-#define OVERFLOW__SHOW(memory, size) ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
-#define OVERFLOW__CHECK_OFF()        VALGRIND_DISABLE_ERROR_REPORTING
-#define OVERFLOW__CHECK_ON()         VALGRIND_ENABLE_ERROR_REPORTING
+#define OVERFLOW__POISONS             RUNNING_ON_VALGRIND
+#define OVERFLOW__HIDE(memory, size)  ((void)VALGRIND_MAKE_MEM_NOACCESS(memory, size))
+#define OVERFLOW__SHOW(memory, size)  ((void)VALGRIND_MAKE_MEM_DEFINED(memory, size))
+#define OVERFLOW__FRESH(memory, size) ((void)VALGRIND_MAKE_MEM_UNDEFINED(memory, size))
 #else
-#define OVERFLOW__UNCHECKED
-#define OVERFLOW__HIDE(memory, size) ((void)0)
-#define OVERFLOW__SHOW(memory, size) ((void)0)
-#define OVERFLOW__CHECK_OFF()        ((void)0)
-#define OVERFLOW__CHECK_ON()         ((void)0)
+#define OVERFLOW__HIDE(memory, size)  ((void)0)
+#define OVERFLOW__SHOW(memory, size)  ((void)0)
+#define OVERFLOW__FRESH(memory, size) ((void)0)
 #endif
 
-#define OVERFLOW__COLD __attribute__((cold, noinline))
-#define OVERFLOW__HOT  __attribute__((always_inline)) inline
+/* ---- prelude: compiler ---- */
 
-/* -- How it works --
+#define OVERFLOW__COLD      __attribute__((cold, noinline))
+#define OVERFLOW__HOT       __attribute__((always_inline)) inline
+#define OVERFLOW__APART     __attribute__((noinline))
+#define OVERFLOW__LIKELY(x) __builtin_expect(!!(x), 1)
+
+/* ---- files ---- */
+
+int overflow__fsync(int fd) __asm__("fsync");
+
+#ifdef __USE_FILE_OFFSET64 /* glibc's, where off_t is wider than long */
+int overflow__fallocate(int fd, int mode, off_t at, off_t size) __asm__("fallocate64");
+#else
+int overflow__fallocate(int fd, int mode, off_t at, off_t size) __asm__("fallocate");
+#endif
+#ifndef OVERFLOW_FALLOCATE
+#define OVERFLOW_FALLOCATE(fd, mode, at, size) overflow__fallocate(fd, mode, at, size)
+#endif
+#ifdef O_NOFOLLOW
+#define OVERFLOW__OPEN (O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+#else /* glibc's names in a strict build */
+#define OVERFLOW__OPEN (__O_NOFOLLOW | __O_CLOEXEC | O_NONBLOCK)
+#endif
+
+enum { /* Linux's numbers, on every processor */
+    OVERFLOW__OFD_SETLK  = 37,
+    OVERFLOW__SEEK_DATA  = 3,
+    OVERFLOW__SEEK_HOLE  = 4,
+    OVERFLOW__KEEP_SIZE  = 1,
+    OVERFLOW__PUNCH_HOLE = 2,
+};
+
+/* Tests define it, to die between any two steps of a call. */
+#ifndef OVERFLOW_FAULT_POINT
+#define OVERFLOW_FAULT_POINT(name) ((void)0)
+#endif
+
+/* ---- unchecked access ----
+ *
+ * Everything but live values is poisoned, so the use of a freed value through a pointer from
+ * overflow_read is reported. The owner reads and writes there itself, through overflow__peek,
+ * overflow__poke and overflow__poke_head, which are not checked. */
+
+#if defined OVERFLOW__ASAN
+#define OVERFLOW__UNCHECKED   __attribute__((no_sanitize("address")))
+#define OVERFLOW__CHECK_OFF() ((void)0)
+#define OVERFLOW__CHECK_ON()  ((void)0)
+#elif defined OVERFLOW__POISONS
+#define OVERFLOW__UNCHECKED
+#define OVERFLOW__CHECK_OFF() VALGRIND_DISABLE_ERROR_REPORTING
+#define OVERFLOW__CHECK_ON()  VALGRIND_ENABLE_ERROR_REPORTING
+#else
+#define OVERFLOW__UNCHECKED
+#define OVERFLOW__CHECK_OFF() ((void)0)
+#define OVERFLOW__CHECK_ON()  ((void)0)
+#endif
+
+/* ---- How it works ----
  *
  * Slots and holes lie one after the other, from the two copies of the header to the high-water
  * mark. Each begins with its head, one word that says what it is and how long: so the file can be
@@ -1243,7 +1289,7 @@ static int overflow__no_space(int error)
 static int overflow__populate(const overflow_region *region, uint64_t from, uint64_t to, int how)
 {
     int result;
-    do result = madvise(region->view.base + from, (size_t)(to - from), how);
+    do result = overflow__madvise(region->view.base + from, (size_t)(to - from), how);
     while (result != 0 && (errno == EINTR || errno == EAGAIN));
     return result == 0 ? 0 : -errno;
 }
@@ -1262,7 +1308,7 @@ static int overflow__back(overflow_region *region, uint64_t from, uint64_t to)
         if (to > region->file_bytes && (lseek(region->fd, (off_t)to - 1, SEEK_SET) < 0 ||
                                         write(region->fd, "", 1) != 1))
             return overflow__no_space(errno);
-        result = overflow__populate(region, from, to, OVERFLOW__POPULATE_WRITE);
+        result = overflow__populate(region, from, to, OVERFLOW__MADV_POPULATE_WRITE);
         if (result == -EINVAL) return -EOPNOTSUPP;
         if (result != 0) return overflow__no_space(-result);
     }
@@ -1298,7 +1344,7 @@ static int overflow__touch(overflow_region *region, uint64_t place)
     uint64_t to   = overflow__page_up(place * OVERFLOW__GRANULE) + OVERFLOW__TOUCH;
 
     if (to > end) to = end;
-    int error = overflow__populate(region, from, to, OVERFLOW__POPULATE_WRITE);
+    int error = overflow__populate(region, from, to, OVERFLOW__MADV_POPULATE_WRITE);
     if (error == -EFAULT) return -ENOSPC;
     region->touched = to / OVERFLOW__GRANULE;
     return 0;
@@ -1661,7 +1707,7 @@ static bool overflow__walk_to(const overflow_region *region, overflow__walk *wal
     if (end > region->file_bytes) end = region->file_bytes;
     if (end < to) end = to;
     end = overflow__page_up(end);
-    if (overflow__populate(region, begin, end, OVERFLOW__POPULATE_READ) == -EFAULT)
+    if (overflow__populate(region, begin, end, OVERFLOW__MADV_POPULATE_READ) == -EFAULT)
         walk->error = -EIO;
     walk->resident = end;
     return walk->error == 0;
@@ -1858,7 +1904,7 @@ static int overflow__own(overflow_region *region)
         if (fstat(region->fd, &ours) != 0) return -errno;
         if (!S_ISREG(ours.st_mode)) return -EUCLEAN;
         if (fcntl(region->fd, OVERFLOW__OFD_SETLK, &lock) != 0) {
-            region->created = false; /* whoever has it wants it */
+            region->created = false; /* another owner has locked it */
             return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
         }
         /* The owner before may have unlinked it while we waited for nothing. */
@@ -1880,7 +1926,7 @@ static int overflow__sync_name(overflow_region *region)
 
     if (slash) saved = slash[1], slash[1] = 0;
     fd = open(slash ? name : ".", O_RDONLY | O_NONBLOCK);
-    if (fd < 0 || fsync(fd) != 0) error = -errno;
+    if (fd < 0 || overflow__fsync(fd) != 0) error = -errno;
     if (fd >= 0) close(fd);
     if (slash) slash[1] = saved;
     return error == -EINVAL || error == -EACCES ? 0 : error; /* not to be had here */
@@ -1929,7 +1975,8 @@ static int overflow__format(overflow_region *region, overflow__word *words,
     }
     if (region->file_bytes < (size_t)OVERFLOW__START) region->file_bytes = OVERFLOW__START;
     if (region->flags & OVERFLOW_TEMPORARY) return 0;
-    return fsync(region->fd) != 0 ? overflow__no_space(errno) : overflow__sync_name(region);
+    if (overflow__fsync(region->fd) != 0) return overflow__no_space(errno);
+    return overflow__sync_name(region);
 }
 
 /* Addresses for all the file can become, and for all the holes it can have. Beyond the end of the
@@ -1950,7 +1997,8 @@ static int overflow__map(overflow_region *region, uint64_t max_bytes)
     if (map != MAP_FAILED) region->view.base = map, region->view.mapped = (size_t)bytes;
     if (holes != MAP_FAILED) region->holes = holes;
     if (map == MAP_FAILED || holes == MAP_FAILED) return -ENOMEM;
-    (void)madvise(holes, (size_t)region->hole_limit * sizeof(overflow__hole), OVERFLOW__HUGEPAGE);
+    (void)overflow__madvise(holes, (size_t)region->hole_limit * sizeof(overflow__hole),
+                            OVERFLOW__MADV_HUGEPAGE);
     region->hole_top = 1;
     return overflow__ready(region, 64) ? 0 : -ENOMEM;
 }
@@ -1996,7 +2044,7 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     return error;
 }
 
-/* Gives back what open took, in whatever state. */
+/* Gives back what open took so far, after success or failure. */
 static void overflow__release(overflow_region *region)
 {
     if (region->view.base) {
@@ -2153,7 +2201,8 @@ static int overflow__reader_copy(const overflow_reader *reader, overflow_ref ref
     overflow__life        life;
     uint32_t              sum = 0;
 
-    /* acquire, pairs with the release in overflow__poke_head: who sees the head sees the slot. */
+    /* acquire, pairs with the release in overflow__poke_head: a reader that sees the head sees the
+       slot. */
     uint64_t head = atomic_load_explicit(words, memory_order_acquire);
     if (!overflow__is_life(head, ref)) return -ESTALE;
     bool good = overflow__look(view, place, head, reader->end, &life);

@@ -414,53 +414,87 @@ SLAB_API void slab_store_destroy(slab_store *store);
 #if defined SLAB_IMPLEMENTATION && !defined SLAB__IMPLEMENTED
 #define SLAB__IMPLEMENTED
 
+/* ---- prelude: language ---- */
+
 #ifdef __cplusplus
 #error "slab.h: define SLAB_IMPLEMENTATION in a C file; C++ gets the declarations"
 #endif
+
+/* ---- includes ---- */
 
 #include <errno.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
 
-/* -- Configuration -- */
+/* ---- prelude: assert ---- */
 
 #ifndef SLAB_ASSERT
 #include <assert.h>
 #define SLAB_ASSERT(condition) assert(condition)
 #endif
 
+/* ---- prelude: kernel ----
+ *
+ * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
+ * hidden name would turn a feature off silently. So this header declares hidden calls under its
+ * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
+ * which are the same on every supported processor. */
+
+#include <sys/mman.h>
+#ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
+#include <asm/mman.h>
+#endif
+
+int slab__madvise(void *memory, size_t size, int advice) __asm__("madvise");
+
+enum {
+    SLAB__MADV_DONTNEED       = 4,
+    SLAB__MADV_DONTFORK       = 10,
+    SLAB__MADV_DOFORK         = 11,
+    SLAB__MADV_HUGEPAGE       = 14,
+    SLAB__MADV_NOHUGEPAGE     = 15,
+    SLAB__MADV_POPULATE_READ  = 22, /* this and the next: since Linux 5.14 */
+    SLAB__MADV_POPULATE_WRITE = 23,
+};
+
+/* ---- prelude: memory ---- */
+
 #if defined SLAB_MAP != defined SLAB_UNMAP
 #error "slab.h: define SLAB_MAP and SLAB_UNMAP, or neither"
 #endif
-#ifndef SLAB_MAP
-#include <sys/mman.h>
-#ifndef MAP_ANONYMOUS /* glibc hides it under -std=c11; the kernel's header does not */
-#include <asm/mman.h>
-#endif
-static void *slab__map(size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-#define SLAB_MAP(size)           slab__map(size)
-#define SLAB_UNMAP(memory, size) ((void)munmap(memory, size))
-int madvise(void *memory, size_t size, int advice); /* glibc hides it under -std=c11, too */
-#if !defined SLAB_HUGE && defined MADV_HUGEPAGE
-#define SLAB_HUGE(memory, size) ((void)madvise(memory, size, MADV_HUGEPAGE))
-#endif
-#ifndef SLAB_DISCARD
-#define SLAB_DISCARD(memory, size) ((void)madvise(memory, size, MADV_DONTNEED))
-#endif
-#endif
-#ifndef SLAB_HUGE
-#define SLAB_HUGE(memory, size) ((void)0)
+#ifdef SLAB_MAP
+#define SLAB__MAPS_ITSELF 0
+#else
+#define SLAB__MAPS_ITSELF        1
+#define SLAB_MAP(size)           slab__map(size, 0)
+#define SLAB_UNMAP(memory, size) slab__unmap(memory, size)
 #endif
 
-/* Free pages are poisoned under AddressSanitizer, and under Valgrind where <valgrind/memcheck.h>
- * was included first: a write to a page after its return, through the pool or view it was returned
- * by, is reported at the write. Such builds take a lock for it: no calls in a signal handler, nor
- * in the child of a fork that caught another thread in a call. */
+/* Maps zeroed memory. Returns NULL on failure. */
+static inline void *slab__map(size_t size, int flags)
+{
+    const int access = PROT_READ | PROT_WRITE;
+    void     *memory = mmap(NULL, size, access, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
+ * fails: then the pages go back to the system, and only the addresses are lost. */
+static inline void slab__unmap(void *memory, size_t size)
+{
+    if (munmap(memory, size) != 0) (void)slab__madvise(memory, size, SLAB__MADV_DONTNEED);
+}
+
+/* ---- prelude: sanitizers ----
+ *
+ * Memory that is not in use is poisoned under AddressSanitizer, and under Valgrind if the program
+ * included <valgrind/memcheck.h> first: an access to it is reported where it happens.
+ *   HIDE    no access is allowed
+ *   SHOW    every access is allowed, and the content is defined
+ *   FRESH   every access is allowed, and the content is undefined
+ * POISONS is defined only in builds that can poison; its value says whether this run does. */
+
 #if defined __SANITIZE_ADDRESS__
 #define SLAB__ASAN
 #elif defined __has_feature
@@ -485,10 +519,53 @@ int madvise(void *memory, size_t size, int advice); /* glibc hides it under -std
 #define SLAB__FRESH(memory, size) ((void)0)
 #endif
 
-#define SLAB__COLD __attribute__((cold, noinline))
-#define SLAB__HOT  __attribute__((always_inline))
+/* ---- prelude: poison lock ----
+ *
+ * In builds with poison, and only there, this lock keeps one thread's poisoning of a block that it
+ * gives back apart from the unpoisoning by the block's next owner. There is one lock in a process,
+ * even if several files compile this header's implementation. */
 
-/* -- How it works --
+#ifdef SLAB__POISONS
+#include <sched.h>
+__attribute__((weak)) _Atomic(uint32_t) slab__poison_lock;
+
+static void slab__poison_enter(void)
+{
+    if (!SLAB__POISONS) return;
+    /* acquire, pairs with the release in slab__poison_leave. */
+    while (atomic_exchange_explicit(&slab__poison_lock, 1, memory_order_acquire)) sched_yield();
+}
+
+static void slab__poison_leave(void)
+{
+    /* release, pairs with the acquire in slab__poison_enter. */
+    if (SLAB__POISONS) atomic_store_explicit(&slab__poison_lock, 0, memory_order_release);
+}
+#else
+#define slab__poison_enter() ((void)0)
+#define slab__poison_leave() ((void)0)
+#endif
+
+/* ---- prelude: compiler ---- */
+
+#define SLAB__COLD      __attribute__((cold, noinline))
+#define SLAB__HOT       __attribute__((always_inline)) inline
+#define SLAB__APART     __attribute__((noinline))
+#define SLAB__LIKELY(x) __builtin_expect(!!(x), 1)
+
+/* ---- pages of slab_store ---- */
+
+#if SLAB__MAPS_ITSELF && !defined SLAB_HUGE
+#define SLAB_HUGE(memory, size) ((void)slab__madvise(memory, size, SLAB__MADV_HUGEPAGE))
+#endif
+#if SLAB__MAPS_ITSELF && !defined SLAB_DISCARD
+#define SLAB_DISCARD(memory, size) ((void)slab__madvise(memory, size, SLAB__MADV_DONTNEED))
+#endif
+#ifndef SLAB_HUGE
+#define SLAB_HUGE(memory, size) ((void)0)
+#endif
+
+/* ---- How it works ----
  *
  * The shared part has a generation for each page: odd while the page is out, even while it is not.
  * The owner keeps the names of all pages, those that are out and those that are free, where nobody
@@ -503,9 +580,9 @@ int madvise(void *memory, size_t size, int advice); /* glibc hides it under -std
  *      |                              |
  *    drain: hint -> 0, looks at the group: 8 is not the 7 I handed out, so the page is back
  *
- * Whoever wins the compare-exchange ended the life; all others find a generation that is not
- * theirs. The hint only says where to look. If a returner dies before it gives the hint, its page
- * is found by the look at all pages that comes before alloc gives up.
+ * The thread that wins the compare-exchange ended the life; all others find a generation that is
+ * not theirs. The hint only says where to look. If a returner dies before it gives the hint, its
+ * page is found by the look at all pages that comes before alloc gives up.
  *
  * Hints and generations cross: the returner writes a generation, then reads the hint; the owner
  * writes the hint, then reads the generations. One of the two must see the other's write, or a page
@@ -671,23 +748,12 @@ static SLAB__COLD int slab__refuse(slab_pool *pool, int error)
  *
  * A returner must win before it may poison, and the owner may hand the page out again the moment it
  * won. So in builds with poison, and only there, both hold a lock: the returner around winning and
- * poisoning, the owner around the unpoisoning. One lock a process: a view and its pool may lie at
- * one address. */
+ * poisoning, the owner around the unpoisoning. It is one lock for the process, because a view and
+ * its pool may lie at one address. A write to a page after its return, through the pool or view it
+ * was returned by, is reported. Because of the lock, no call may be made in a signal handler, nor
+ * in the child of a fork that happened while another thread was inside a call. */
 
 #ifdef SLAB__POISONS
-#include <sched.h>
-__attribute__((weak)) _Atomic(uint32_t) slab__poison_lock; /* one, in however many files */
-
-static void slab__poison_enter(void)
-{
-    if (!SLAB__POISONS) return;
-    /* acquire, pairs with the release in slab__poison_leave: the other's poisoning is done. */
-    while (atomic_exchange_explicit(&slab__poison_lock, 1, memory_order_acquire)) sched_yield();
-}
-static void slab__poison_leave(void)
-{
-    if (SLAB__POISONS) atomic_store_explicit(&slab__poison_lock, 0, memory_order_release);
-}
 static void slab__hide(const slab_pool *pool, uint32_t page)
 {
     SLAB__HIDE(slab__page(pool, page), pool->page_size);
@@ -716,8 +782,6 @@ static void slab__show_all(const slab_pool *pool)
     SLAB__SHOW(pool->pages, (size_t)pool->page_size * pool->page_count);
 }
 #else
-#define slab__poison_enter()              ((void)0)
-#define slab__poison_leave()              ((void)0)
 #define slab__hide(pool, page)            ((void)(pool))
 #define slab__show_fresh(pool, page, len) ((void)(pool))
 #define slab__show_len(pool, page, len)   ((void)(pool))
@@ -761,10 +825,10 @@ static size_t slab__look(slab_pool *pool, uint32_t first, uint32_t end)
     for (uint32_t page = first; page < end; page++) {
         uint64_t name = pool->out[page];
         if (slab__page_of(name) != page) continue;
-        /* seq_cst, pairs with the compare-exchange in slab__end_life. As acquire: the returner's
-           last reads of the page come before our next write to it. And it crosses: our write to the
-           hint (in slab_pool_drain) or to wanted (in slab_pool_want) comes before it, the
-           returner's look at them after its compare-exchange. */
+        /* seq_cst, pairs with the seq_cst in slab__end_life. As acquire: the returner's last reads
+           of the page happen before our next write to it. And it crosses: our write to the hint (in
+           slab_pool_drain) or to wanted (in slab_pool_want) precedes it, and the returner's look at
+           them follows its compare-exchange. */
         uint32_t gen = atomic_load_explicit(&pool->lives[page].gen, memory_order_seq_cst);
         if (gen == slab__gen_of(name)) continue;
         slab__recycle(pool, name);
@@ -815,7 +879,8 @@ static void slab__format(slab_pool *pool)
         atomic_store_explicit(&shared->lives[i].gen, 0, memory_order_relaxed);
         atomic_store_explicit(&shared->lives[i].len, 0, memory_order_relaxed);
     }
-    /* release, pairs with the acquire in slab_pool_attach: who sees the magic sees all of that. */
+    /* release, pairs with the acquire in slab_pool_attach: a process that sees the magic sees all
+       of that. */
     atomic_store_explicit(&shared->magic, SLAB__MAGIC, memory_order_release);
 }
 
@@ -896,7 +961,7 @@ SLAB_API void *slab_pool_alloc(slab_pool *pool, size_t len, slab_id *id)
     slab__show_fresh(pool, page, len);
     /* relaxed: the release below hands it over. */
     atomic_store_explicit(&life->len, (uint32_t)len, memory_order_relaxed);
-    /* release, pairs with the acquire in slab_pool_read: who sees the life sees its len. */
+    /* release, pairs with the acquire in slab_pool_read: a thread that sees the life sees len. */
     atomic_store_explicit(&life->gen, slab__gen_of(name), memory_order_release);
     memcpy(id, &name, sizeof name);
     return slab__page(pool, page);
@@ -991,9 +1056,9 @@ static inline int slab__end_life(slab_pool *pool, uint64_t name)
     uint32_t    gen  = slab__gen_of(name);
 
     slab__poison_enter();
-    /* seq_cst, pairs with the load in slab__look. As release: our last reads of the page come
-       before the owner's next write to it. And it crosses: it comes before our look at the hint and
-       at wanted. relaxed on failure: the id is stale, and nothing follows from what is there
+    /* seq_cst, pairs with the seq_cst in slab__look. As release: our last reads of the page happen
+       before the owner's next write to it. And it crosses: it precedes our look at the hint and at
+       wanted. relaxed on failure: the id is stale, and nothing follows from what is there
        instead. ABA: only a life 2^31 lives later has the same generation. */
     bool won = (gen & 1) != 0 && atomic_compare_exchange_strong_explicit(
                                      &life->gen, &gen, slab__gen_of(name) + 1,
@@ -1008,10 +1073,10 @@ static inline void slab__hint(slab_pool *pool, uint32_t word, uint32_t bits)
 {
     _Atomic(uint32_t) *hint = &pool->shared->hints[word];
 
-    /* seq_cst, crosses with the exchange in slab_pool_drain: if all bits are set still, the owner's
+    /* seq_cst, pairs with the seq_cst in slab_pool_drain: if all bits are set still, the owner's
        look at our group is yet to come, and will see the life ended. */
     if ((atomic_load_explicit(hint, memory_order_seq_cst) & bits) == bits) return;
-    /* relaxed: whoever takes the bits comes after the load above, which did not see them all, and
+    /* relaxed: the owner takes the bits after the load above, which did not see them all, and
        so after our compare-exchange; the look that follows sees the life ended. */
     atomic_fetch_or_explicit(hint, bits, memory_order_relaxed);
 }
@@ -1021,8 +1086,8 @@ static inline bool slab__take_wake(slab_pool *pool)
 {
     _Atomic(uint32_t) *wanted = &pool->shared->wanted;
 
-    /* seq_cst, crosses with the store in slab_pool_want: either we see it, or the owner's look that
-       follows it sees our life ended. The exchange, relaxed, only picks one of us. */
+    /* seq_cst, pairs with the seq_cst in slab_pool_want: either we see that store, or the owner's
+       look that follows it sees our life ended. The exchange, relaxed, only picks one of us. */
     return atomic_load_explicit(wanted, memory_order_seq_cst) != 0 &&
            atomic_exchange_explicit(wanted, 0, memory_order_relaxed) != 0;
 }
@@ -1077,8 +1142,8 @@ SLAB_API size_t slab_pool_drain(slab_pool *pool)
         /* relaxed: a bit of a return that happened before us is never missed; one that is just
            being set waits for the next drain. */
         if (atomic_load_explicit(hint, memory_order_relaxed) == 0) continue;
-        /* seq_cst, crosses with the load in slab__hint: a returner that finds its bit set has ended
-           its life before the look that follows here. */
+        /* seq_cst, pairs with the seq_cst in slab__hint: a returner that finds its bit set has
+           ended its life before the look that follows here. */
         uint32_t bits = atomic_exchange_explicit(hint, 0, memory_order_seq_cst);
         for (; bits != 0; bits &= bits - 1) {
             uint32_t group = word * 32 + (uint32_t)__builtin_ctz(bits);
@@ -1093,8 +1158,8 @@ SLAB_API bool slab_pool_want(slab_pool *pool)
 {
     if (!pool || pool->owned == 0) return false;
     if (pool->free_last != 0 || pool->free_top != 0) return false;
-    /* seq_cst, crosses with the load in slab__take_wake: a returner that does not see this has
-       ended its life before the look that follows. */
+    /* seq_cst, pairs with the seq_cst in slab__take_wake: a returner that does not see this store
+       has ended its life before the look that follows. */
     atomic_store_explicit(&pool->shared->wanted, 1, memory_order_seq_cst);
     if (slab__look(pool, 0, pool->owned) == 0) return true;
     /* relaxed: a returner that takes it first wakes an owner that is awake. */
@@ -1799,7 +1864,7 @@ static void slab__release(slab_store *store, slab__tier *tier, uint32_t number)
     tier->free_number = number;
 }
 
-/* A tier's current chunk stays with it when it empties. Whoever is short of memory asks for it. */
+/* A tier's current chunk stays with it when it empties, until memory is short. */
 static void slab__release_idle(slab_store *store)
 {
     for (uint32_t i = 0; i <= store->tier_count; i++) {
@@ -2185,7 +2250,7 @@ SLAB_API void slab_store_destroy(slab_store *store)
 /* -- Put, get, free -- */
 
 /* A slot for len bytes, zero beyond them. NULL: *error, and *ref is SLAB_NO_REF. */
-static inline SLAB__HOT void *slab__alloc(slab_store *store, size_t len, slab_ref *ref, int *error)
+static SLAB__HOT void *slab__alloc(slab_store *store, size_t len, slab_ref *ref, int *error)
 {
     if (len > store->slot_max) return slab__alloc_large(store, len, ref, error);
     slab__tier *tier = &store->tiers[store->tier_of[(len + 7) / 8]];

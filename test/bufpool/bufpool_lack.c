@@ -1,8 +1,8 @@
 /* Goal: where a mapping fails there is no pool, buffer, cache or tenant, and nothing else is lost:
  * all accounts stand as they stood, idle memory goes back to the system before anybody is told, and
  * with the memory the calls come back. A pool takes the memory that bufpool.h says, and gives all
- * of it back, whoever is last. Method: mappings go through functions of this file, which keep a
- * list of them and let each fail in turn. */
+ * of it back, whichever holder is last. Method: mappings go through functions of this file, which
+ * keep a list of them and let each fail in turn. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>

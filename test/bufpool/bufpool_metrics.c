@@ -939,7 +939,7 @@ static void give(struct holding *it, bufpool_cache *cache, uint64_t random)
     it->size = 0;
 }
 
-/* Who takes back what he never had; and a new tenant, with a charge that stays. */
+/* A discharge of more than was charged; and a new tenant, with a charge that stays. */
 static void now_and_then(void)
 {
     static const struct holding charge = {.size = 7, .tenant = -1, .is_charge = true};
@@ -1101,7 +1101,7 @@ static void storm(size_t slots, size_t apart)
 
 static void while_threads_hold_much(void) { storm(SLOTS, 1); }
 
-/* So little that whoever counts a release, and not what was acquired before it, is below zero. */
+/* So little that to count a release, and not the acquisition before it, gives less than zero. */
 static void while_threads_hold_little(void) { storm(1, 1); }
 
 /* By tenants that a cache cannot have in its table of 256 at the same time. */

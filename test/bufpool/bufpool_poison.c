@@ -194,7 +194,7 @@ static void a_buffer_is_ours_until_its_last_release(void)
     teardown();
 }
 
-/* What lies idle in one place is hidden, and shown to whoever takes it from there. */
+/* What lies idle in one place is hidden, and shown to the thread that takes it. */
 static void an_idle_buffer_is_nobodys(void)
 {
     setup(0);
@@ -243,7 +243,7 @@ static void a_buffer_may_be_read(void)
     }
 }
 
-/* Whoever gets the address next has nothing to do with us. */
+/* The next mapping at this address may be anybody's. */
 static void is_anybodys(unsigned char *at, size_t size)
 {
     unsigned char *again = mmap(at, size, PROT_READ | PROT_WRITE,

@@ -1,4 +1,4 @@
-/* Goal: under any storm of threads a buffer is recycled once, by who drops its last reference;
+/* Goal: under any storm of threads a buffer is recycled once, with its last reference dropped;
  * accounts are exact to the byte whenever nobody is inside a call, and never below zero in between;
  * what is released too often is told, counted, and harms nobody; a pool goes with its last buffer.
  * Method: pools with hardly more buffers than there are threads, used in every way at random. Each
@@ -1125,7 +1125,7 @@ static void trim_loses_nothing(void)
 
 static _Atomic(bufpool_tenant *) met[TENANTS_MAX];
 
-/* Whoever comes first makes it; all get the same. */
+/* The first thread makes it; all get the same. */
 static bufpool_tenant *some_tenant(uint64_t r)
 {
     uint32_t        at      = 1 + (uint32_t)r % (TENANTS_MAX - 1);

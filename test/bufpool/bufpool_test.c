@@ -362,7 +362,7 @@ static void references_are_counted(void)
             CHECK(bufpool_retain(buf) == buf);
             CHECK(!bufpool_writable(buf));
         }
-        CHECK_EQ(info().live_bytes, size); /* once, whoever holds it */
+        CHECK_EQ(info().live_bytes, size); /* once, for all holders */
         CHECK_EQ(info().live_buffers, 1);
         for (int refs = 999; refs >= 1; refs--) {
             CHECK(!bufpool_writable(buf));
@@ -398,7 +398,7 @@ static void references_have_an_end(void)
     end();
 }
 
-/* Who took a reference of another's is not told; who comes last is. */
+/* A release of another's reference succeeds; the last release, then one too many, fails. */
 static void one_release_too_many(void)
 {
     make((bufpool_config){0});
@@ -671,7 +671,7 @@ static void any_buffer_through_any_way(void)
     end();
 }
 
-/* A buffer goes back to the pool that it came from, whoever's cache it is given to. */
+/* A buffer goes back to the pool that it came from, through any pool's cache. */
 static void two_pools_side_by_side(void)
 {
     bufpool            *mine, *theirs;
@@ -810,7 +810,7 @@ static void idle_is_bounded(void)
 }
 
 /* When there are no bytes left, a class that keeps more than another gives way to it: what was idle
- * once is not so for ever. Nothing is lost on the way, whoever's room it is that one asks for. */
+ * once is not so for ever. Nothing is lost on the way, in shards and in caches. */
 static void no_class_starves(void)
 {
     for (int round = 0; round < 2 * WAYS * BUFPOOL_CLASSES; round++) {
@@ -1273,7 +1273,7 @@ static void wiped(int way, size_t size, bufpool_tenant *first, bufpool_tenant *s
     buf = acquire(way, size - size / 9, first);
     CHECK(has_none(bufpool_data(buf), capacity, 'b'));
     CHECK_EQ(release(way, buf), 0);
-    buf = acquire(way, size, second); /* nor is it seen when who had it wrote nothing */
+    buf = acquire(way, size, second); /* nor is it seen if its holder wrote nothing */
     CHECK(has_none(bufpool_data(buf), size, 'a'));
     CHECK_EQ(release(way, buf), 0);
 }

@@ -93,7 +93,7 @@ def query(what):
 
 
 def stats(found):
-    """What is to be found by the stats; who has no row of his own belongs to the others."""
+    """The values that the stats say; a tenant without a row of its own counts to the others."""
     told = {}
     for line in get(SERVER, 'stats').splitlines():
         name, label, value, number = line.split(' ')

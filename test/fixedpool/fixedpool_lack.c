@@ -171,7 +171,7 @@ static void memory_beside_the_frames(void)
     }
 }
 
-/* Memory of the user's own goes back to him as it was: what he forks later has it. */
+/* Memory of the user's own goes back as it was: a child of a later fork inherits it. */
 static void memory_that_outlives_the_pool(void)
 {
     size_t         size = 65536;

@@ -171,7 +171,7 @@ static void many_are_ours_until_we_free_them(void)
     teardown();
 }
 
-/* What lies idle in a cache is hidden, and shown to whoever takes it from there. */
+/* What lies idle in a cache is hidden, and shown to the thread that takes it. */
 static void a_cached_frame_is_nobodys(void)
 {
     setup(0);

@@ -278,7 +278,7 @@ static long pinned(void)
     return sum;
 }
 
-/* With cloning as this kernel has it, and as one that has none. */
+/* With this kernel's cloning, and without any. */
 static void a_second_ring(int clone_refusal)
 {
     refusal[CLONE] = clone_refusal;

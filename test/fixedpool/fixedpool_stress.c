@@ -1,5 +1,5 @@
 /* Goal: under any storm of threads a frame is leased to one at a time, a lease fails only when all
- * frames are leased, none is lost, and who waits is woken; and a thread that is stopped anywhere
+ * frames are leased, none is lost, and waiters are woken; and a thread that is stopped anywhere
  * holds up nobody.
  * Method: pools with hardly a frame more than there are threads, leased and freed in every way at
  * random; the groups' turns begin near their end, and wrap. Each frame has a word that says whose
@@ -419,8 +419,8 @@ static void idle_caches_strand_nothing(void)
 
 /* ---- Waiting ---- */
 
-/* One frame goes from hand to hand. Who frees it does nothing more until the other says that it has
- * it: a wake-up that is lost is not made good by the next one. */
+/* One frame goes from thread to thread. The thread that frees it does nothing more until the other
+ * says that it got the frame: a wake-up that is lost is not made good by the next one. */
 static _Atomic(uint64_t) expecting, arrived;
 static uint64_t          last_turn; /* nobody's business while a player holds the baton */
 
@@ -496,7 +496,7 @@ static void *play(void *arg)
 }
 
 /* Comes by once a turn, waits for a moment, and if it gets the frame passes it on: the wake-up that
- * it may have got must reach the one who waits. */
+ * it may have got must reach the waiter. */
 static void *come_by(void *arg)
 {
     struct worker *self = arg;

@@ -223,7 +223,7 @@ static void fill_and_empty(uint32_t size, int count, int round)
         CHECK(at == base + (size_t)frame * size);
         if (round == 0) CHECK(zero(at, size));
         else CHECK(at[0] == (unsigned char)frame && at[size - 1] == (unsigned char)frame);
-        at[0] = at[size - 1] = (unsigned char)frame; /* whoever has it next still finds it */
+        at[0] = at[size - 1] = (unsigned char)frame; /* the next lessee still finds it */
         seen[frame]          = 1;
     }
     for (int way = 0; way < LEASES; way++) CHECK_EQ(lease(way), -ENOBUFS);

@@ -110,8 +110,8 @@ static void forge_header(uint64_t turn, uint64_t serial_limit)
     at[8] = check;
 }
 
-/* Where the next may begin. What lies there already shows through only in one that is torn: whoever
- * knows the key can put slots in a value, and they are there once that is freed. */
+/* Where the next may begin. What lies there already shows through only in one that is torn: a
+ * program that knows the key can put slots in a value, and they are there once that is freed. */
 static uint64_t forge_slot(uint64_t place, uint64_t serial, uint64_t size, uint32_t kind)
 {
     uint64_t *at     = image + place * 4;

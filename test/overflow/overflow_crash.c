@@ -1,10 +1,10 @@
 /* Goal: an owner that is killed anywhere leaves every value whose write returned, none whose free
- * returned, none torn, and no damage; whoever opens next can go on.
+ * returned, none torn, and no damage; the next owner can go on.
  * Method: a child writes and frees, and notes in shared memory what it is about to call and what
- * returned. Part one has it die at the first fault point of a script, then at the second, and so on
- * to the last, and whoever recovers what it left die at each of theirs. Part two kills children in
- * the middle of a random churn, all on one file. After each death a new owner compares the file
- * with the notes: only the call in flight may have happened or not.
+ * returned. In part one it dies at the first fault point of a script, then at the second, and so
+ * on to the last, and the owner that recovers its file dies at each of its own. Part two kills
+ * children in the middle of a random churn, all on one file. After each death a new owner compares
+ * the file with the notes: only the call in flight may have happened or not.
  * Usage: overflow_crash [ROUNDS]   of part two */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* Goal: overflow_region does what overflow.h says, in whatever order it is called, and file,
+/* Goal: overflow_region does what overflow.h says, in any order of calls, and file,
  * records, lists and counts always agree. Method: random calls in phases that fill and drain, in
  * shapes from a file that is too small to values above 128 KiB, with fallocate failing at random or
  * missing, and with ends of all kinds: a close, a kill between two calls, a sparse copy of the

@@ -413,7 +413,7 @@ static void a_temporary_file_goes_with_its_owner(void)
     CHECK_EQ(overflow_reader_open(&reader, path), 0);
     close_region();
     CHECK(access(path, F_OK) != 0);
-    uint64_t ref = atomic_load(&shared->cell[0].ref); /* who has it open goes on reading */
+    uint64_t ref = atomic_load(&shared->cell[0].ref); /* an open reader goes on reading */
     CHECK_EQ(overflow_reader_read(reader, ref, got, sizeof got, &size), 0);
     CHECK(size == 100 && memcmp(got, value_of(100), 100) == 0);
     overflow_reader_close(reader);

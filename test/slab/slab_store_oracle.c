@@ -1,4 +1,4 @@
-/* Goal: slab_store does what slab.h says, in whatever order it is called and whatever its shape.
+/* Goal: slab_store does what slab.h says, in any order of calls and in any shape.
  * Method: random calls, in phases that fill, drain, move, prefer small or large values or have the
  * system refuse memory, against an oracle that knows the bytes, len, ref and place of each live
  * value, whose pages they are, and which slots of a chunk were ever used. After every call the

@@ -14,8 +14,8 @@ one() { # the programs of the copy's make check: units, storms
         >test/rungs/check.sh
 }
 fake() { # name, body of main: a test program
-    printf '#define _GNU_SOURCE\n#include "../check.h"\n%s\nint main(void) { RUN(it); return REPORT(); }\n' "$2" \
-        >"test/${1%%_*}/$1.c"
+    printf '#define _GNU_SOURCE\n#include "../check.h"\n%s\nint main(void) { RUN(it); return REPORT(); }\n' \
+        "$2" >"test/${1%%_*}/$1.c"
 }
 run() { timeout 60 "$@" >../out 2>../err </dev/null; status=$?; cp ../out ../err .; }
 says() { grep -q -e "$1" out err; }
@@ -79,7 +79,10 @@ static void it(void)
 cat >stopped <<'END'
 "$@" >told.out 2>told.err </dev/null &
 i=0
-while ! grep -q runs build/check/slab_process/log 2>/dev/null && [ $i -lt 200 ]; do sleep 0.1; i=$((i + 1)); done
+while ! grep -q runs build/check/slab_process/log 2>/dev/null && [ $i -lt 200 ]; do
+    sleep 0.1
+    i=$((i + 1))
+done
 [ $i -lt 200 ] || exit 2
 kill -s TERM $!
 i=0

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Goal: treecache verifies what it should, says what it skips, notices a wrong byte, stays in its
 # budget, finds in a region what it spilled there, and nothing else, reads by an io_uring where
-# there is one, gets each buffer back, and shows who pays for what.
+# there is one, gets each buffer back, and shows what each tenant pays for.
 # Method: small trees with everything in them that a file system can hold; the last line, the status
 # and rows of the table are compared. The wrong bytes come from a pread that is not the system's, and
 # from treecaches that do not notice when a value moves, or take them from the wrong frame. One is
