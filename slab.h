@@ -152,7 +152,7 @@ SLAB_API void *slab_pool_alloc(slab_pool *pool, size_t len, slab_id *id);
 SLAB_API int slab_pool_put(slab_pool *pool, const void *data, size_t len, slab_id *id);
 
 /* Changes the length of a live page. Owner only. Call it before you hand over the id: a reader that
- * has it already may get either length. Returns
+ * knows the id already may get either length. Returns
  *   0          on success;
  *   -EMSGSIZE  if len exceeds the page size;
  *   -ESTALE    if the page is not live;

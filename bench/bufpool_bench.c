@@ -428,7 +428,7 @@ static const struct subject subject_floor = {
     .close   = nothing,
 };
 
-/* The classic design: a tenant is its name. */
+/* The common design: a tenant is its name. */
 
 static struct classic_buffers *classic;
 

@@ -48,7 +48,7 @@ END {
         low = int((n + 3) / 4)
         split(key, part, "\t")
         if (failed[key]) print key, "nan", "nan", "nan", "nan", "nan", n, "failed"
-        else print key, sprintf("%.10g", median(key)), v[key, low], v[key, n + 1 - low], v[key, 1], \
-            v[key, n], n, unit_of(part[5])
+        else print key, sprintf("%.10g", median(key)), v[key, low], v[key, n + 1 - low], \
+            v[key, 1], v[key, n], n, unit_of(part[5])
     }
 }

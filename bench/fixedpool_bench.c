@@ -23,7 +23,7 @@
  *             another reads and frees it; op: a frame
  *   crowd8    pair with 8 threads, each pair timed, and the clock is part of the figures. In the
  *             longest-ns a thread may have lost its core. stall-ns: the longest time in which no
- *             thread at all finished a pair: of this machine where floor has it, too
+ *             thread at all finished a pair: caused by the machine if floor shows it, too
  *   dry       4 threads and 2 frames; a thread that gets none tries again; op: a frame leased and
  * freed wake      a thread sleeps for the only frame, another frees it when /proc says that it
  * sleeps; median from before the free to when the sleeper has the frame register64M, register1G the
@@ -918,7 +918,7 @@ static uint64_t          woken_at;
 static _Atomic(uint64_t) sleeper_id;
 static _Alignas(64) _Atomic(uint64_t) turn; /* the waker's */
 
-static uint32_t held; /* the frame; belongs to the thread that has it */
+static uint32_t held; /* the frame; belongs to the thread that holds it */
 
 static void ashlar_take(void)
 {

@@ -380,7 +380,7 @@ static size_t            floor_used, floor_backed, floor_touched, floor_synced;
 static uint64_t          floor_spare; /* churn: the place that was freed */
 static volatile uint32_t floor_sum;
 
-/* CRC-32C in four lanes, as overflow.h has it. */
+/* CRC-32C in four lanes, as in overflow.h. */
 static inline uint32_t crc(uint32_t sum, uint64_t word)
 {
 #if defined __x86_64__

@@ -105,8 +105,10 @@ function draw_lines(  i, j, n, least, most, first, last, data, v, log_x, tics, y
     place_labels(n, end_at, least, most)
     printf "lines\t%s\ttitle=%s; xlabel=%s; ylabel=%s; log_x=%d; first=%s; last=%s; ", name, \
         quoted(title), quoted(x_label), quoted(y_label), log_x, first, last
-    printf "bottom=%g; top=%g; lines=%d; colours=%s; widths=%s; points=%s; dashes=%s; xtics=%s; ytics=%s\n", \
-        least, most, n, quoted(colours), quoted(widths), quoted(points), quoted(dashes), quoted(tics), quoted(y_tics)
+    printf "bottom=%g; top=%g; lines=%d; xtics=%s; ytics=%s; ", least, most, n, quoted(tics), \
+        quoted(y_tics)
+    printf "colours=%s; widths=%s; points=%s; dashes=%s\n", quoted(colours), quoted(widths), \
+        quoted(points), quoted(dashes)
 }
 
 function grouped(digits) {
@@ -168,7 +170,8 @@ function draw_bars(  i, g, data, n, any) {
         if (!any) continue
         printf "\"%s\"", group_label[g] >data
         for (i = 1; i <= count; i++) if (subject[i] in has)
-            printf "\t%s", (subject[i], group[g]) in value ? value[subject[i], group[g]] : "nan" >data
+            printf "\t%s", \
+                (subject[i], group[g]) in value ? value[subject[i], group[g]] : "nan" >data
         print "" >data
     }
     close(data)

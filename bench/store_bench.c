@@ -60,7 +60,7 @@
 enum {
     LEN          = 100,
     SIZE_LEAST   = 8,    /* of a drawn size: a value begins with its place in the index */
-    SIZE_MOST    = 4096, /* the classic design has no more */
+    SIZE_MOST    = 4096, /* the common design has no more */
     MAPPING      = 2 * 1024 * 1024,
     COMPACT_EACH = 64,  /* frees, and then up to */
     COMPACT_MOST = 128, /* moves */
@@ -434,7 +434,7 @@ WORKLOAD fill(const struct subject *s)
     }
 }
 
-/* Of all subjects the classic design takes most: the vector and, where it is copied, its half. */
+/* Of all subjects the common design takes most: the vector and, where it is copied, its half. */
 static size_t fill_size(void) { return (size_t)values * 128 * 2; }
 
 WORKLOAD timed_fill(const struct subject *s)

@@ -15,7 +15,10 @@ $1 == "workload" { next }
     if ($3 != "-" || $4 != "-") swept = 1
     if ($2 == "ashlar" || $2 == "store") base[$1, $3, $4, $5] = $6
 }
-function short(number) { return number == "nan" ? "FAILED" : sprintf(number >= 10000 ? "%.0f" : "%.5g", number) }
+function short(number) {
+    if (number == "nan") return "FAILED"
+    return sprintf(number >= 10000 ? "%.0f" : "%.5g", number)
+}
 function line(workload, subject, threads, amount, measure, median, quartiles, ratio,  text) {
     text = sprintf("%-*s  %-*s", width[1] < 8 ? 8 : width[1], workload, \
         width[2] < 8 ? 8 : width[2], subject)

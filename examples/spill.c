@@ -3,7 +3,7 @@
  * the parent opens the region and finds every value whose write had returned.
  *
  *     cc -std=c11 -O2 -I. examples/spill.c -o spill
- *     ./spill [FILE]      # default: a temporary file. FILE is kept: the next run finds its values */
+ *     ./spill [FILE]      # default: a temporary file. FILE is kept for the next run */
 #define _DEFAULT_SOURCE /* err, mkstemp */
 #define OVERFLOW_IMPLEMENTATION
 #include "overflow.h"

@@ -5,7 +5,7 @@
  * overflow_region keeps the rest, also for the next run and after a kill -9, that an io_uring reads
  * into frames of a fixedpool, many at a time, that pages of a slab_pool cross between threads
  * without a lock or a lost byte, and that buffers of a bufpool come back with the last view of
- * them, and who pays for how much is known to the byte; on real files.
+ * them, each billed to its tenant to the byte; on real files.
  *
  * Method: the data plane, one thread, walks DIR for names and sizes, and fits the tiers of the
  * store to them. Two control planes ask for each of their files once, and for popular ones again
@@ -35,8 +35,8 @@
  * gives it back. Each directory at the top of DIR is a tenant, and DIR itself, ".", for the files
  * that are directly in it. A tenant pays for its buffers on their way, and for what the store has
  * of its files; more than half of the budget is beyond its limit, which is only counted. One more
- * thread shows that to whoever asks, by HTTP or in a file. When the store is emptied, in the end,
- * nobody may owe anything.
+ * thread serves these figures by HTTP or in a file. When the store is emptied at the end, every
+ * account must be zero.
  *
  * Before each turn of a control plane, the data plane looks at the pieces that the next turn of
  * each will ask for, and begins to read what is neither in the store nor in the region: by an
@@ -239,7 +239,7 @@ struct read {
 /* An io_uring, of the data plane alone. Its rules:
  * - A read has a frame of its own from its begin until it is taken. There are as many frames as
  *   places for submissions, and half as many as for completions: neither queue is ever full.
- * - No piece is read twice at a time: what needs it first takes the read, whoever began it.
+ * - No piece is read twice at a time: what needs it first takes the read, whatever began it.
  * - What nobody needs any more is forgotten, but keeps its frame while the kernel may write to it.
  * - What failed, or came short, is left to pread: that says why. */
 struct uring {
@@ -522,7 +522,7 @@ struct spill {
     bool        off, keep;
 
     overflow_region *region; /* NULL: nothing is spilled */
-    dev_t            device; /* of FILE: if the tree has it, it is not served */
+    dev_t            device; /* of FILE, which is not served if it lies in the tree */
     ino_t            inode;
     unsigned char   *buffer;       /* for a value on its way */
     struct piece *oldest, *newest; /* spilled; what a former run left, in the order of the file */
@@ -689,7 +689,7 @@ static struct piece *find_piece(struct cache *cache, struct file *file, size_t o
 
 /* -- Data plane: the walk -- */
 
-/* Who pays for a file: the first name in its path, or "." if that is the file's own. */
+/* The tenant that pays for a file: the first name in its path, or "." if that is the file's own. */
 static const char *tenant_name(const char *path, size_t *len)
 {
     const char *end = strchr(path, '/');
@@ -1154,7 +1154,7 @@ static struct value *make_value(struct cache *cache, struct piece *piece, size_t
     return value;
 }
 
-/* -- Data plane: buffers, and who pays -- */
+/* -- Data plane: buffers and tenants -- */
 
 /* False: no memory, and that was said. */
 static bool open_buffers(struct cache *cache)
@@ -1861,9 +1861,9 @@ static bool run(struct cache *cache)
     return error == 0 && lost == 0 && info.refused == 0 && closed;
 }
 
-/* -- Metrics: a thread writes them to a file, and answers who asks -- */
+/* -- Metrics: a thread writes them to a file, and serves them -- */
 
-/* Who has not asked to the end. */
+/* A connection whose request is not complete. */
 struct client {
     int      fd;
     uint64_t deadline;
@@ -2006,7 +2006,7 @@ static void accept_client(struct metrics *metrics)
     client->len           = 0;
 }
 
-/* Hears whoever has something to say. False: it is time to stop. */
+/* Handles every descriptor that is ready. Returns false when it is time to stop. */
 static bool attend(struct metrics *metrics)
 {
     struct pollfd fds[2 + CLIENTS];
@@ -2245,7 +2245,7 @@ static const char usage[] =
     "  --spill-max BYTES  the region at most, from 16K on; default 1G\n"
     "  --no-spill         what the budget has no room for is read again\n"
     "  --no-ring          files are read with pread, not by an io_uring\n"
-    "  --metrics FILE     who holds how much: OpenMetrics text, anew each second and in the end\n"
+    "  --metrics FILE     bytes by tenant: OpenMetrics text, anew each second and at the end\n"
     "  --serve PORT       the same over HTTP, on 127.0.0.1 only (0: on a port that is free),\n"
     "                     while it works and after that, until it is interrupted\n";
 

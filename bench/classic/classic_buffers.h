@@ -3,8 +3,8 @@
  * header, and the tenants' live bytes in a hash table by name under a second mutex, which is asked
  * for each acquisition and each release.
  *
- * What it lacks: all threads meet at the mutexes, and a thread that asks for the metrics stops them all
- * until the last line is written; a release beyond the last puts a buffer into its list a second
+ * What it lacks: all threads meet at the mutexes, and a thread that asks for the metrics stops them
+ * all until the last line is written; a release beyond the last puts a buffer into its list a second
  * time; and 64 idle buffers a class may be 640 MiB. */
 #ifndef CLASSIC_BUFFERS_H
 #define CLASSIC_BUFFERS_H
@@ -182,7 +182,7 @@ static inline void classic_release(struct classic_buffers *pool, struct classic_
     free(buffer);
 }
 
-/* -- What there is -- */
+/* -- Statistics -- */
 
 static struct classic_sums classic_stats(struct classic_buffers *pool)
 {

@@ -2,8 +2,9 @@
 # shellcheck shell=sh disable=SC2034,SC2086,SC2154  # flags are lists of words; lib.sh sets warnings
 
 # The longest first, so that none is left alone in the end.
-more='valgrind treecache tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64 bench m32 musl
-    sparc64 header model disk user fuzz lint strict language vendor runner blocks sample_uring full prometheus'
+more='valgrind treecache tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64
+    bench m32 musl sparc64 header model disk user fuzz tools strict language vendor runner rules
+    blocks sample_uring full prometheus'
 short='slab_store_test slab_test slab_misuse overflow_test fixedpool_test fixedpool_lack bufpool_test'
 poison='slab_poison overflow_poison fixedpool_poison bufpool_poison'
 
@@ -82,7 +83,7 @@ rung_model() {
     else run_tap '' test/model/run.sh smoke; fi
 }
 
-rung_lint() { limit=900 run_tap '' test/lint.sh; }
+rung_tools() { limit=900 run_tap '' test/lint.sh tools; }
 
 # Every code block of the documentation, those too that need a package.
 rung_blocks() { run_tap '' test/use/docs_test.sh "$PWD/$dir/work"; }
