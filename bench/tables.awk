@@ -1,4 +1,4 @@
-# tables.awk - the Markdown tables that bench/tables.txt describes, from the .tsv files of a machine.
+# tables.awk - the Markdown tables that bench/tables.txt describes, from the .tsv files.
 #
 #     awk -v to=DIRECTORY -f bench/tables.awk bench/tables.txt DIRECTORY/*.tsv
 #

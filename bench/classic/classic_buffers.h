@@ -4,8 +4,8 @@
  * for each acquisition and each release.
  *
  * What it lacks: all threads meet at the mutexes, and a thread that asks for the metrics stops them
- * all until the last line is written; a release beyond the last puts a buffer into its list a second
- * time; and 64 idle buffers a class may be 640 MiB. */
+ * all until the last line is written; a release beyond the last puts a buffer into its list
+ * a second time; and 64 idle buffers a class may be 640 MiB. */
 #ifndef CLASSIC_BUFFERS_H
 #define CLASSIC_BUFFERS_H
 
