@@ -1,5 +1,5 @@
-/* The least that a program does with fixedpool: a frame leased, used and freed. Compiles as C and as
- * C++; define FIXEDPOOL_IMPLEMENTATION to get the functions too (C only). */
+/* The least that a program does with fixedpool: a frame leased, used and freed. Compiles as C and
+ * as C++; define FIXEDPOOL_IMPLEMENTATION to get the functions too (C only). */
 #include "fixedpool.h"
 
 static int use(void)
