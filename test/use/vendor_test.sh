@@ -1,13 +1,13 @@
 #!/bin/sh
-# Goal: each way to bring Ashlar into a project works, in a path with spaces: a copied header, a git
-# submodule, make install with pkg-config, CMake's add_subdirectory, find_package and FetchContent, a
-# Meson subproject and dependency. The three installers install the same files; make uninstall
-# removes them and nothing else.
+# Goal: each way to bring Ashlar into a project works, in a path with spaces: a copied header, a
+# git submodule, make install with pkg-config, CMake's add_subdirectory, find_package and
+# FetchContent, a Meson subproject and dependency. The three installers install the same files; make
+# uninstall removes them and nothing else.
 # Method: for each way, a project with the small programs beside this script (vendor/ is that
 # project) is built against a copy of this repository, and each program is run.
 #
 #   test/use/vendor_test.sh WORKDIR
-# shellcheck disable=SC1003,SC1091,SC2086,SC2153,SC2317  # tap.sh; CFLAGS is a list; try runs functions
+# shellcheck disable=SC1003,SC1091,SC2086,SC2153,SC2317  # lists; functions that try runs
 root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/test/tap.sh"
 tap_begin "$1"
