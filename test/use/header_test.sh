@@ -47,7 +47,6 @@ builds_and_runs() { # what, name, arguments of the compiler...
 
 program_of() { # program, header, prefix of its macros
     main=$use/$1.c body=-D$3_IMPLEMENTATION
-    memory="-D$3_MAP(size)=memset(aligned_alloc(4096,((size)+4095)/4096*4096),0,size)"
     builds_and_runs "$1: two files" two "$main" body.o
     compile -O2 "-D$3_API=static inline" -Wno-unused-function $body -Dmain=other -c "$main" \
         -o inline.o >out 2>err || not_ok "$1: static inline" out err
@@ -57,9 +56,8 @@ program_of() { # program, header, prefix of its macros
     builds_and_runs "$1: after _GNU_SOURCE" gnu -D_GNU_SOURCE $body "$main"
     builds_and_runs "$1: 64-bit files" large -D_FILE_OFFSET_BITS=64 $body "$main"
     [ "$2" = overflow ] || # it maps files only
-        builds_and_runs "$1: memory macros of the user" macros "$memory" \
-            "-D$3_UNMAP(memory,size)=((void)(size),free(memory))" -include stdlib.h \
-            -include string.h $body "$main"
+        builds_and_runs "$1: memory macros of the user" macros -include "$use/own_memory.h" $body \
+            "$main"
 }
 
 for header in slab overflow fixedpool bufpool; do
