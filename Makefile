@@ -25,6 +25,8 @@ SECONDS_EACH ?= 60
 STRICT       ?=
 
 version = 0.2.0
+# A placeholder until the project has an address; the same in CMakeLists.txt and meson.build.
+url     = https://ashlar.example
 headers = slab.h overflow.h fixedpool.h bufpool.h
 storms  = slab_stress slab_process slab_store_oracle \
           overflow_crash overflow_power overflow_process overflow_oracle \
@@ -94,12 +96,36 @@ mutants:
 lint:
 	$(quiet)test/lint.sh
 
+# The files of an installation, by folder below PREFIX. CMakeLists.txt and meson.build install the
+# same. PREFIX and DESTDIR may hold spaces: they reach the shell through its environment.
+docs     = README.md CHANGELOG.md LICENSE $(wildcard docs/*.md docs/*.svg)
+includes = include/ashlar
+pc_file  = lib/pkgconfig/ashlar.pc
+doc_dir  = share/doc/ashlar
+install uninstall: export root = $(DESTDIR)$(PREFIX)
+install: export prefix = $(PREFIX)
+
 install:
-	$(quiet)install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	$(quiet)install -m 644 $(headers) $(DESTDIR)$(PREFIX)/include
-	$(quiet)printf '%s\n' 'prefix=$(PREFIX)' '' 'Name: ashlar' \
-	    'Description: Allocators that hand out memory by name, one C header each' \
-	    'Version: $(version)' 'Cflags: -I$${prefix}/include' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/ashlar.pc
+	$(quiet)set -e; \
+	    install -d "$$root/$(includes)" "$$root/$(dir $(pc_file))" "$$root/$(doc_dir)/docs"; \
+	    install -m 644 $(headers) "$$root/$(includes)"; \
+	    for doc in $(docs); do install -m 644 $$doc "$$root/$(doc_dir)/$$doc"; done; \
+	    printf '%s\n' "prefix=$$(printf '%s' "$$prefix" | sed 's/ /\\ /g')" \
+	        'includedir=$${prefix}/include' '' 'Name: ashlar' \
+	        'Description: Allocators for C11 on Linux, one header each' \
+	        'URL: $(url)' 'Version: $(version)' \
+	        'Cflags: -I$${includedir}/ashlar' >"$$root/$(pc_file)"; \
+	    chmod 644 "$$root/$(pc_file)"
+
+# Leaves what it did not install, and folders that other packages share.
+uninstall:
+	$(quiet)set -e; \
+	    for file in $(headers:%=$(includes)/%) $(pc_file) $(docs:%=$(doc_dir)/%); do \
+	        rm -f "$$root/$$file"; \
+	    done; \
+	    for folder in $(includes) $(doc_dir)/docs $(doc_dir); do \
+	        rmdir "$$root/$$folder" 2>/dev/null || :; \
+	    done
 
 clean:
 	$(quiet)rm -rf $(BUILD)
