@@ -3,7 +3,7 @@
 
 # The longest first, so that none is left alone in the end.
 more='valgrind treecache tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64
-    bench m32 musl sparc64 header model disk user fuzz tools strict language vendor runner rules
+    bench m32 musl sparc64 header cxx model disk user fuzz tools strict language vendor runner rules
     blocks sample_uring full prometheus'
 short='slab_store_test slab_test slab_misuse overflow_test fixedpool_test fixedpool_lack bufpool_test'
 poison='slab_poison overflow_poison fixedpool_poison bufpool_poison'
