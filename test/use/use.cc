@@ -52,7 +52,7 @@ Owned make(Create create, Arguments... arguments)
     return Owned(object);
 }
 
-// A live page; returned when this goes out of scope, in whatever thread.
+// A live page, returned when this goes out of scope, in any thread.
 class Page
 {
   public:
