@@ -4,11 +4,11 @@
  * call; 16 are in flight, each at its own pace. With O_DIRECT, where the file system has it, the
  * disk itself accesses them. They are 4 MiB: an ordinary user may lock 8 MiB (`ulimit -l`). Under a
  * lower limit they are used unregistered. Holes become zeros. A failure or Ctrl-C removes DST.
- *     cc -std=c11 -O2 -o ringcp examples/ringcp.c && ./ringcp big.iso copy.iso    # Linux 5.6 */
+ *     cc -std=c11 -O2 -I. examples/ringcp.c -o ringcp && ./ringcp big.iso copy.iso  # Linux 5.6 */
 #define _GNU_SOURCE       1 /* O_DIRECT, fallocate, syscall */
 #define _FILE_OFFSET_BITS 64
 #define FIXEDPOOL_IMPLEMENTATION
-#include "../fixedpool.h" /* and with it errno.h, string.h, unistd.h, sys/mman.h, sys/stat.h ... */
+#include "fixedpool.h" /* and with it errno.h, string.h, unistd.h, sys/mman.h, sys/stat.h ... */
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <signal.h>
