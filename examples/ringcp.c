@@ -84,12 +84,11 @@ static void complete(int frame, int result) /* submits what is left to do, or fr
     bool        last = result < BLOCK; /* of a read: SRC ends here */
 
     in_flight--;
-    if (result < 0 || (last && job->side == OUT))
-        fail(name[job->side], strerror(result < 0 ? -result : ENOSPC));
+    if (result < 0) fail(name[job->side], strerror(-result));
     else if (job->side == IN && (last || job->from + (unsigned)result == job->to)) {
         *job = (struct job){job->at, 0, job->from + (unsigned)result, OUT};
         if (last && job->at + job->to < end) end = job->at + job->to;
-    } else job->from += (unsigned)result / BLOCK * BLOCK; /* it was interrupted: goes on */
+    } else job->from += (unsigned)result / BLOCK * BLOCK; /* the rest is asked for again */
     if (job->from < job->to && !failed) submit(frame);
     else if (fixedpool_free(pool, frame) != 0) fail("frame", "freed twice");
 }
