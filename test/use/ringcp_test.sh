@@ -94,7 +94,7 @@ if [ "$(id -u)" != 0 ] || need util-linux setpriv; then
     check 'too little locked memory: one line' [ "$(cat err)" = \
         'ringcp: frames not registered (ulimit -l): Cannot allocate memory' ]
     check 'and the copy is the same' cmp src/2500001 copy
-    mkdir -m 755 closed
+    mkdir -m 555 closed
     refuses 'a directory that may not be written' 'closed/copy: Permission denied' \
         sh ./limited 8192 ./ringcp src/1 closed/copy
 fi
