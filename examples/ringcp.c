@@ -141,7 +141,7 @@ int main(int argc, char **argv)
         fail(name[IN], "not the size that stat says");
     if (!failed && (ftruncate(file[OUT], end) != 0 || close(file[OUT]) != 0))
         fail(name[OUT], strerror(errno));
-    if (!failed && ((registered && fixedpool_unregister(pool, ring_fd)) || fixedpool_destroy(pool)))
+    if ((registered && fixedpool_unregister(pool, ring_fd)) || fixedpool_destroy(pool))
         fail("frames", "not all are free");
     if (failed && unlink(name[OUT]) != 0) perror("ringcp: unlink");
     if (!failed && isatty(STDERR_FILENO)) fputc('\n', stderr);

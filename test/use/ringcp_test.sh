@@ -18,7 +18,11 @@ copies() { # what, command...: all files with it; nothing is said, and every cop
     shift
     for file in src/*; do
         rm -f copy
-        run "$@" "$file" copy
+        tries=20 # the limit is the user's: others may have frames, and the kernel frees them late
+        while run "$@" "$file" copy; grep -q 'frames not registered' err; do
+            [ $((tries -= 1)) -gt 0 ] || break
+            sleep 0.1
+        done
         { [ $status -eq 0 ] && [ ! -s out ] && [ ! -s err ] && cmp -s "$file" copy; } ||
             copies_bad="$copies_bad $file"
     done
@@ -31,7 +35,10 @@ refuses() { # what, line, command...: status 1, that one line, and no copy
     run "$@"
     check "$refuses_what" refused "$refuses_line"
 }
-refused() { [ $status -eq 1 ] && [ ! -s out ] && [ "$(cat err)" = "ringcp: $1" ] && [ ! -e copy ]; }
+refused() {
+    said=$(grep -v '^ringcp: frames not registered' err) # see copies
+    [ $status -eq 1 ] && [ ! -s out ] && [ "$said" = "ringcp: $1" ] && [ ! -e copy ]
+}
 
 try 'it compiles' build "$root/examples/ringcp.c" -o ringcp
 [ $tap_failed -eq 0 ] || tap_end
