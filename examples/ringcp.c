@@ -1,7 +1,7 @@
 /* ringcp SRC DST - copies a file with io_uring, through the frames of a fixedpool.
  *
  * Shows: frames are registered with a ring once, then read into and written from without set-up per
- * call; 16 are in flight, each at its own pace. With O_DIRECT, where the file system has it, the
+ * call; 16 are in flight, each at its own pace. With O_DIRECT, if the file system allows that, the
  * disk itself accesses them. They are 4 MiB: an ordinary user may lock 8 MiB (`ulimit -l`). Under a
  * lower limit they are used unregistered. Holes become zeros. A failure or Ctrl-C removes DST.
  *     cc -std=c11 -O2 -I. examples/ringcp.c -o ringcp && ./ringcp big.iso copy.iso  # Linux 5.6 */
@@ -40,7 +40,7 @@ static int fail(const char *what, const char *why) /* says the first only: other
     return failed = true;
 }
 
-/* _Atomic: who sees an index of a queue sees the entries before it, too. */
+/* _Atomic: an index of a queue is seen after the entries that it counts. */
 static _Atomic(unsigned) *queue(unsigned offset) { return (void *)(queues + offset); }
 
 static int open_ring(void)

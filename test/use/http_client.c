@@ -35,7 +35,10 @@ int main(int argc, char **argv)
 
     if (argc != 2 || signal(SIGPIPE, SIG_IGN) == SIG_ERR) return 2;
     address.sin_port = htons((uint16_t)atoi(argv[1]));
-    if (connect(server, (struct sockaddr *)&address, sizeof address) != 0) return perror("connect"), 1;
+    if (connect(server, (struct sockaddr *)&address, sizeof address) != 0) {
+        perror("connect");
+        return 1;
+    }
     (void)send_input(server); /* a server may answer and close before it has everything */
     FILE *answer = fdopen(server, "r");
     if (!answer) return 1;

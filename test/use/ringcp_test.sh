@@ -77,7 +77,8 @@ sed 's|\.len  *= .*|.len = BLOCK,|' "$root/examples/ringcp.c" >partly.c
 check 'a source whose calls do one block each' grep -q 'len = BLOCK,' partly.c
 try 'it compiles' build partly.c -o partly
 copies 'every size, by calls that do one block each' ./partly
-if build -fsanitize=address,undefined -fno-sanitize-recover=all "$root/examples/ringcp.c" -o asan >out 2>err &&
+sanitize='-fsanitize=address,undefined -fno-sanitize-recover=all'
+if build $sanitize "$root/examples/ringcp.c" -o asan >out 2>err &&
     ./asan src/1 copy 2>/dev/null; then
     copies 'every size under AddressSanitizer' ./asan
 fi

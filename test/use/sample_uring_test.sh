@@ -20,7 +20,8 @@ compiles || { skip 'the sample' liburing-dev; tap_end; }
 
 warnings='-Wall -Wextra -Wconversion -Wshadow -Werror'
 try 'it compiles without a warning' \
-    $CC -std=c11 $CFLAGS $warnings -isystem /usr/include -I"$root" "$root/test/use/sample_uring.c" -luring -o sample
+    $CC -std=c11 $CFLAGS $warnings \
+    -isystem /usr/include -I"$root" "$root/test/use/sample_uring.c" -luring -o sample
 [ $tap_failed -eq 0 ] || tap_end
 
 cat >limited <<'END'
