@@ -40,7 +40,9 @@ export CC CFLAGS STRICT BUILD
 jobs = $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS)))
 run  = $(if $(jobs),JOBS=$(jobs) )test/run.sh
 
-all: $(BUILD)/treecache $(BUILD)/fit_tiers $(BUILD)/replay
+examples = handover store spill ringcp tenants treecache
+
+all: $(examples:%=$(BUILD)/%) $(BUILD)/fit_tiers $(BUILD)/replay
 
 help:
 	$(quiet)sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -134,7 +136,7 @@ $(BUILD):
 	$(quiet)mkdir -p $(BUILD)
 
 $(BUILD)/%: examples/%.c $(headers) | $(BUILD)
-	$(quiet)$(cc) -pthread $< -o $@
+	$(quiet)$(cc) -I. -pthread $< -o $@
 
 $(BUILD)/%: tools/%.c $(headers) | $(BUILD)
 	$(quiet)$(cc) $< -o $@
