@@ -1,65 +1,31 @@
-/* bufpool_model.h - what the model-checking clients of bufpool.h share.
+/* bufpool_model.h - a bufpool for plays.
  *
- * Goal:   one client, two programs. With MODEL defined it is for a model checker, which runs play()
- *         once for each outcome that the C11 memory model allows. Without, it is an ordinary
- *         program that runs play() ROUNDS times and hopes.
- * Method: the real header is compiled in. The pool is put together here as create would do it, in
- *         static memory: two shards, two seats for caches, a few headers.
+ * The pool is put together here as create would do it, in static memory: two shards, two seats for
+ * caches, three headers. Buffers hold one word.
  *
- * The checker knows no membarrier(2): the light and the heavy fence are a seq_cst fence each. That
- * is what the kernel promises of the pair. The ordinary program has the real ones.
+ * The checker does not know membarrier(2): the light and the heavy fence are a seq_cst fence each,
+ * which is what the kernel promises of the pair. The ordinary program uses the real ones.
  *
- * Payloads are plain variables, written and read without any order of their own: where the pool
- * does not order two accesses, the checker reports a race. */
-#define _GNU_SOURCE
-#include <errno.h>
+ * A file may define, before it includes this:
+ *   MODEL_HINTS     the header's own hints of a buffer's references are in use. Otherwise the guess
+ *                   is always 0, as any guess will do: a wrong one fails a compare-exchange
+ *   MODEL_NAMES n   there is memory for two tables of up to n names, and for tenants
+ *   MODEL_WRECKS    unmapping overwrites everything that a late access would look at */
+#include "model.h"
 #include <sched.h>
-#include <stdalign.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define MODEL_INLINE static inline __attribute__((always_inline, unused))
-#define BUFPOOL_API  static inline __attribute__((unused))
 
 #ifdef MODEL
-#define ROUNDS 1
-
-/* The checker's own names for a thread's start and end, for a way not to be gone, and for a failed
- * check. */
-typedef int  model_thread;
-extern int   __VERIFIER_thread_create(const void *attributes, void *(*run)(void *), void *argument);
-extern void *__VERIFIER_thread_join(model_thread thread);
-extern void  __VERIFIER_assume(bool condition);
-extern void  __VERIFIER_assert_fail(const char *condition, const char *file, int line);
-
-#define must(x) ((x) ? (void)0 : __VERIFIER_assert_fail(#x, __FILE__, __LINE__))
-
-/* Who finds a lock taken is not followed: that it comes later is another execution. */
-#ifndef MODEL_YIELD
-#define MODEL_YIELD() __VERIFIER_assume(false)
-#endif
-#define sched_yield() MODEL_YIELD()
+/* How often a thread may yield before its execution is given up. */
+static unsigned               model_yields;
+static _Thread_local unsigned model_yielded;
+#define sched_yield() __VERIFIER_assume(model_yielded++ < model_yields)
 
 #define BUFPOOL_LIGHT_FENCE() atomic_thread_fence(memory_order_seq_cst)
 #define BUFPOOL_HEAVY_FENCE() atomic_thread_fence(memory_order_seq_cst)
 
-/* Any guess will do: a wrong one fails a compare-exchange. But for the client that is about it. */
 #ifndef MODEL_HINTS
 #define BUFPOOL_HINT(head)        ((void)(head), 0u)
 #define BUFPOOL_SET_HINT(head, n) ((void)(head))
-#endif
-#else
-#include <pthread.h>
-#include <stdio.h>
-
-typedef pthread_t model_thread;
-#define must(x) ((x) ? (void)0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x), abort()))
-#ifndef ROUNDS
-#define ROUNDS 1
 #endif
 #endif
 
@@ -68,32 +34,8 @@ static void  model_unmap(void *memory, size_t size);
 #define BUFPOOL_MAP(size)           model_map(size)
 #define BUFPOOL_UNMAP(memory, size) model_unmap(memory, size)
 
-/* Read-modify-writes torn into a load and a store: run.sh mutants turns a header's atomic_fetch_or
- * into torn_fetch_or, and asks who reports it. */
-#define torn_step(object, desired)                                                  \
-    __extension__({                                                                 \
-        __auto_type torn_from = atomic_load_explicit(object, memory_order_seq_cst); \
-        __auto_type torn_to   = (desired);                                          \
-        atomic_store_explicit(object, torn_to, memory_order_seq_cst);               \
-        torn_from;                                                                  \
-    })
-#define torn_exchange_explicit(object, desired, order)  torn_step(object, desired)
-#define torn_fetch_or_explicit(object, operand, order)  torn_step(object, torn_from | (operand))
-#define torn_fetch_and_explicit(object, operand, order) torn_step(object, torn_from &(operand))
-#define torn_fetch_add_explicit(object, operand, order) torn_step(object, torn_from + (operand))
-#define torn_fetch_sub_explicit(object, operand, order) torn_step(object, torn_from - (operand))
-#define torn_compare_exchange_strong_explicit(object, expected, desired, order, failure) \
-    __extension__({                                                                      \
-        __auto_type torn_from = atomic_load_explicit(object, memory_order_seq_cst);      \
-        bool torn_done        = torn_from == *(expected);                                \
-        if (torn_done) atomic_store_explicit(object, desired, memory_order_seq_cst);     \
-        else *(expected) = torn_from;                                                    \
-        torn_done;                                                                       \
-    })
-#define torn_compare_exchange_weak_explicit torn_compare_exchange_strong_explicit
-
-#ifdef MODEL /* the header's helpers too */
-/* The checker wants each variable accessed in one size: names byte by byte, also where they are
+#ifdef MODEL
+/* The checker requires one access size for each variable: names byte by byte, also where they are
  * copied to a word. */
 MODEL_INLINE void model_copy_bytes(void *to, const void *from, size_t size)
 {
@@ -120,41 +62,38 @@ MODEL_INLINE size_t model_length(const char *string)
     return len;
 }
 
-#define memcpy(to, from, size) \
-    _Generic((to), uint64_t * : model_copy_word, default : model_copy_bytes)(to, from, size)
+#define memcpy(to, from, size)                                                                     \
+    _Generic((to), uint64_t *: model_copy_word, default: model_copy_bytes)(to, from, size)
 #define memcmp(one, other, size) model_compare(one, other, size)
 #define strlen(string)           model_length(string)
-
-#pragma clang attribute push(__attribute__((always_inline)), apply_to = function)
-
 #endif
+
+#define BUFPOOL_API       MODEL_API
 #define BUFPOOL_ASSERT(x) must(x)
 #define BUFPOOL_IMPLEMENTATION
+MODEL_HEADER_BEGIN
 #include "bufpool.h"
-#ifdef MODEL
+MODEL_HEADER_END
 
-#pragma clang attribute pop
+#ifdef MODEL
 #undef memcpy
 #undef memcmp
 #undef strlen
 #endif
 
-/* -- The pool -- */
+/* -- Memory from the system -- */
 
 enum { MODEL_SHARDS = 2, MODEL_CACHES = 2, MODEL_HEADS = 3 };
 
 static bufpool        model_pool;
 static bufpool_cache  model_shards[MODEL_SHARDS];
 static bufpool_cache  model_caches[MODEL_CACHES];
-static bufpool__chunk model_chunk; /* its first headers */
+static bufpool__chunk model_chunk; /* only its first headers are used */
 static uint64_t       model_data[MODEL_HEADS];
 static alignas(64) uint64_t model_tenants[2][sizeof(bufpool_tenant) / 8]; /* without names */
 static bufpool *pool;
 
-/* Memory from the system: there is none, unless the client has its own, or asks for some. Buffers
- * that go back to it are counted. */
-#ifndef MODEL_MEMORY
-#ifdef MODEL_NAMES /* for two tables of so many slots, and an arena: as much of them as is used */
+#ifdef MODEL_NAMES /* an arena as far as it is used */
 static alignas(64) uint64_t model_tables[2][2 + 2 * MODEL_NAMES];
 static alignas(64) uint64_t model_arena[96];
 static unsigned model_table_count;
@@ -166,27 +105,51 @@ static void *model_map(size_t size)
     return model_tables[model_table_count++];
 }
 #else
+/* The system has no memory, except what a play lets it have: count pieces of one size. */
+static struct {
+    size_t            size;
+    unsigned          count;
+    unsigned char    *memory;
+    _Atomic(unsigned) used;
+} model_system;
+
+MODEL_INLINE void model_let_map(void *memory, size_t size, unsigned count)
+{
+    model_system.size   = size;
+    model_system.count  = count;
+    model_system.memory = memory;
+    model_system.used   = 0;
+}
+
 static void *model_map(size_t size)
 {
-    (void)size;
-    return NULL;
+    if (size != model_system.size) return NULL;
+    /* relaxed: each caller only needs a number of its own. */
+    unsigned mine = atomic_fetch_add_explicit(&model_system.used, 1, memory_order_relaxed);
+    return mine < model_system.count ? model_system.memory + size * mine : NULL;
 }
 #endif
 
 static _Atomic(uint32_t) model_unmapped; /* buffers */
 static unsigned          model_wrecked;  /* pools */
 
+/* Each unmapping of a buffer adds 10 to its word. */
+MODEL_INLINE void model_unmap_buffer(void *memory)
+{
+    *(uint64_t *)memory += 10;
+}
+
 #ifndef MODEL_WRECKS
 static void model_unmap(void *memory, size_t size)
 {
     (void)size;
-    *(uint64_t *)memory += 10;
-    /* relaxed: looked at after the joins. */
+    model_unmap_buffer(memory);
+    /* relaxed: read after the joins. */
     atomic_fetch_add_explicit(&model_unmapped, 1, memory_order_relaxed);
 }
 #else
-/* To unmap is to write plainly over what late ones would look at: locks, counts, the headers'
- * words. Then any late look is a race. Of a buffer it is to add 10 to what is in it. */
+/* Plain stores over everything that a late thread would look at - locks, counts, the headers' words
+ * - make any late look a data race. */
 static void model_wreck(bufpool_cache *cache)
 {
     *(uint32_t *)&cache->busy   = 1;
@@ -205,7 +168,7 @@ static void model_unmap(void *memory, size_t size)
             *(uint32_t *)&model_chunk.heads[i].word = 0;
             *(uint16_t *)&model_chunk.heads[i].hint = 0;
         }
-    else if (memory != &model_pool) *(uint64_t *)memory += 10;
+    else if (memory != &model_pool) model_unmap_buffer(memory);
     else {
         for (int i = 0; i < MODEL_HEADS; i++) must(model_data[i] == 0 || model_data[i] / 10 == 1);
         *(uint32_t *)&model_pool.lock   = 1;
@@ -214,9 +177,10 @@ static void model_unmap(void *memory, size_t size)
     }
 }
 #endif
-#endif
 
-/* A pool of so many shards. */
+/* -- The pool -- */
+
+/* Creates a pool of that many shards. */
 MODEL_INLINE void model_create(uint32_t shards)
 {
     pool = &model_pool;
@@ -227,10 +191,8 @@ MODEL_INLINE void model_create(uint32_t shards)
     memset(&model_chunk, 0, sizeof model_chunk);
     memset(model_data, 0, sizeof model_data);
     memset(model_tenants, 0, sizeof model_tenants);
-#ifndef MODEL_MEMORY
     bufpool__set(&model_unmapped, 0);
     model_wrecked = 0;
-#endif
 #ifdef MODEL_NAMES
     memset(model_tables, 0, sizeof model_tables);
     memset(model_arena, 0, sizeof model_arena);
@@ -252,7 +214,7 @@ MODEL_INLINE void model_create(uint32_t shards)
     atomic_store_explicit(&pool->holders, BUFPOOL__UNDECIDED, memory_order_relaxed);
 }
 
-/* A buffer with one reference, as acquire makes it, of one word. */
+/* Makes a buffer of one word with one reference, as acquire would. */
 MODEL_INLINE bufpool_buf *model_buffer(uint32_t which, bufpool_class kind)
 {
     bufpool__head *head = &model_chunk.heads[which];
@@ -270,7 +232,7 @@ MODEL_INLINE bufpool_buf *model_buffer(uint32_t which, bufpool_class kind)
     return name;
 }
 
-/* An open cache. */
+/* Opens a cache. */
 MODEL_INLINE bufpool_cache *model_open(uint32_t which, bool has_own)
 {
     bufpool_cache *cache = bufpool__take_seat(pool, &model_caches[which], false);
@@ -282,7 +244,7 @@ MODEL_INLINE bufpool_cache *model_open(uint32_t which, bool has_own)
     return cache;
 }
 
-/* A buffer that is idle in the stack of a cache, which has room for it. */
+/* Puts an idle buffer, and room for it, into a cache's stack. */
 MODEL_INLINE bufpool__head *model_idle(bufpool_cache *cache, uint32_t which, bufpool_class kind)
 {
     bufpool_buf *buf = model_buffer(which, kind);
@@ -295,8 +257,8 @@ MODEL_INLINE bufpool__head *model_idle(bufpool_cache *cache, uint32_t which, buf
     return bufpool__head_of(buf);
 }
 
-/* When all is still: how many of a class are idle, in stacks. There is room for each, and the
- * budget is what there is room for. */
+/* After the joins: returns how many buffers of a class are idle in stacks. Checks that each stack
+ * counts its buffers right and has room for them, and that the budget is the sum of all room. */
 MODEL_INLINE uint32_t model_count(bufpool_class kind)
 {
     uint32_t count = 0, room = 0;
@@ -314,7 +276,7 @@ MODEL_INLINE uint32_t model_count(bufpool_class kind)
     return count;
 }
 
-/* Reads what the last holder wrote, and writes: a race with any other holder's. */
+/* Reads what the last holder wrote, and writes: races with any other holder's access. */
 MODEL_INLINE void model_use(const bufpool__head *head)
 {
     uint64_t *payload = (uint64_t *)head->data;
@@ -329,37 +291,4 @@ MODEL_INLINE bufpool_tenant *model_tenant(uint32_t which, uint32_t number, uint6
     tenant->number = number;
     bufpool_tenant_limit(tenant, limit);
     return tenant;
-}
-
-/* -- Threads -- */
-
-MODEL_INLINE model_thread model_start(void *(*run)(void *))
-{
-#ifdef MODEL
-    return __VERIFIER_thread_create(NULL, run, NULL);
-#else
-    model_thread thread;
-    int          error = pthread_create(&thread, NULL, run, NULL);
-    must(error == 0);
-    return thread;
-#endif
-}
-
-MODEL_INLINE void model_join(model_thread thread)
-{
-#ifdef MODEL
-    __VERIFIER_thread_join(thread);
-#else
-    int error = pthread_join(thread, NULL);
-    must(error == 0);
-#endif
-}
-
-/* Each client's: builds a pool, lets the threads loose, and asserts. */
-static void play(void);
-
-int main(void)
-{
-    for (int round = 0; round < ROUNDS; round++) play();
-    return 0;
 }

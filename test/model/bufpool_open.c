@@ -1,44 +1,149 @@
-/* Goal:   who looks at accounts while a cache is opened, and a tenant's first tab in it, either
- *         does not see them yet, or finds them complete.
- * Method: a thread opens a cache, and releases a buffer there that is billed in a shard; main reads
- *         all outs, then all ins, as stats does, and what the tenant has live. */
-#define MODEL_MEMORY
+/* Goal:   a thread that goes through all caches while one is opened does not see it yet, or finds
+ *         it complete; and the new cache's share of idle memory is taken from the others without
+ *         loss.
+ * Method: a thread opens a cache, in memory that the play lets the system have, while main looks
+ *         for buffers, reads the accounts, or opens or uses another cache. */
 #include "bufpool_model.h"
 
-static bufpool_tenant *tenant;
+static bufpool_cache  *cache;
 static bufpool_buf    *buf;
+static bufpool_tenant *tenant;
 
-/* There is memory for the cache only. */
-static void *model_map(size_t size) { return size == sizeof(bufpool_cache) ? model_caches : NULL; }
-
-static void model_unmap(void *memory, size_t size)
+static void *open_and_release(void *unused)
 {
-    (void)memory;
-    (void)size;
-}
-
-static void *serve(void *unused)
-{
-    bufpool_cache *cache = bufpool_cache_open(pool);
-    must(cache == model_caches);
-    must(bufpool_cache_release(cache, buf) == 0);
+    bufpool_cache *opened = bufpool_cache_open(pool);
+    must(opened == model_caches);
+    model_use(bufpool__head_of(buf));
+    must(bufpool_cache_release(opened, buf) == 0);
     return unused;
 }
 
-static void play(void)
+/* search: main acquires a medium buffer, and as the system has no memory looks everywhere, and
+ * gives up a small one; then it trims. Meanwhile a thread opens a cache and releases a medium
+ * buffer there.
+ *
+ *    opener                                  main
+ *    seats[1] := cache, prepared
+ *    seat_count := 2, release                seat_count, acquire: 1 or 2
+ *    write, release into the cache           seize the cache, pop the buffer, write
+ *
+ * Broken if the store of seat_count in bufpool__take_seat does not release, or if its loads do not
+ * acquire: main finds a seat that is empty, or a cache that is not prepared. */
+play(search)
+{
+    model_create(1);
+    model_let_map(model_caches, sizeof(bufpool_cache), 1);
+    bufpool__home = 0;
+    buf           = model_buffer(0, BUFPOOL_MEDIUM);
+    (void)model_idle(&pool->shards[0], 1, BUFPOOL_SMALL);
+    model_thread thread = model_start(open_and_release);
+    bufpool_buf *other  = bufpool_acquire(pool, 5000, NULL);
+    if (other) model_use(bufpool__head_of(other));
+    size_t given = bufpool_trim(pool, 0);
+    model_join(thread);
+    must(!other || given <= 4096);
+    must(model_count(BUFPOOL_MEDIUM) + (other != NULL) + model_data[0] / 10 == 1);
+}
+
+/* accounts: main reads all outs, then all ins, as stats does, and a tenant's live bytes, while a
+ * thread opens a cache and releases a buffer there that was billed in a shard: the tenant's first
+ * tab in that cache.
+ *
+ *    opener                                  main
+ *    seat_count := 2, release                seat_count: outs of one cache or two
+ *    open the tab, release: in 0, out 0      the tenant's seats: bits of one cache or two
+ *    out := 100                              in - out is 100 or 0, never below
+ *
+ * Broken if seat_count, or the tenant's seats, is not stored with release and loaded with acquire:
+ * main reads a cache or a tab that is not prepared. */
+static void *open_and_settle(void *unused)
+{
+    bufpool_cache *opened = bufpool_cache_open(pool);
+    must(opened == model_caches);
+    must(bufpool_cache_release(opened, buf) == 0);
+    return unused;
+}
+
+play(accounts)
 {
     struct bufpool_info info = {0};
 
     model_create(1);
+    model_let_map(model_caches, sizeof(bufpool_cache), 1);
     tenant = model_tenant(0, 0, 4096);
     buf    = model_buffer(0, BUFPOOL_SMALL);
     bufpool__bill(&pool->shards[0], tenant, 100);
     bufpool__head_of(buf)->tenant = tenant;
-    model_thread thread           = model_start(serve);
+    model_thread thread           = model_start(open_and_settle);
     bufpool__subtract_outs(pool, &info);
     bufpool__add_ins(pool, &info);
     must(info.live_buffers <= 1 && info.live_bytes <= 100 && info.capacity_bytes <= 4096);
     must(bufpool__live(tenant) <= 100);
     model_join(thread);
     must(bufpool__live(tenant) == 0);
+}
+
+/* both: two caches are opened at the same moment. Each gets a seat of its own, and the thread that
+ * goes through all seats to share out what may be kept finds no empty one.
+ *
+ *    main                                    other
+ *    lock: seat 1, unlock                    lock: seat 2, unlock
+ *    share out: seats 1 and perhaps 2        share out: seats 1 and 2
+ *    lock: an own buffer, unlock             lock: an own buffer, unlock
+ *
+ * Broken if lock and unlock do not acquire and release, or if taking the lock is a load and a
+ * store: both get one seat. */
+static bufpool_cache *opened[2];
+
+static void *open_other(void *unused)
+{
+    opened[1] = bufpool_cache_open(pool);
+    return unused;
+}
+
+play(both)
+{
+    model_create(1);
+    model_let_map(model_caches, sizeof(bufpool_cache), MODEL_CACHES);
+    model_thread thread = model_start(open_other);
+    opened[0]           = bufpool_cache_open(pool);
+    model_join(thread);
+    must(opened[0] && opened[1] && opened[0]->number + opened[1]->number == 3);
+    must(bufpool__get(&pool->seat_count) == 3 && bufpool__get(&pool->caches) == 2);
+    must(opened[0]->has_own && opened[1]->has_own && pool->kept[BUFPOOL_SMALL] == 2);
+}
+
+/* share: a cache holds two medium buffers, which is more than its share once main opens a second
+ * cache. What is too much is there once, and the first cache's thread is not disturbed.
+ *
+ *    cache's thread                          main
+ *    enter: busy := 1                        share := 1
+ *    pop a buffer, write                     seize the cache: busy, or shrink it to 1
+ *    push it: room, or spill to the shard    one buffer goes to the shard, or the system
+ *
+ * Broken by what breaks bufpool_seize:trim, and if room and budget were not changed together: the
+ * budget is no longer the sum of all room. */
+static void *use_medium(void *unused)
+{
+    bufpool_buf *medium = bufpool_cache_acquire(cache, 5000, NULL);
+
+    if (!medium) return unused;
+    model_use(bufpool__head_of(medium));
+    must(bufpool_cache_release(cache, medium) == 0);
+    return unused;
+}
+
+play(share)
+{
+    model_create(1);
+    model_let_map(&model_caches[1], sizeof(bufpool_cache), 1);
+    bufpool__home             = 0;
+    pool->config.idle_buffers = 4;
+    cache                     = model_open(0, false);
+    (void)model_idle(cache, 0, BUFPOOL_MEDIUM);
+    (void)model_idle(cache, 1, BUFPOOL_MEDIUM);
+    model_thread thread = model_start(use_medium);
+    must(bufpool_cache_open(pool) == &model_caches[1]);
+    model_join(thread);
+    must(model_count(BUFPOOL_MEDIUM) + bufpool__get(&model_unmapped) == 2);
 }

@@ -1,68 +1,35 @@
-/* fixedpool_model.h - what the model-checking clients of fixedpool.h share.
+/* fixedpool_model.h - a fixedpool for plays.
  *
- * Goal:   one client, two programs. With MODEL defined it is for a model checker, which runs play()
- *         once for each outcome that the C11 memory model allows. Without, it is an ordinary
- *         program that runs play() ROUNDS times and hopes.
- * Method: the real header is compiled in. The pool is put together here as create would do it, in
- *         static memory and with groups of one frame or two; caches are opened by the real thing.
+ * The pool is put together here as create would do it, in static memory, with groups of one frame
+ * or two. Caches are opened by the real function.
  *
- * The checker knows no membarrier(2): the light and the heavy fence are a seq_cst fence each. That
- * is what the kernel promises of the pair; a light one by itself is nothing, and with MODEL_LIGHTER
- * it is: then only executions without a heavy one are looked at. It knows no futex(2) either: here
- * is one, with the kernel's lock, queue and look at the word; a thread that nobody wakes stays in a
- * loop, and the checker reports that. The ordinary program has the real ones of both.
+ * The checker does not know membarrier(2): the light and the heavy fence are a seq_cst fence each,
+ * which is what the kernel promises of the pair. A light fence alone orders nothing in the
+ * processor; a file that defines MODEL_LIGHTER checks that: the light fence is nothing, and
+ * executions that reach a heavy one are not explored.
  *
- * Payloads are plain variables, written and read without any order of their own: where the pool
- * does not order two accesses, the checker reports a race. */
-#define _GNU_SOURCE
-#include <errno.h>
+ * The checker does not know futex(2) either: model_syscall has the kernel's lock, queue and look at
+ * the word. A thread that is never woken stays in a loop, which the checker reports. */
+#include "model.h"
 #include <sched.h>
-#include <stdalign.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 
-#define MODEL_INLINE  static inline __attribute__((always_inline, unused))
-#define FIXEDPOOL_API static inline __attribute__((unused))
-
 #ifdef MODEL
-#define ROUNDS 1
-
-/* The checker's own names for a thread's start and end, for a lock, for a way not to be gone, and
- * for a failed check. */
-typedef int model_thread;
-typedef struct {
-    int word;
-} model_mutex;
-extern int   __VERIFIER_thread_create(const void *attributes, void *(*run)(void *), void *argument);
-extern void *__VERIFIER_thread_join(model_thread thread);
-extern int   __VERIFIER_mutex_lock(model_mutex *mutex);
-extern int   __VERIFIER_mutex_unlock(model_mutex *mutex);
-extern void  __VERIFIER_assume(bool condition);
-extern void  __VERIFIER_assert_fail(const char *condition, const char *file, int line);
-
-#define must(x) ((x) ? (void)0 : __VERIFIER_assert_fail(#x, __FILE__, __LINE__))
-
-/* Who finds the pool's lock taken is not followed: that it comes later is another execution. */
 #define sched_yield() __VERIFIER_assume(false)
 
-/* Of words, for the checker gives each element a name, and takes its time about it. */
+/* An array of words, because the checker names each element, which takes time. */
 static alignas(4096) uint64_t model_arena[4][512];
-static _Atomic(unsigned) model_arenas_used;
+static _Atomic(unsigned)      model_arenas_used;
 
 MODEL_INLINE void *model_map(size_t size)
 {
-    /* relaxed: a number of its own for each caller is all that is asked. */
+    /* relaxed: each caller only needs a number of its own. */
     unsigned mine = atomic_fetch_add_explicit(&model_arenas_used, 1, memory_order_relaxed);
     must(size <= sizeof model_arena[0] && mine < 4);
     return model_arena[mine];
 }
 
-/* The futex: who waits has a number in a queue; those below model_woken may go. */
+/* The futex: each waiter has a number in a queue; those with numbers below model_woken may go. */
 static model_mutex       model_futex;
 static uint32_t          model_waiters;
 static _Atomic(uint32_t) model_woken;
@@ -72,13 +39,14 @@ MODEL_INLINE long model_syscall(long number, _Atomic(uint32_t) *word, int operat
     if (number != SYS_futex) return 0; /* the time */
     __VERIFIER_mutex_lock(&model_futex);
     uint32_t woken = atomic_load_explicit(&model_woken, memory_order_relaxed);
-    if (operation == (1 | 128)) {
+    if (operation == (1 | 128)) { /* FUTEX_WAKE, private */
         if (value > model_waiters - woken) value = model_waiters - woken;
         if (value > 0) atomic_store_explicit(&model_woken, woken + value, memory_order_relaxed);
         __VERIFIER_mutex_unlock(&model_futex);
         return 0;
     }
-    bool     same = atomic_load_explicit(word, memory_order_seq_cst) == value; /* it has a fence */
+    /* seq_cst: the kernel has a fence before its look. */
+    bool     same = atomic_load_explicit(word, memory_order_seq_cst) == value;
     uint32_t mine = model_waiters;
     if (same) model_waiters++;
     __VERIFIER_mutex_unlock(&model_futex);
@@ -90,7 +58,7 @@ MODEL_INLINE long model_syscall(long number, _Atomic(uint32_t) *word, int operat
 
 #define FIXEDPOOL_MAP(size)           model_map(size)
 #define FIXEDPOOL_UNMAP(memory, size) ((void)(memory), (void)(size))
-#ifdef MODEL_LIGHTER /* no execution has a heavy one, and so the light ones are nothing */
+#ifdef MODEL_LIGHTER
 #define FIXEDPOOL_LIGHT_FENCE() ((void)0)
 #define FIXEDPOOL_HEAVY_FENCE() __VERIFIER_assume(false)
 #else
@@ -102,57 +70,18 @@ MODEL_INLINE long model_syscall(long number, _Atomic(uint32_t) *word, int operat
                               (uint32_t)(uintptr_t)(c)))
 #define calloc(count, size) model_map(size)
 #define free(memory)        ((void)(memory))
-#else
-#include <pthread.h>
-#include <stdio.h>
-
-typedef pthread_t model_thread;
-#define must(x)                                                                                    \
-    ((x) ? (void)0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x), abort()))
-#ifndef ROUNDS
-#define ROUNDS 1
-#endif
 #endif
 
-/* Read-modify-writes torn into a load and a store: run.sh mutants turns a header's atomic_fetch_or
- * into torn_fetch_or, and asks who reports it. */
-#define torn_step(object, desired)                                                                 \
-    __extension__({                                                                                \
-        __auto_type torn_from = atomic_load_explicit(object, memory_order_seq_cst);                \
-        __auto_type torn_to   = (desired);                                                         \
-        atomic_store_explicit(object, torn_to, memory_order_seq_cst);                              \
-        torn_from;                                                                                 \
-    })
-#define torn_exchange_explicit(object, desired, order)  torn_step(object, desired)
-#define torn_fetch_or_explicit(object, operand, order)  torn_step(object, torn_from | (operand))
-#define torn_fetch_and_explicit(object, operand, order) torn_step(object, torn_from & (operand))
-#define torn_fetch_add_explicit(object, operand, order) torn_step(object, torn_from + (operand))
-#define torn_fetch_sub_explicit(object, operand, order) torn_step(object, torn_from - (operand))
-#define torn_compare_exchange_strong_explicit(object, expected, desired, order, failure)           \
-    __extension__({                                                                                \
-        __auto_type torn_from = atomic_load_explicit(object, memory_order_seq_cst);                \
-        bool        torn_done = torn_from == *(expected);                                          \
-        if (torn_done) atomic_store_explicit(object, desired, memory_order_seq_cst);               \
-        else *(expected) = torn_from;                                                              \
-        torn_done;                                                                                 \
-    })
-#define torn_compare_exchange_weak_explicit torn_compare_exchange_strong_explicit
-
-#ifdef MODEL /* the header's helpers too */
-#pragma clang attribute push(__attribute__((always_inline)), apply_to = function)
-
-#endif
+#define FIXEDPOOL_API       MODEL_API
 #define FIXEDPOOL_ASSERT(x) must(x)
 #define FIXEDPOOL_IMPLEMENTATION
+MODEL_HEADER_BEGIN
 #include "fixedpool.h"
-#ifdef MODEL
-
-#pragma clang attribute pop
-#endif
+MODEL_HEADER_END
 
 #ifdef MODEL
-/* What the compiler copies a struct with. That is a slot, if it is too large for it to do without:
- * the checker wants each field copied in one piece. */
+/* The compiler copies a slot by memcpy, as it is large. The checker wants each field copied in one
+ * piece. */
 __attribute__((noinline, used)) void *memcpy(void *to, const void *from, size_t size)
 {
     fixedpool__slot       *copy = to;
@@ -176,7 +105,7 @@ static alignas(64) uint64_t
 static uint64_t   model_frames[MODEL_FRAMES];
 static fixedpool *pool;
 
-/* A pool of so many groups, each of 1 << shift frames of one word. */
+/* Creates a pool of groups groups, each of 1 << shift frames of one word. */
 MODEL_INLINE void model_create(uint32_t groups, uint32_t shift)
 {
     pool = (fixedpool *)model_memory;
@@ -199,7 +128,7 @@ MODEL_INLINE void model_create(uint32_t groups, uint32_t shift)
 #endif
 }
 
-/* After all is still. */
+/* Frees what a play's caches left mapped, after the joins. */
 MODEL_INLINE void model_destroy(void)
 {
 #ifndef MODEL
@@ -210,35 +139,43 @@ MODEL_INLINE void model_destroy(void)
 #endif
 }
 
-/* Where a thread begins to look. Each says it first, or it would depend on which came first. */
+/* Sets the group at which the calling thread begins to look. Without this call it would depend on
+ * which thread came first. */
 MODEL_INLINE void model_home(uint32_t group) { fixedpool__settle(group); }
 
-/* Reads what the last holder wrote, and writes: a race with any other holder's. */
+/* Reads what the last lessee wrote, and writes: races with any other lessee's access. */
 MODEL_INLINE void model_use(int frame)
 {
-    uint64_t *payload = fixedpool_ptr(pool, (uint32_t)frame);
+    uint64_t *payload = fixedpool_ptr(pool, frame);
     *payload          = *payload + 1;
 }
 
-/* A frame that must be there, and is written to. */
-MODEL_INLINE uint32_t model_cache_lease(fixedpool_cache *cache)
+/* Allocates a frame, which must be there, from a cache, and writes to it. */
+MODEL_INLINE int model_cache_lease(fixedpool_cache *cache)
 {
     int frame = fixedpool_cache_alloc(cache);
     must(frame >= 0);
     model_use(frame);
-    return (uint32_t)frame;
+    return frame;
 }
 
-/* A cache that owns the first group of a new pool, and lends from it. */
+/* Makes a cache the owner of a group that has no owner, and lets it lend from there. False: the
+ * group has an owner, or was revoked. */
+MODEL_INLINE bool model_own(fixedpool_cache *cache, uint32_t group)
+{
+    return fixedpool__adopt(cache, 0, group) && fixedpool__lend_from(cache, 0);
+}
+
+/* Opens a cache that owns the first group of a new pool and lends from it. */
 MODEL_INLINE fixedpool_cache *model_open(void)
 {
     fixedpool_cache *cache = fixedpool_cache_open(pool);
-    bool             ready = fixedpool__adopt(cache, 0, 0) && fixedpool__lend_from(cache, 0);
+    bool             ready = model_own(cache, 0);
     must(ready);
     return cache;
 }
 
-/* Leases a frame of the first group by force, and writes to it; its bit, or 0. */
+/* Steals a frame of the first group, whoever owns it, and writes to it. Returns its bit, or 0. */
 MODEL_INLINE uint32_t model_steal(void)
 {
     uint32_t bit = fixedpool__steal(pool, 0, 1);
@@ -246,8 +183,8 @@ MODEL_INLINE uint32_t model_steal(void)
     return bit;
 }
 
-/* Looks at everything as fixedpool__search does, at most three times: so often a frame may become
- * idle behind it here. There must be one. */
+/* Looks at all groups as fixedpool__search does, but at most three times, because in these plays a
+ * frame becomes idle behind it at most so often. Must find a frame. */
 MODEL_INLINE void model_search(void)
 {
     uint32_t events;
@@ -262,7 +199,8 @@ MODEL_INLINE void model_search(void)
     must(found.bits);
 }
 
-/* When all is still: no frame of these is idle, and each other one can be leased once. */
+/* After the joins: checks that none of the frames in the mask leased is idle, and that each other
+ * frame can be leased once. */
 MODEL_INLINE void model_drain(uint32_t leased)
 {
     for (;;) {
@@ -273,63 +211,4 @@ MODEL_INLINE void model_drain(uint32_t leased)
         leased |= UINT32_C(1) << frame;
     }
     must(leased == (UINT32_C(1) << pool->frame_count) - 1);
-}
-
-/* -- Threads -- */
-
-MODEL_INLINE model_thread model_start(void *(*run)(void *))
-{
-#ifdef MODEL
-    return __VERIFIER_thread_create(NULL, run, NULL);
-#else
-    model_thread thread;
-    int          error = pthread_create(&thread, NULL, run, NULL);
-    must(error == 0);
-    return thread;
-#endif
-}
-
-MODEL_INLINE void model_join(model_thread thread)
-{
-#ifdef MODEL
-    __VERIFIER_thread_join(thread);
-#else
-    int error = pthread_join(thread, NULL);
-    must(error == 0);
-#endif
-}
-
-/* One of 0 .. count - 1: for the checker each in its turn. */
-static unsigned          model_choices;
-static _Atomic(unsigned) model_choice;
-
-#ifdef MODEL
-static void *model_offer(void *unused)
-{
-    for (unsigned i = 1; i < model_choices; i++)
-        atomic_store_explicit(&model_choice, i, memory_order_relaxed);
-    return unused;
-}
-#endif
-
-MODEL_INLINE unsigned model_choose(unsigned count)
-{
-    model_choices = count;
-#ifdef MODEL
-    model_thread thread = model_start(model_offer);
-    unsigned     choice = atomic_load_explicit(&model_choice, memory_order_relaxed);
-    model_join(thread);
-    return choice;
-#else
-    return atomic_fetch_add_explicit(&model_choice, 1, memory_order_relaxed) % count;
-#endif
-}
-
-/* Each client's: builds a pool, lets the threads loose, and asserts. */
-static void play(void);
-
-int main(void)
-{
-    for (int round = 0; round < ROUNDS; round++) play();
-    return 0;
 }

@@ -1,0 +1,85 @@
+/* Goal:   what needs no fence works without one: the light fence alone orders nothing in the
+ *         processor, so here it is nothing.
+ * Method: executions that reach a heavy fence are not explored. In the others nobody steals, and
+ *         only the acquires and releases order anything. */
+#define MODEL_LIGHTER
+#include "fixedpool_model.h"
+
+static fixedpool_cache *cache;
+
+/* returned: a frame that was taken before its group got an owner, or that the owner lent, is the
+ * owner's to lend after somebody freed it elsewhere; the other thread's write happens before.
+ *
+ *    owner                                   other
+ *                                            write
+ *                                            free: taken := 0, or returned := 1
+ *    refill: frame 0 is idle
+ *    lend, write
+ *
+ * Broken if neither the load in fixedpool__lend_from nor the one in fixedpool__lend acquires: the
+ * two writes race. */
+static void *give_back(void *unused)
+{
+    model_use(0);
+    must(fixedpool_free(pool, 0) == 0);
+    return unused;
+}
+
+play(returned)
+{
+    model_create(1, 0);
+    unsigned way = model_choose(2);
+    cache        = fixedpool_cache_open(pool);
+    if (way == 0) must(fixedpool__lease(pool, 0, 1) == 1);
+    must(fixedpool__adopt(cache, 0, 0));
+    if (way == 1) must(fixedpool__lend_from(cache, 0) && fixedpool__lend(cache) == 0);
+    model_thread giver = model_start(give_back);
+    if (fixedpool__refill(cache, false)) {
+        must(fixedpool__lend(cache) == 0);
+        model_use(0);
+    }
+    model_join(giver);
+    model_destroy();
+}
+
+/* opened: a thread that looks at everything without the heavy fence, because it sees no cache, does
+ * not miss a frame that the first cache frees lightly meanwhile. At no time are both frames leased.
+ *
+ *    searcher                                opener
+ *    watchers := 1                           seats := the cache's
+ *    seats is NULL: no heavy fence           seq_cst fence in fixedpool_cache_open
+ *    look at group 0: lent                   adopt group 0, lend frame 0
+ *                                            free it: lent := 0, watchers is 1: events++
+ *    look at group 1: taken                  lease frame 1
+ *    events has changed: look again
+ *
+ * Store and load cross. Broken if the count or the load in fixedpool__watch, or the fence in
+ * fixedpool_cache_open, is not seq_cst: neither sees the other, and the search ends with
+ * nothing. */
+static void *search(void *unused)
+{
+    uint32_t          events;
+    fixedpool__frames found;
+
+    model_home(0);
+    fixedpool__watch(pool);
+    do {
+        found = fixedpool__look(pool, 1, &events);
+    } while (!found.bits && fixedpool__has_changed(pool, events));
+    must(found.bits);
+    return unused;
+}
+
+play(opened)
+{
+    model_create(2, 0);
+    model_home(0);
+    model_thread thread = model_start(search);
+    cache               = fixedpool_cache_open(pool);
+    if (model_own(cache, 0) && fixedpool__lend(cache) == 0) {
+        must(fixedpool_cache_free(cache, 0) == 0);
+        (void)fixedpool__lease(pool, 1, 1);
+    }
+    model_join(thread);
+    model_destroy();
+}
