@@ -178,8 +178,8 @@ play(over)
     must(bufpool__pop(stack) == bufpool__head_of(buf) && !stack->top);
 }
 
-/* writable: a holder that is told that it may write may write: the accesses of those who dropped
- * their references happen before. Its own reference is not lost.
+/* writable: a holder that is told that it may write may write: the accesses of threads that
+ * dropped their references happen before. Its own reference is not lost.
  *
  *    main                        first                       second
  *                                read word 0, write word 1   read word 0, write word 2

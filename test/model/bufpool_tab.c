@@ -127,7 +127,7 @@ play(reopen)
 play(bits)
 {
     model_create(2);
-    tenant = model_tenant(0, 0, 512); /* none ahead */
+    tenant = model_tenant(0, 0, 512); /* too low for surplus */
     cache  = model_open(0, false);
     bufpool__bill(cache, tenant, 100);
     model_thread one = model_start(bill_3);
@@ -165,7 +165,7 @@ static void *open_last_and_credit(void *unused)
 play(beyond)
 {
     model_create(1);
-    bufpool__set(&pool->seat_count, BUFPOOL__LAST_SEAT); /* as if: nobody looks at the others */
+    bufpool__set(&pool->seat_count, BUFPOOL__LAST_SEAT); /* as if all of these were open */
     tenant = model_tenant(0, 0, 4096);
     buf    = model_buffer(0, BUFPOOL_SMALL);
     bufpool__bill(model_open(0, false), tenant, 100);
@@ -195,7 +195,7 @@ static void *credit_60(void *unused)
 play(strange)
 {
     model_create(1);
-    bufpool__set(&pool->seat_count, BUFPOOL__LAST_SEAT); /* as if: nobody looks at the others */
+    bufpool__set(&pool->seat_count, BUFPOOL__LAST_SEAT); /* as if all of these were open */
     tenant = model_tenant(0, 0, 4096);
     other  = model_tenant(1, BUFPOOL__TABS, 4096);
     bufpool__bill(model_open(0, false), tenant, 60);

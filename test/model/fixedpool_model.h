@@ -175,7 +175,7 @@ MODEL_INLINE fixedpool_cache *model_open(void)
     return cache;
 }
 
-/* Steals a frame of the first group, whoever owns it, and writes to it. Returns its bit, or 0. */
+/* Steals a frame of the first group, even from a cache, and writes to it. Returns its bit, or 0. */
 MODEL_INLINE uint32_t model_steal(void)
 {
     uint32_t bit = fixedpool__steal(pool, 0, 1);

@@ -44,6 +44,20 @@ explore() { # base
     timeout --foreground 600 genmc --v1 --disable-estimation --check-liveness \
         --disable-loop-jump-threading --disable-sr --disable-load-annotation \
         --input-from-bitcode-file "$1.bc" >>"$1.log" 2>&1
+    [ $? -ne 124 ] || echo "no end within 600 seconds" >>"$1.log"
     ! grep -q '^Error: ' "$1.log" || return 1
     grep -q '^No errors were detected' "$1.log" || return 2
+}
+
+# Shortens base.log after a failure to the verdict and the execution that led there: each thread's
+# accesses, main's from the first thread on.
+explain() { # base
+    ! grep -q '^Error: ' "$1.log" || {
+        grep '^Assertion violation' "$1.log"
+        awk '/^Error: / { shown = 1 }
+            /^Coherence/ && shown { exit }
+            shown && /THREAD_CREATE/ { started = 1 }
+            shown && (started || !/^\t\(0, /)' "$1.log"
+    } >"$1.short"
+    [ ! -s "$1.short" ] || mv "$1.short" "$1.log"
 }

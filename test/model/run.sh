@@ -58,6 +58,7 @@ run_model() {
             count=$(sed -n 's/^Number of complete executions.*: //p' "$work/play.log")
             ok "$each: $count executions"
         else
+            explain "$work/play"
             not_ok "$each" "$work/play.log"
         fi
     done
@@ -77,9 +78,10 @@ run_smoke() {
         [ "$built" = "$file" ] || build "$file"
         built=$file
         if [ -x "$work/play" ] &&
-            timeout --foreground 60 "$work/play" "${each#*:}" 2000 2>"$work/log"; then
+            timeout --foreground 30 "$work/play" "${each#*:}" 2000 2>"$work/log"; then
             ok "$each: 2000 rounds"
         else
+            [ $? -ne 124 ] || echo "no end within 30 seconds: a thread waits for ever" >>"$work/log"
             not_ok "$each" "$work/log"
         fi
     done

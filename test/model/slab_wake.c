@@ -73,8 +73,7 @@ play(want)
     slab_pool_destroy(pool);
 }
 
-/* sleep: an owner that sleeps whenever want says true gets every page, whatever earlier sleeps left
- * behind.
+/* sleep: an owner that sleeps each time want says true gets every page, also after earlier sleeps.
  *
  *    owner                       first                       second
  *    want: wanted := 1
