@@ -64,28 +64,36 @@ run_model() {
     done
 }
 
-# Builds one program for all plays of a file.
+# Builds one program for all plays of a file, in the background.
 build() { # file
-    rm -f "$work/play"
     # shellcheck disable=SC2086  # CFLAGS is a list of words
-    $CC -std=c11 $CFLAGS -pthread "-I$root" "$here/$1.c" -o "$work/play" 2>"$work/log"
+    $CC -std=c11 $CFLAGS -pthread "-I$root" "$here/$1.c" -o "$work/$1" 2>"$work/$1.log" &
 }
 
 run_smoke() {
-    rounds=${ROUNDS:-1000} built=
+    rounds=${ROUNDS:-1000}
     limit=$((30 + rounds / 50))
-    for each in $plays; do
-        file=${each%:*}
-        [ "$built" = "$file" ] || build "$file"
-        built=$file
-        if [ -x "$work/play" ] &&
-            timeout --foreground "$limit" "$work/play" "${each#*:}" "$rounds" 2>"$work/log"; then
-            ok "$each: $rounds rounds"
-        else
-            [ $? -ne 124 ] || echo "no end in $limit seconds: a thread waits for ever" >>"$work/log"
-            not_ok "$each" "$work/log"
-        fi
+    # shellcheck disable=SC2046  # a list of words
+    set -- $(printf '%s\n' "$plays" | sed 's/:.*//' | uniq)
+    build "$1"
+    while [ $# -gt 0 ]; do
+        file=$1
+        shift
+        wait
+        [ $# -eq 0 ] || build "$1" # the next one, while these run
+        for each in $(printf '%s\n' "$plays" | grep "^$file:"); do smoke_play "$each"; done
     done
+}
+
+smoke_play() { # FILE:PLAY
+    log=$work/$file.log
+    if [ -x "$work/$file" ] &&
+        timeout --foreground "$limit" "$work/$file" "${1#*:}" "$rounds" 2>"$log"; then
+        ok "$1: $rounds rounds"
+    else
+        [ $? -ne 124 ] || echo "no end in $limit seconds: a thread waits for ever" >>"$log"
+        not_ok "$1" "$log"
+    fi
 }
 
 "run_$mode"
