@@ -18,20 +18,18 @@
 
 static void fault_point(const char *name);
 
-/* Nobody pulls the plug here: the time of the disk is saved. */
+/* No power fails here, so the disk need not be waited for. This fsync takes the C library's place. */
 static int no_msync(void *memory, size_t size, int flags)
 {
     return (void)memory, (void)size, (void)flags, 0;
 }
-static int no_fsync(int fd) { return (void)fd, 0; }
+int fsync(int fd) { return (void)fd, 0; }
 
 #define OVERFLOW_FAULT_POINT(name) fault_point(name)
 #define msync                      no_msync
-#define fsync                      no_fsync
 #define OVERFLOW_IMPLEMENTATION
 #include "../../overflow.h"
 #undef msync
-#undef fsync
 
 #include "../check.h"
 
