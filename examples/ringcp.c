@@ -31,8 +31,7 @@ static const char            *name[2];
 static bool                   registered, failed;
 static off_t                  end = INT64_MAX; /* of SRC; known when a read reaches it */
 static volatile sig_atomic_t  stopped;
-
-static void stop(int number) { stopped = number; }
+static void                   stop(int number) { stopped = number; }
 
 static int fail(const char *what, const char *why) /* says the first only: others follow from it */
 {
@@ -81,10 +80,11 @@ static void submit(int frame)
 static void complete(int frame, int result) /* submits what is left to do, or frees the frame */
 {
     struct job *job  = &jobs[frame];
-    bool        last = result < BLOCK; /* of a read: SRC ends here */
+    bool        last = result < BLOCK; /* SRC ends here; a write was cut short */
 
     in_flight--;
     if (result < 0) fail(name[job->side], strerror(-result));
+    else if (job->side == OUT && last) fail(name[OUT], "a short write: no space, or a limit");
     else if (job->side == IN && (last || job->from + (unsigned)result == job->to)) {
         *job = (struct job){job->at, 0, job->from + (unsigned)result, OUT};
         if (last && job->at + job->to < end) end = job->at + job->to;
@@ -128,8 +128,9 @@ int main(int argc, char **argv)
     if (stat(name[OUT], &to) == 0 && !S_ISREG(to.st_mode)) return fail(name[OUT], "not a file");
     if (from.st_dev == to.st_dev && from.st_ino == to.st_ino) return fail(name[OUT], "SRC itself");
     if (signal(SIGINT, stop) == SIG_ERR || signal(SIGTERM, stop) == SIG_ERR ||
-        signal(SIGXFSZ, SIG_IGN) == SIG_ERR || open_ring() != 0)
+        signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
         return fail("signal", strerror(errno));
+    if (open_ring() != 0) return 1;
     if ((file[IN] = open(name[IN], O_RDONLY)) < 0) return fail(name[IN], strerror(errno));
     file[OUT] = open(name[OUT], O_WRONLY | O_CREAT | O_TRUNC, from.st_mode & 0777);
     if (file[OUT] < 0) return fail(name[OUT], strerror(errno));

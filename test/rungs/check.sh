@@ -12,5 +12,9 @@ programs="$units $storms"
 
 rung_text() { run_tap '' test/lint.sh text; }
 
-# Blocks that need a package are left to check-all, so that nothing is skipped here.
-rung_docs() { ONLY_COMPILER=1 run_tap '' test/use/docs_test.sh "$PWD/$dir/work"; }
+# What needs a package or a sanitizer is left to check-all (more_examples), so that nothing is
+# skipped here.
+only_compiler() { ONLY_COMPILER=1 run_tap '' "test/use/$1_test.sh" "$PWD/$dir/work"; }
+rung_docs() { only_compiler docs; }
+rung_ringcp() { only_compiler ringcp; }
+rung_tenants() { only_compiler tenants; }

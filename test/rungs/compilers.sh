@@ -4,7 +4,7 @@
 # The longest first, so that none is left alone in the end.
 more='valgrind treecache tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64
     bench m32 musl sparc64 header cxx model disk user fuzz tools strict language vendor runner rules
-    blocks sample_uring full prometheus'
+    more_examples sample_uring full prometheus'
 short='slab_store_test slab_test slab_misuse overflow_test fixedpool_test fixedpool_lack bufpool_test'
 poison='slab_poison overflow_poison fixedpool_poison bufpool_poison'
 
@@ -85,5 +85,9 @@ rung_model() {
 
 rung_tools() { limit=900 run_tap '' test/lint.sh tools; }
 
-# Every code block of the documentation, those too that need a package.
-rung_blocks() { run_tap '' test/use/docs_test.sh "$PWD/$dir/work"; }
+# Every code block of the documentation, those too that need a package; the examples, sanitized.
+rung_more_examples() {
+    for name in docs ringcp tenants; do
+        run_tap "$name: " "test/use/${name}_test.sh" "$PWD/$dir/$name" || :
+    done
+}

@@ -77,8 +77,15 @@ sed 's|\.len  *= .*|.len = BLOCK,|' "$root/examples/ringcp.c" >partly.c
 check 'a source whose calls do one block each' grep -q 'len = BLOCK,' partly.c
 try 'it compiles' build partly.c -o partly
 copies 'every size, by calls that do one block each' ./partly
+head -c 115000 /dev/urandom >src/short # in one frame, so that no other write fails first
+rm -f copy
+(ulimit -f 50 && run ./ringcp src/short copy; echo $status >status)
+check 'a write that a limit cuts short ends it' [ "$(cat status)" -eq 1 ]
+check 'in one line' grep -q 'copy: a short write' err
+check 'and the copy is gone' [ ! -e copy ]
+rm -f src/short
 sanitize='-fsanitize=address,undefined -fno-sanitize-recover=all'
-if build $sanitize "$root/examples/ringcp.c" -o asan >out 2>err &&
+if [ -z "${ONLY_COMPILER:-}" ] && build $sanitize "$root/examples/ringcp.c" -o asan >out 2>err &&
     ./asan src/1 copy 2>/dev/null; then
     copies 'every size under AddressSanitizer' ./asan
 fi

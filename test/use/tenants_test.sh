@@ -165,6 +165,7 @@ many() { # program: four clients at a time
 
 head -c 30000 /dev/urandom >mine
 many tenants
+[ -z "${ONLY_COMPILER:-}" ] || tap_end
 for sanitizer in address thread; do # where the compiler has them, and they run here
     build -fsanitize=$sanitizer "$root/examples/tenants.c" -o $sanitizer >out 2>err || continue
     run ./$sanitizer
