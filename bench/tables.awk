@@ -146,6 +146,7 @@ END {
             spread = part[3] == "spread"
         } else if (word == "head") {
             put(rest)
+            columns = split(rest, part, "|") - 2
             gsub(/[^|]+/, "---", rest)
             put(rest)
         } else if (word == "cells") cells = rest
@@ -156,9 +157,8 @@ END {
             at = index(rest, "|")
             row(trim(substr(rest, 1, at - 1)), substr(rest, at + 1), "")
         } else if (word == "text") {
-            n = split(cells, part, "|")
             line = "| *" rest "* |"
-            for (i = 1; i <= n; i++) line = line " |"
+            for (i = 2; i <= columns; i++) line = line " |"
             put(line)
         } else if (word == "best" || word == "most") best(rest, word == "most")
         else { print "tables.awk: " word ": not a line of a table" >"/dev/stderr"; exit 1 }
