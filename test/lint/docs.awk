@@ -4,7 +4,7 @@
 #
 # FILE below is a path in bench/results, with or without that in front.
 #
-# 1. No line has more than 120 columns, README.md no more than 220 lines.
+# 1. No line but a comment has more than 120 columns, README.md no more than 220 lines.
 # 2. No table has more than six columns, no cell more than 120 characters.
 # 3. Between <!-- table: FILE --> and <!-- end --> stands the text of FILE, and nothing else but
 #    fences and empty lines around it.
@@ -78,7 +78,7 @@ FNR == 1 {
 }
 {
     lines = FNR
-    if (width($0) > 120) wrong("has " width($0) " columns, more than 120")
+    if (width($0) > 120 && !/^<!--/) wrong("has " width($0) " columns, more than 120")
 }
 /^ *```/ { fenced = !fenced }
 /^<!-- end -->/ { if (table != "" && known) finish_table(); table = ""; next }

@@ -27,7 +27,7 @@ find_checker() {
 }
 
 # Compiles a play against the headers in a folder, to base.raw.bc, without optimization, so that
-# every access stays as the source has it. Messages go to base.log.
+# every access stays as in the source. Messages go to base.log.
 compile() { # FILE:PLAY, folder, base
     "$clang" -std=c11 -O0 -Xclang -disable-O0-optnone -g -DMODEL "-DPLAY=${1#*:}" "-I$2" \
         -emit-llvm -c "$here/${1%:*}.c" -o "$3.raw.bc" >"$3.log" 2>&1

@@ -18,7 +18,7 @@
 
 static void fault_point(const char *name);
 
-/* No power fails here, so the disk need not be waited for. This fsync takes the C library's place. */
+/* No power fails here, so the disk need not be waited for. This fsync replaces the C library's. */
 static int no_msync(void *memory, size_t size, int flags)
 {
     return (void)memory, (void)size, (void)flags, 0;
