@@ -3,8 +3,8 @@
 # make check-all   every test; a missing package says SKIP, and with STRICT=1 it is a failure
 # make stress      minutes of storms: SECONDS_EACH=60
 # make fuzz        libFuzzer over calls of slab_store and over region files: SECONDS_EACH=60 (clang)
-# make model       every execution of the clients in test/model, by the model checker GenMC
-# make mutants     each memory order weakened in turn: a client in test/model must notice
+# make model       every execution of the plays in test/model, by the model checker GenMC
+# make mutants     each memory order weakened in turn: a play in test/model must notice
 # make lint        clang-tidy, cppcheck, shellcheck, and the rules for text
 # make bench       every workload over all its subjects; tables in build/bench
 # make bench-sweep time against threads and against amounts of work, for the plots
@@ -47,7 +47,7 @@ examples = handover store spill ringcp tenants treecache
 all: $(examples:%=$(BUILD)/%) $(BUILD)/fit_tiers $(BUILD)/replay
 
 help:
-	$(quiet)sed -n 's/^# \(make .*\)/\1/p' Makefile
+	$(quiet)sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 demo: $(BUILD)/treecache
 	$(quiet)$(BUILD)/treecache --metrics $(BUILD)/metrics.txt $(DIR)

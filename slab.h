@@ -202,10 +202,10 @@ SLAB_API size_t slab_pool_drain(slab_pool *pool);
  *   false  if there are pages already, or pool is NULL.
  * No return falls between the two. Looks at every page.
  *
- * The request stands until it is answered: an owner that woke for
- * another reason may get one wake-up that it did not need. A thread that is stopped or killed
- * between ending a life and waking the owner delays or loses that wake-up: where this can happen,
- * sleep with a timeout. */
+ * The request stands until it is answered: an owner that woke for another reason, or got false
+ * while a page was being returned, may get one wake-up that it did not need. A thread that is
+ * stopped or killed between ending a life and waking the owner delays or loses that wake-up: where
+ * this can happen, sleep with a timeout. */
 SLAB_API bool slab_pool_want(slab_pool *pool);
 
 /* Creates a view of a pool that lies in shared memory. Any process may do so that maps the memory

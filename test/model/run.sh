@@ -40,7 +40,9 @@ plays=$(plays_of "${file:-*_*}")
 case ${1-} in
 *:*) plays=$(printf '%s\n' "$plays" | grep -Fx "$file:${1#*:}") ;;
 esac
-[ -n "$plays" ] || refuse "no mode, file or play $1"
+case $plays in
+'') refuse "no mode, file or play $1; of that file: $(plays_of "${file:-*_*}" | sed 's/.*://' | tr '\n' ' ')" ;;
+esac
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
