@@ -40,9 +40,10 @@ plays=$(plays_of "${file:-*_*}")
 case ${1-} in
 *:*) plays=$(printf '%s\n' "$plays" | grep -Fx "$file:${1#*:}") ;;
 esac
-case $plays in
-'') refuse "no mode, file or play $1; of that file: $(plays_of "${file:-*_*}" | sed 's/.*://' | tr '\n' ' ')" ;;
-esac
+if [ -z "$plays" ]; then
+    there=$(plays_of "${file:-*_*}" | sed 's/.*://' | tr '\n' ' ')
+    refuse "no mode, file or play $1${there:+; the plays of $file: $there}"
+fi
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
