@@ -29,7 +29,9 @@
  *   SLAB_MAP(size)                returns zeroed memory aligned to 4096, or NULL; default: mmap
  *   SLAB_UNMAP(memory, size)      gives such memory back to the system; default: munmap
  *   SLAB_HUGE(memory, size)       asks for large pages for a slab_store; default: madvise
- *   SLAB_DISCARD(memory, size)    makes pages of a slab_store read as zero; default: madvise
+ *   SLAB_DISCARD(memory, size)    gives the content of pages of a slab_store back to the system.
+ *                                 Its value is 0 if they read as zero from now on, else it is not;
+ *                                 default: madvise
  *
  * Those below SLAB_API take effect in the file with SLAB_IMPLEMENTATION. Define SLAB_MAP together
  * with SLAB_UNMAP; then SLAB_HUGE and SLAB_DISCARD do nothing unless you define them, too.
@@ -388,8 +390,9 @@ SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_mov
 
 /* Gives memory that is in no chunk and no large object back to the system: whole extents, and the
  * content of the free pages of others (with a SLAB_MAP of yours, only if you define SLAB_DISCARD,
- * too). Returns how many bytes, or 0 if store is NULL. A chunk that holds one value stays: see
- * slab_store_compact. */
+ * too). Returns how many bytes, or 0 if store is NULL. Locked pages (mlockall), and pages for which
+ * the system refuses madvise, stay with the store and are not counted. A chunk that holds one value
+ * stays: see slab_store_compact. */
 SLAB_API size_t slab_store_trim(slab_store *store);
 
 /* Fills in *stats. Exact at any time, in constant time. If store is NULL, all fields are 0. Does
@@ -559,10 +562,13 @@ static void slab__poison_leave(void)
 #define SLAB_HUGE(memory, size) ((void)slab__madvise(memory, size, SLAB__MADV_HUGEPAGE))
 #endif
 #if SLAB__MAPS_ITSELF && !defined SLAB_DISCARD
-#define SLAB_DISCARD(memory, size) ((void)slab__madvise(memory, size, SLAB__MADV_DONTNEED))
+#define SLAB_DISCARD(memory, size) slab__madvise(memory, size, SLAB__MADV_DONTNEED)
 #endif
 #ifndef SLAB_HUGE
 #define SLAB_HUGE(memory, size) ((void)0)
+#endif
+#ifndef SLAB_DISCARD
+#define SLAB_DISCARD(memory, size) (-1)
 #endif
 
 /* ---- How it works ----
@@ -2313,24 +2319,22 @@ SLAB_API bool slab_ref_is_large(slab_ref ref) { return ref >> SLAB__LARGE_AT != 
 
 /* -- Trim and compact -- */
 
-/* Lets the system have the content of an extent's free pages; how many bytes. */
+/* Lets the system have the content of an extent's free pages; how many bytes. It may refuse, as it
+ * does if the pages are locked: then they stay dirty, and are cleared where they must be zero. */
 static size_t slab__discard(slab__extent *extent)
 {
     size_t given = 0;
 
-#ifdef SLAB_DISCARD
     for (uint32_t end = 0, from; end < extent->pages;) {
         from = slab__find_bit(extent->dirty, end, extent->pages, true);
         from = slab__find_bit(extent->taken, from, extent->pages, false);
         end  = slab__find_bit(extent->taken, from, extent->pages, true);
         if (slab__find_bit(extent->dirty, from, end, true) == end) continue;
-        SLAB_DISCARD(extent->memory + (size_t)from * SLAB__PAGE, (size_t)(end - from) * SLAB__PAGE);
+        size_t size = (size_t)(end - from) * SLAB__PAGE;
+        if (SLAB_DISCARD(extent->memory + (size_t)from * SLAB__PAGE, size) != 0) continue;
         slab__set_bits(extent->dirty, from, end, false);
-        given += (size_t)(end - from) * SLAB__PAGE;
+        given += size;
     }
-#else
-    (void)extent;
-#endif
     return given;
 }
 
