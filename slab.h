@@ -262,8 +262,9 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  *
  *   - A value is contiguous and aligned to 8, or to 64 if the slot size is a multiple of 64. The
  *     rest of its slot is zero.
- *   - Growth copies no value and moves none: it maps an extent of 2 MiB, or of less if max_bytes is
- *     below 128 MiB. A pointer from get is valid until the value is freed, or moved by compact.
+ *   - Growth copies no value and moves none: it maps an extent of 2 MiB; if max_bytes is below 128
+ *     MiB, of the largest power of two up to a sixty-fourth of it, but of 64 KiB at least. A
+ *     pointer from get is valid until the value is freed, or moved by compact.
  *   - A tier uses its freed slots before fresh memory, except those of a chunk that compact is
  *     emptying. A chunk that becomes empty serves any tier, and any large object that fits, before
  *     the store asks the system for memory.
@@ -272,10 +273,11 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  *
  * Memory
  *
- *   1 bit for each slot, some 50 bytes for each chunk, 16 bytes for each large object, and 8 to 48
- *   KiB for the store. All of it is counted, and none of it is in the slots. A chunk has 64 KiB or
- *   somewhat more. Choose the tiers by what you store: seven doublings waste a quarter of their
- *   bytes, sixteen fitted tiers 6 % if sizes are spread evenly. See slab_fit_tiers.
+ *   1 bit for each slot, some 50 bytes for each chunk, 64 KiB for every 4,096 large objects, and 8
+ *   to 48 KiB for the store. All of it is counted, and none of it is in the slots. A chunk has 64
+ *   KiB or somewhat more. A large object above the size of an extent is a mapping of its own.
+ *   Choose the tiers by what you store: seven doublings waste a quarter of their bytes, sixteen
+ *   fitted tiers 6 % if sizes are spread evenly. See slab_fit_tiers.
  *
  * Limitations
  *
@@ -319,6 +321,8 @@ struct slab_store_info {
     double   fragmentation_ratio; /* capacity / used; 0 when empty */
     size_t   empty_bytes;         /* held, but in no tier and no large object */
     size_t   held_bytes;          /* all that is mapped, resident or not: max_bytes limits it */
+    size_t   lost_bytes;          /* behind the last slots of chunks. So held_bytes is the sum of
+                                   * capacity, metadata, empty and lost */
 };
 
 /* Computes the tier sizes, at most tier_count of them and at most 63, that waste least for a
@@ -370,7 +374,7 @@ SLAB_API const void *slab_store_get(const slab_store *store, slab_ref ref, size_
  * again (see Limitations). */
 SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len);
 
-/* Returns whether ref is of a large object. Any thread. */
+/* Returns whether ref is of a large object; SLAB_NO_REF is not. Any thread. */
 SLAB_API bool slab_ref_is_large(slab_ref ref);
 
 /* Called by slab_store_compact after each move: the value is now under `to`, at `value`, and `from`
@@ -2069,7 +2073,7 @@ static SLAB__COLD void *slab__alloc_large(slab_store *store, size_t len, slab_re
     if (*error == -EOVERFLOW) *error = -ENOSPC; /* 2^31 of them */
     if (*error) return slab__no_value(ref);
     size_t       size   = slab__large_size(len);
-    slab__large *record = (slab__large *)slab__take_slot(records, ref);
+    slab__large *record = (slab__large *)(void *)slab__take_slot(records, ref);
     SLAB__SHOW(record, sizeof *record);
     record->len = (uint32_t)len;
     *error      = slab__large_memory(store, record, size);
@@ -2315,7 +2319,10 @@ SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len)
     return 0;
 }
 
-SLAB_API bool slab_ref_is_large(slab_ref ref) { return ref >> SLAB__LARGE_AT != 0; }
+SLAB_API bool slab_ref_is_large(slab_ref ref)
+{
+    return ref >> SLAB__LARGE_AT != 0 && ref != SLAB_NO_REF;
+}
 
 /* -- Trim and compact -- */
 
@@ -2507,6 +2514,8 @@ SLAB_API void slab_store_stats(const slab_store *store, struct slab_store_info *
         stats->payload_bytes += tier.payload_bytes;
     }
     stats->fragmentation_ratio = slab__ratio(stats->capacity_bytes, stats->used_bytes);
+    stats->lost_bytes =
+        stats->held_bytes - stats->capacity_bytes - stats->metadata_bytes - stats->empty_bytes;
 }
 
 /* -- Fitting tiers to a histogram -- */

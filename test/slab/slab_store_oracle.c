@@ -520,6 +520,7 @@ static void check_stats(bool no_idle)
     CHECK(info.metadata_bytes >= all.metadata_bytes);
     CHECK_EQ(info.held_bytes,
              all.held_bytes + large_capacity + info.metadata_bytes + info.empty_bytes);
+    CHECK_EQ(info.lost_bytes, all.held_bytes + large_capacity - all.capacity_bytes);
 }
 
 /* After every call: what it costs little to know. */

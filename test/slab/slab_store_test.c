@@ -268,6 +268,7 @@ static void forged_refs(void)
     CHECK(hits > 1000);
     for (uint32_t i = 0; i < VALUES; i++) CHECK(is_intact(store, &values[i]));
     CHECK(slab_store_get(store, SLAB_NO_REF, 0) == NULL);
+    CHECK(!slab_ref_is_large(SLAB_NO_REF));
     CHECK_EQ(slab_store_free(store, SLAB_NO_REF, 5000), -ESTALE);
     close_store(store);
 }
