@@ -617,8 +617,10 @@ static uint64_t run_with_failure(uint64_t failing)
     fail_at = failing ? maps + failing : 0;
     for (uint32_t i = 0; i < VALUES; i++) {
         uint32_t len   = (uint32_t)(check_random(&random) % (i % 5 ? 40000 : 100000));
+        size_t   held  = mapped;
         int      error = put_value(store, &values[i], len, i);
         if (error == 0) continue;
+        CHECK(mapped <= held);
         CHECK_EQ(error, -ENOMEM);
         CHECK_EQ(values[i].ref, SLAB_NO_REF);
         failures++;
@@ -668,6 +670,56 @@ static void full(void)
     CHECK(is_intact(store, &more));
     CHECK(mapped_most <= 2 * MIB);
     close_store(store);
+}
+
+/* A put that fails at max_bytes: the store has as much of everything as before, and the system was
+ * not asked for memory. There is a free chunk, and a large object that needs two. */
+static void a_failed_put_changes_nothing(void)
+{
+    enum { ROOM = 10000, CHUNK = 64 };
+    static struct value values[ROOM];
+    slab_store         *store = open_store(NULL, 0, 8 * MIB);
+    size_t              count = fill_up(store, 1000, values, ROOM);
+    struct value        more;
+
+    CHECK(count < ROOM);
+    for (int free_chunks = 0; free_chunks < 2; free_chunks++) {
+        struct slab_store_info before = stats_of(store);
+        uint64_t               calls  = maps;
+        for (uint32_t len = 65537; len < 200000; len += 10000)
+            CHECK_EQ(put_value(store, &more, len, 1), -ENOSPC);
+        for (uint32_t len = 0; len <= 4096 && free_chunks == 0; len += 100)
+            CHECK_EQ(put_value(store, &more, len, 1), -ENOSPC);
+        CHECK_EQ(maps, calls);
+        struct slab_store_info after = stats_of(store);
+        CHECK(memcmp(&before, &after, sizeof after) == 0);
+        for (size_t i = 0; i < CHUNK && free_chunks == 0; i++)
+            CHECK_EQ(slab_store_free(store, values[i].ref, 1000), 0);
+    }
+    close_store(store);
+}
+
+/* The same with every number of pages left behind the last chunk that fits, which shorter values
+ * then use up: all but less than two pages. */
+static void a_budget_is_used_up(void)
+{
+    enum { ROOM = 20000, SWEEP = 300 };
+    static struct value   values[ROOM];
+    static const uint32_t tiers[] = {64, 65536}, lens[] = {65536, 64};
+
+    for (size_t pages = 0; pages < SWEEP; pages++) {
+        size_t      budget = 512 * KIB + pages * 4096;
+        slab_store *store  = open_store(tiers, 2, budget);
+        for (int i = 0; i < 2; i++) {
+            CHECK(fill_up(store, lens[i], values, ROOM) < ROOM);
+            uint64_t calls = maps;
+            for (uint32_t len = 65536; len < 100000; len += 4096)
+                CHECK_EQ(put_value(store, values, len, 1), -ENOSPC);
+            CHECK_EQ(maps, calls);
+        }
+        CHECK(budget - mapped + stats_of(store).empty_bytes < (size_t)2 * 4096);
+        close_store(store);
+    }
 }
 
 /* ---- Large objects ---- */
@@ -811,6 +863,8 @@ int main(void)
     RUN(compact_with_meddling);
     RUN(failing_maps);
     RUN(full);
+    RUN(a_failed_put_changes_nothing);
+    RUN(a_budget_is_used_up);
     RUN(large_objects);
     RUN(stats);
     RUN(metadata_share);
