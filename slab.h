@@ -29,7 +29,9 @@
  *   SLAB_MAP(size)                returns zeroed memory aligned to 4096, or NULL; default: mmap
  *   SLAB_UNMAP(memory, size)      gives such memory back to the system; default: munmap
  *   SLAB_HUGE(memory, size)       asks for large pages for a slab_store; default: madvise
- *   SLAB_DISCARD(memory, size)    makes pages of a slab_store read as zero; default: madvise
+ *   SLAB_DISCARD(memory, size)    gives the content of pages of a slab_store back to the system.
+ *                                 Its value is 0 if they read as zero from now on, else it is not;
+ *                                 default: madvise
  *
  * Those below SLAB_API take effect in the file with SLAB_IMPLEMENTATION. Define SLAB_MAP together
  * with SLAB_UNMAP; then SLAB_HUGE and SLAB_DISCARD do nothing unless you define them, too.
@@ -260,8 +262,9 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  *
  *   - A value is contiguous and aligned to 8, or to 64 if the slot size is a multiple of 64. The
  *     rest of its slot is zero.
- *   - Growth copies no value and moves none: it maps an extent of 2 MiB, or of less if max_bytes is
- *     below 128 MiB. A pointer from get is valid until the value is freed, or moved by compact.
+ *   - Growth copies no value and moves none: it maps an extent of 2 MiB; if max_bytes is below 128
+ *     MiB, of the largest power of two up to a sixty-fourth of it, but of 64 KiB at least. A
+ *     pointer from get is valid until the value is freed, or moved by compact.
  *   - A tier uses its freed slots before fresh memory, except those of a chunk that compact is
  *     emptying. A chunk that becomes empty serves any tier, and any large object that fits, before
  *     the store asks the system for memory.
@@ -270,10 +273,11 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  *
  * Memory
  *
- *   1 bit for each slot, some 50 bytes for each chunk, 16 bytes for each large object, and 8 to 48
- *   KiB for the store. All of it is counted, and none of it is in the slots. A chunk has 64 KiB or
- *   somewhat more. Choose the tiers by what you store: seven doublings waste a quarter of their
- *   bytes, sixteen fitted tiers 6 % if sizes are spread evenly. See slab_fit_tiers.
+ *   1 bit for each slot, some 50 bytes for each chunk, 64 KiB for every 4,096 large objects, and 8
+ *   to 48 KiB for the store. All of it is counted, and none of it is in the slots. A chunk has 64
+ *   KiB or somewhat more. A large object above the size of an extent is a mapping of its own.
+ *   Choose the tiers by what you store: seven doublings waste a quarter of their bytes, sixteen
+ *   fitted tiers 6 % if sizes are spread evenly. See slab_fit_tiers.
  *
  * Limitations
  *
@@ -317,6 +321,8 @@ struct slab_store_info {
     double   fragmentation_ratio; /* capacity / used; 0 when empty */
     size_t   empty_bytes;         /* held, but in no tier and no large object */
     size_t   held_bytes;          /* all that is mapped, resident or not: max_bytes limits it */
+    size_t   lost_bytes;          /* behind the last slots of chunks. So held_bytes is the sum of
+                                   * capacity, metadata, empty and lost */
 };
 
 /* Computes the tier sizes, at most tier_count of them and at most 63, that waste least for a
@@ -347,7 +353,9 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
  *   -ENOSPC    if max_bytes is reached;
  *   -ENOMEM    if the system has no memory;
  *   -EINVAL    if a pointer is NULL.
- * On failure *ref is SLAB_NO_REF, and nothing else has changed. */
+ * On failure *ref is SLAB_NO_REF, no value has changed, and the store holds no more memory than
+ * before (if it was a large object, in rare cases up to 36 KiB more of metadata). Costs little if
+ * it returns -ENOSPC. */
 SLAB_API int slab_store_put(slab_store *store, const void *data, size_t len, slab_ref *ref);
 
 /* Makes a value of len bytes, of any content, for the caller to fill. Returns it, and stores its
@@ -368,7 +376,7 @@ SLAB_API const void *slab_store_get(const slab_store *store, slab_ref ref, size_
  * again (see Limitations). */
 SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len);
 
-/* Returns whether ref is of a large object. Any thread. */
+/* Returns whether ref is of a large object; SLAB_NO_REF is not. Any thread. */
 SLAB_API bool slab_ref_is_large(slab_ref ref);
 
 /* Called by slab_store_compact after each move: the value is now under `to`, at `value`, and `from`
@@ -388,8 +396,9 @@ SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_mov
 
 /* Gives memory that is in no chunk and no large object back to the system: whole extents, and the
  * content of the free pages of others (with a SLAB_MAP of yours, only if you define SLAB_DISCARD,
- * too). Returns how many bytes, or 0 if store is NULL. A chunk that holds one value stays: see
- * slab_store_compact. */
+ * too). Returns how many bytes, or 0 if store is NULL. Locked pages (mlockall), and pages for which
+ * the system refuses madvise, stay with the store and are not counted. A chunk that holds one value
+ * stays: see slab_store_compact. */
 SLAB_API size_t slab_store_trim(slab_store *store);
 
 /* Fills in *stats. Exact at any time, in constant time. If store is NULL, all fields are 0. Does
@@ -559,10 +568,13 @@ static void slab__poison_leave(void)
 #define SLAB_HUGE(memory, size) ((void)slab__madvise(memory, size, SLAB__MADV_HUGEPAGE))
 #endif
 #if SLAB__MAPS_ITSELF && !defined SLAB_DISCARD
-#define SLAB_DISCARD(memory, size) ((void)slab__madvise(memory, size, SLAB__MADV_DONTNEED))
+#define SLAB_DISCARD(memory, size) slab__madvise(memory, size, SLAB__MADV_DONTNEED)
 #endif
 #ifndef SLAB_HUGE
 #define SLAB_HUGE(memory, size) ((void)0)
+#endif
+#ifndef SLAB_DISCARD
+#define SLAB_DISCARD(memory, size) (-1)
 #endif
 
 /* ---- How it works ----
@@ -1354,6 +1366,15 @@ typedef struct slab__block {
     size_t              size;
 } slab__block;
 
+/* Where metadata is taken from: the newest block, or pages of an extent. */
+typedef struct slab__source {
+    slab__block   *blocks;
+    unsigned char *rest;
+    size_t         left;
+    uint32_t       extent; /* what is left is of it; SLAB__NONE: of the newest block */
+    size_t         metadata; /* all of it: the store's mapping, blocks, the last tier's chunks */
+} slab__source;
+
 /* A large object: what lies in a slot of the last tier. */
 typedef struct slab__large {
     unsigned char *memory;
@@ -1380,11 +1401,7 @@ struct slab_store {
     uint32_t       extents_empty, extents_gone;
     size_t         free_pages;
 
-    slab__block   *blocks;
-    unsigned char *block_rest; /* of the newest block */
-    size_t         block_left;
-    bool           block_inside; /* what is left is of an extent */
-    size_t         metadata;   /* this mapping, blocks, and the chunks of the last tier */
+    slab__source source;
 
     size_t   large_capacity, large_payload;
     uint64_t stirred;    /* tiers, as bits, that may have become sparse */
@@ -1489,12 +1506,27 @@ static void *slab__hold(slab_store *store, size_t size, int *error)
 /* Zeroed, aligned to 8. */
 static void *slab__take_metadata(slab_store *store, size_t size)
 {
-    void *memory = store->block_rest;
+    void *memory = store->source.rest;
 
-    SLAB_ASSERT(size <= store->block_left && size % 8 == 0);
-    store->block_rest += size;
-    store->block_left -= size;
+    SLAB_ASSERT(size <= store->source.left && size % 8 == 0);
+    store->source.rest += size;
+    store->source.left -= size;
     return memory;
+}
+
+/* Pages that may still be mapped. */
+static size_t slab__pages_left(const slab_store *store)
+{
+    return (store->max_bytes ? store->max_bytes - store->held : SIZE_MAX) / SLAB__PAGE;
+}
+
+/* Whether max_bytes leaves less than so many pages, free ones included, however they lie. It is a
+ * quick answer for a cache that evicts each time. */
+static bool slab__lacks(slab_store *store, size_t pages)
+{
+    if (slab__pages_left(store) + store->free_pages >= pages) return false;
+    slab__release_idle(store);
+    return slab__pages_left(store) + store->free_pages < pages;
 }
 
 /* -- Runs of pages -- */
@@ -1565,25 +1597,37 @@ static void slab__give_run(slab_store *store, uint32_t number, const unsigned ch
     if (number < store->extent_from) store->extent_from = number;
 }
 
+/* Whether slab__take_metadata(size) would give something that lies outside the extents. */
+static bool slab__is_outside(const slab_store *store, size_t size)
+{
+    return size <= store->source.left && store->source.extent == SLAB__NONE;
+}
+
+/* Of a new block that has room for size bytes. */
+static size_t slab__block_size(const slab_store *store, size_t size)
+{
+    size_t usual = (size_t)store->extent_pages * SLAB__PAGE / 64;
+    return slab__round_up((size > usual ? size : usual) + sizeof(slab__block), SLAB__PAGE);
+}
+
 /* Sees to it that slab__take_metadata(size) gives something that lies outside the extents. 0,
  * -ENOSPC, -ENOMEM. */
 static int slab__provide_outside(slab_store *store, size_t size)
 {
-    int    error;
-    size_t whole = (size_t)store->extent_pages * SLAB__PAGE / 64;
+    slab__source *source = &store->source;
+    size_t        whole  = slab__block_size(store, size);
+    int           error;
 
-    if (size <= store->block_left && !store->block_inside) return 0;
-    if (whole < size) whole = size;
-    whole              = slab__round_up(whole + sizeof(slab__block), SLAB__PAGE);
+    if (slab__is_outside(store, size)) return 0;
     slab__block *block = (slab__block *)slab__hold(store, whole, &error);
     if (!block) return error;
-    block->size         = whole;
-    block->next         = store->blocks;
-    store->blocks       = block;
-    store->block_rest   = (unsigned char *)(block + 1);
-    store->block_left   = whole - sizeof *block;
-    store->block_inside = false;
-    store->metadata += whole;
+    block->size    = whole;
+    block->next    = source->blocks;
+    source->blocks = block;
+    source->rest   = (unsigned char *)(block + 1);
+    source->left   = whole - sizeof *block;
+    source->extent = SLAB__NONE;
+    source->metadata += whole;
     return 0;
 }
 
@@ -1594,17 +1638,33 @@ static int slab__provide(slab_store *store, size_t size)
     size_t    whole = slab__round_up(size, SLAB__PAGE);
     slab__run run;
 
-    if (size <= store->block_left) return 0;
+    if (size <= store->source.left) return 0;
     int error = slab__provide_outside(store, size);
     if (!error) return 0;
     if (!slab__take_run(store, (uint32_t)(whole / SLAB__PAGE), &run)) return error;
     SLAB__SHOW(run.memory, whole);
     if (!run.clean) memset(run.memory, 0, whole);
-    store->block_rest   = run.memory;
-    store->block_left   = whole;
-    store->block_inside = true;
-    store->metadata += whole;
+    store->source.rest   = run.memory;
+    store->source.left   = whole;
+    store->source.extent = run.extent;
+    store->source.metadata += whole;
     return 0;
+}
+
+/* Gives back what slab__provide, which was called once, provided since then; none of it was taken.
+ */
+static void slab__unprovide(slab_store *store, const slab__source *before)
+{
+    slab__source *source = &store->source;
+
+    if (source->rest == before->rest) return;
+    if (source->extent != SLAB__NONE) {
+        slab__give_run(store, source->extent, source->rest, (uint32_t)(source->left / SLAB__PAGE));
+    } else {
+        store->held -= source->blocks->size;
+        SLAB_UNMAP(source->blocks, source->blocks->size);
+    }
+    *source = *before;
 }
 
 /* Metadata for one more extent. */
@@ -1645,23 +1705,25 @@ static uint32_t slab__extent_number(slab_store *store)
     return number;
 }
 
-static size_t slab__pages_left(const slab_store *store)
+/* One more extent; near max_bytes what is left, but least pages. After that, slab__take_metadata
+ * of `also` bytes will not fail. 0, -ENOSPC, -ENOMEM. */
+static int slab__add_extent(slab_store *store, uint32_t least, size_t also)
 {
-    return (store->max_bytes ? store->max_bytes - store->held : SIZE_MAX) / SLAB__PAGE;
-}
+    slab__source   before = store->source;
+    size_t         size = slab__extent_size(store) + also, need = least, pages;
+    int            error;
 
-/* One more extent; near max_bytes what is left, but least pages. 0, -ENOSPC, -ENOMEM. */
-static int slab__add_extent(slab_store *store, uint32_t least)
-{
-    size_t pages = store->extent_pages, left;
-    int    error = slab__provide_outside(store, slab__extent_size(store));
-
-    if (error) return error;
-    while ((left = slab__pages_left(store)) < least)
+    if (!slab__is_outside(store, size)) need += slab__block_size(store, size) / SLAB__PAGE;
+    while (slab__pages_left(store) < need)
         if (!slab__shrink(store)) return -ENOSPC;
-    if (pages > left) pages = left;
+    if ((error = slab__provide_outside(store, size))) return error;
+    pages = slab__pages_left(store);
+    if (pages > store->extent_pages) pages = store->extent_pages;
     unsigned char *memory = (unsigned char *)slab__hold(store, pages * SLAB__PAGE, &error);
-    if (!memory) return error;
+    if (!memory) {
+        slab__unprovide(store, &before);
+        return error;
+    }
     uint32_t number = slab__extent_number(store);
     if (number >= SLAB__HUGE_FROM && pages == SLAB__PAGES_MAX)
         SLAB_HUGE(memory, pages * SLAB__PAGE);
@@ -1678,14 +1740,14 @@ static int slab__add_extent(slab_store *store, uint32_t least)
     return 0;
 }
 
-/* The same by all means: chunks that tiers keep without need are asked for before the system is. 0,
- * -ENOSPC, -ENOMEM. */
-static int slab__need_run(slab_store *store, uint32_t pages, slab__run *run)
+/* Takes a run by all means: chunks that tiers keep without need are asked for before the system is.
+ * `also` bytes of metadata stay provided. 0, -ENOSPC, -ENOMEM. */
+static int slab__need_run(slab_store *store, uint32_t pages, size_t also, slab__run *run)
 {
     if (slab__take_run(store, pages, run)) return 0;
     slab__release_idle(store);
     if (slab__take_run(store, pages, run)) return 0;
-    int error = slab__add_extent(store, pages);
+    int error = slab__add_extent(store, pages, also);
     if (!error) slab__take_run(store, pages, run);
     return error;
 }
@@ -1856,7 +1918,7 @@ static void slab__release(slab_store *store, slab__tier *tier, uint32_t number)
     slab__close_chunk(tier, number);
     if (number == tier->carving) tier->carving = SLAB__NONE;
     if (number == tier->victim) tier->victim = SLAB__NONE;
-    if (slab__is_records(store, tier)) store->metadata -= (size_t)pages * SLAB__PAGE;
+    if (slab__is_records(store, tier)) store->source.metadata -= (size_t)pages * SLAB__PAGE;
     tier->slots -= chunk->slots;
     slab__give_run(store, chunk->extent, chunk->memory, pages);
     chunk->memory     = NULL;
@@ -1876,16 +1938,17 @@ static void slab__release_idle(slab_store *store)
     }
 }
 
-/* Memory for a chunk: run, and how many slots it has. 0, -ENOSPC, -ENOMEM. */
+/* Memory for a chunk, after slab__provide: run, and how many slots it has. 0, -ENOSPC, -ENOMEM. */
 static int slab__need_slots(slab_store *store, const slab__tier *tier, slab__run *run,
                             uint32_t *slots)
 {
-    *slots = tier->index_mask + 1;
-    int error = slab__need_run(store, slab__pages_of(tier->slot_size, *slots), run);
+    size_t also = slab__number_size(tier);
+    *slots      = tier->index_mask + 1;
+    int error   = slab__need_run(store, slab__pages_of(tier->slot_size, *slots), also, run);
     /* There may be a shorter run, or room for one. */
     while (error && (*slots /= 2) > 0) {
         uint32_t pages = slab__pages_of(tier->slot_size, *slots);
-        if (error == -ENOSPC) error = slab__need_run(store, pages, run);
+        if (error == -ENOSPC) error = slab__need_run(store, pages, also, run);
         else if (slab__take_run(store, pages, run)) error = 0;
     }
     return error;
@@ -1899,11 +1962,12 @@ static SLAB__COLD int slab__grow(slab_store *store, slab__tier *tier)
     uint32_t  slots;
 
     if (tier->free_number == SLAB__NONE && tier->numbers == tier->number_limit) return -EOVERFLOW;
+    slab__source before = store->source;
+    if (slab__lacks(store, slab__pages_of(tier->slot_size, 1))) return -ENOSPC;
     int error = slab__provide(store, slab__number_size(tier));
-    if (!error) error = slab__need_slots(store, tier, &run, &slots);
     if (error) return error;
-    if ((error = slab__provide(store, slab__number_size(tier)))) { /* a new extent took it */
-        slab__give_run(store, run.extent, run.memory, run.pages);
+    if ((error = slab__need_slots(store, tier, &run, &slots))) {
+        slab__unprovide(store, &before);
         return error;
     }
     uint32_t     number = slab__take_number(store, tier);
@@ -1916,7 +1980,7 @@ static SLAB__COLD int slab__grow(slab_store *store, slab__tier *tier)
     tier->carving = number;
     tier->carved  = 0;
     tier->clean   = run.clean;
-    if (slab__is_records(store, tier)) store->metadata += (size_t)run.pages * SLAB__PAGE;
+    if (slab__is_records(store, tier)) store->source.metadata += (size_t)run.pages * SLAB__PAGE;
     return 0;
 }
 
@@ -2046,7 +2110,7 @@ static int slab__large_memory(slab_store *store, slab__large *record, size_t siz
         return error;
     }
     uint32_t pages = (uint32_t)(size / SLAB__PAGE);
-    if ((error = slab__need_run(store, pages, &run))) return error;
+    if ((error = slab__need_run(store, pages, 0, &run))) return error;
     record->memory = run.memory;
     record->extent = run.extent;
     SLAB__SHOW(run.memory + record->len, size - record->len);
@@ -2054,23 +2118,35 @@ static int slab__large_memory(slab_store *store, slab__large *record, size_t siz
     return 0;
 }
 
+/* Gives back the memory of a large object. */
+static void slab__give_large(slab_store *store, const slab__large *record, size_t size)
+{
+    if (size <= (size_t)store->extent_pages * SLAB__PAGE) {
+        slab__give_run(store, record->extent, record->memory, (uint32_t)(size / SLAB__PAGE));
+    } else {
+        SLAB_UNMAP(record->memory, size);
+        store->held -= size;
+    }
+}
+
 static SLAB__COLD void *slab__alloc_large(slab_store *store, size_t len, slab_ref *ref, int *error)
 {
     slab__tier *records = slab__records(store);
+    slab__large made    = {.len = (uint32_t)len};
+    size_t      held = store->held, size = slab__large_size(len);
 
     *error = len > UINT32_MAX ? -EMSGSIZE : len > SIZE_MAX - SLAB__PAGE ? -ENOMEM : 0;
-    if (!*error && records->holes == 0) *error = slab__refill(store, records);
-    if (*error == -EOVERFLOW) *error = -ENOSPC; /* 2^31 of them */
+    if (!*error) *error = slab__large_memory(store, &made, size);
     if (*error) return slab__no_value(ref);
-    size_t       size   = slab__large_size(len);
-    slab__large *record = (slab__large *)slab__take_slot(records, ref);
-    SLAB__SHOW(record, sizeof *record);
-    record->len = (uint32_t)len;
-    *error      = slab__large_memory(store, record, size);
-    if (*error) {
-        slab__give_slot(store, records, slab__find(records, *ref), *ref);
+    if (records->holes == 0 && (*error = slab__refill(store, records)) != 0) {
+        if (*error == -EOVERFLOW) *error = -ENOSPC; /* 2^31 of them */
+        slab__give_large(store, &made, size);
+        while (store->held > held && slab__shrink(store)) continue;
         return slab__no_value(ref);
     }
+    slab__large *record = (slab__large *)(void *)slab__take_slot(records, ref);
+    SLAB__SHOW(record, sizeof *record);
+    *record = made;
     SLAB__FRESH(record->memory, len);
     store->large_capacity += size;
     store->large_payload += len;
@@ -2101,12 +2177,7 @@ static SLAB__COLD int slab__free_large(slab_store *store, slab_ref ref, size_t l
 
     if (!record) return -ESTALE;
     size_t size = slab__large_size(len);
-    if (size <= (size_t)store->extent_pages * SLAB__PAGE) {
-        slab__give_run(store, record->extent, record->memory, (uint32_t)(size / SLAB__PAGE));
-    } else {
-        SLAB_UNMAP(record->memory, size);
-        store->held -= size;
-    }
+    slab__give_large(store, record, size);
     store->large_capacity -= size;
     store->large_payload -= len;
     slab__give_slot(store, records, slab__find(records, ref), ref);
@@ -2215,9 +2286,11 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
     slab_store *made = (slab_store *)SLAB_MAP(size);
     if (!made) return -ENOMEM;
     made->max_bytes = max_bytes;
-    made->held = made->own_size = made->metadata = size;
-    made->block_rest      = (unsigned char *)made + rest_at;
-    made->block_left      = size - rest_at;
+    made->held = made->own_size = size;
+    made->source          = (slab__source){.rest     = (unsigned char *)made + rest_at,
+                                           .left     = size - rest_at,
+                                           .extent   = SLAB__NONE,
+                                           .metadata = size};
     made->extent_pages    = extent_pages;
     made->extent_capacity = SLAB__NUMBERS_MIN;
     made->extents         = (slab__extent **)slab__take_metadata(
@@ -2240,7 +2313,7 @@ SLAB_API void slab_store_destroy(slab_store *store)
     }
     for (uint32_t number = 0; number < store->extent_count; number++)
         if (store->extents[number]->memory) slab__give_extent(store, number);
-    for (slab__block *block = store->blocks, *next; block; block = next) {
+    for (slab__block *block = store->source.blocks, *next; block; block = next) {
         next = block->next;
         SLAB_UNMAP(block, block->size);
     }
@@ -2309,28 +2382,29 @@ SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len)
     return 0;
 }
 
-SLAB_API bool slab_ref_is_large(slab_ref ref) { return ref >> SLAB__LARGE_AT != 0; }
+SLAB_API bool slab_ref_is_large(slab_ref ref)
+{
+    return ref >> SLAB__LARGE_AT != 0 && ref != SLAB_NO_REF;
+}
 
 /* -- Trim and compact -- */
 
-/* Lets the system have the content of an extent's free pages; how many bytes. */
+/* Lets the system have the content of an extent's free pages; how many bytes. It may refuse, as it
+ * does if the pages are locked: then they stay dirty, and are cleared where they must be zero. */
 static size_t slab__discard(slab__extent *extent)
 {
     size_t given = 0;
 
-#ifdef SLAB_DISCARD
     for (uint32_t end = 0, from; end < extent->pages;) {
         from = slab__find_bit(extent->dirty, end, extent->pages, true);
         from = slab__find_bit(extent->taken, from, extent->pages, false);
         end  = slab__find_bit(extent->taken, from, extent->pages, true);
         if (slab__find_bit(extent->dirty, from, end, true) == end) continue;
-        SLAB_DISCARD(extent->memory + (size_t)from * SLAB__PAGE, (size_t)(end - from) * SLAB__PAGE);
+        size_t size = (size_t)(end - from) * SLAB__PAGE;
+        if (SLAB_DISCARD(extent->memory + (size_t)from * SLAB__PAGE, size) != 0) continue;
         slab__set_bits(extent->dirty, from, end, false);
-        given += (size_t)(end - from) * SLAB__PAGE;
+        given += size;
     }
-#else
-    (void)extent;
-#endif
     return given;
 }
 
@@ -2494,7 +2568,7 @@ SLAB_API void slab_store_stats(const slab_store *store, struct slab_store_info *
     stats->large_count    = slab__records(store)->occupied;
     stats->capacity_bytes = store->large_capacity;
     stats->used_bytes = stats->payload_bytes = store->large_payload;
-    stats->metadata_bytes                    = store->metadata;
+    stats->metadata_bytes                    = store->source.metadata;
     stats->empty_bytes                       = store->free_pages * SLAB__PAGE;
     stats->held_bytes                        = store->held;
     for (uint32_t i = 0; slab_store_tier_stats(store, i, &tier) == 0; i++) {
@@ -2503,6 +2577,8 @@ SLAB_API void slab_store_stats(const slab_store *store, struct slab_store_info *
         stats->payload_bytes += tier.payload_bytes;
     }
     stats->fragmentation_ratio = slab__ratio(stats->capacity_bytes, stats->used_bytes);
+    stats->lost_bytes =
+        stats->held_bytes - stats->capacity_bytes - stats->metadata_bytes - stats->empty_bytes;
 }
 
 /* -- Fitting tiers to a histogram -- */

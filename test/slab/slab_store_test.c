@@ -8,8 +8,10 @@
 
 static void *test_map(size_t size);
 static void  test_unmap(void *memory, size_t size);
+static size_t asked_huge; /* bytes for which large pages were asked */
 #define SLAB_MAP(size)           test_map(size)
 #define SLAB_UNMAP(memory, size) test_unmap(memory, size)
+#define SLAB_HUGE(memory, size)  ((void)(memory), asked_huge += (size))
 #define SLAB_IMPLEMENTATION
 #include "../../slab.h"
 
@@ -205,7 +207,9 @@ static void null_pointers(void)
     CHECK_EQ(ref, SLAB_NO_REF);
     CHECK_EQ(slab_store_put(store, "x", 1, NULL), -EINVAL);
     CHECK(slab_store_alloc(store, 1, NULL) == NULL);
+    ref = 0;
     CHECK(slab_store_alloc(NULL, 1, &ref) == NULL);
+    CHECK_EQ(ref, SLAB_NO_REF);
     CHECK(slab_store_get(NULL, 0, 1) == NULL);
     CHECK_EQ(slab_store_free(NULL, 0, 1), -EINVAL);
     CHECK_EQ(slab_store_trim(NULL), 0);
@@ -215,6 +219,36 @@ static void null_pointers(void)
     slab_store_stats(store, NULL);
     CHECK_EQ(slab_store_put(store, NULL, 0, &ref), 0);
     CHECK(slab_store_get(store, ref, 0) != NULL);
+    close_store(store);
+}
+
+static void protect(slab_store *store, int access)
+{
+    const slab__block *block = store->source.blocks;
+
+    for (uint32_t i = 0; i < store->extent_count; i++)
+        CHECK_EQ(mprotect(store->extents[i]->memory, 2 * MIB, access), 0);
+    CHECK(block != NULL);
+    for (; block; block = block->next)
+        CHECK_EQ(mprotect((void *)(uintptr_t)block, block->size, access), 0);
+    CHECK_EQ(mprotect(store, store->own_size, access), 0);
+}
+
+/* In memory that nobody can write to, get works: so any number of threads may call it at once. */
+static void get_writes_nothing(void)
+{
+    enum { VALUES = 20000 };
+    static struct value values[VALUES];
+    slab_store         *store = open_store(NULL, 0, 0);
+
+    for (uint32_t i = 0; i < VALUES; i++) CHECK_EQ(put_value(store, &values[i], i % 5000, i), 0);
+    protect(store, PROT_READ);
+    for (uint32_t i = 0; i < VALUES; i++) {
+        CHECK(is_intact(store, &values[i]));
+        CHECK(slab_store_get(store, values[i].ref, 200000) == NULL);
+    }
+    CHECK_EQ(mprotect(store, store->own_size, PROT_READ | PROT_WRITE), 0);
+    protect(store, PROT_READ | PROT_WRITE);
     close_store(store);
 }
 
@@ -268,6 +302,7 @@ static void forged_refs(void)
     CHECK(hits > 1000);
     for (uint32_t i = 0; i < VALUES; i++) CHECK(is_intact(store, &values[i]));
     CHECK(slab_store_get(store, SLAB_NO_REF, 0) == NULL);
+    CHECK(!slab_ref_is_large(SLAB_NO_REF));
     CHECK_EQ(slab_store_free(store, SLAB_NO_REF, 5000), -ESTALE);
     close_store(store);
 }
@@ -320,6 +355,7 @@ static void growth(void)
     slab_store            *store      = open_store(tiers, 2, 0);
     uint64_t               chunk_maps = 0;
 
+    asked_huge = 0;
     for (uint64_t i = 0; i < VALUES; i++) {
         uint64_t before = maps;
         if (slab_store_put(store, &i, sizeof i, &refs[i]) != 0) CHECK(false);
@@ -327,6 +363,7 @@ static void growth(void)
         if (maps - before > 1) CHECK_EQ(maps - before, 1); /* one mapping at most */
         chunk_maps += maps - before;
     }
+    CHECK_EQ(asked_huge, (size_t)(store->extent_count - 16) * 2 * MIB); /* from the 17th on */
     CHECK(chunk_maps < 60); /* 17 extents of 2 MiB, and what is known about their slots */
     uint64_t wrong = 0;
     for (uint64_t i = 0; i < VALUES; i++)
@@ -441,6 +478,11 @@ static void trim(void)
     CHECK_EQ(given, before - mapped);
     CHECK_EQ(stats_of(store).held_bytes, stats_of(store).metadata_bytes);
     CHECK_EQ(slab_store_trim(store), 0);
+    before = mapped;
+    CHECK_EQ(put_value(store, &values[0], 10000, 5), 0);
+    CHECK_EQ(slab_store_free(store, values[0].ref, 10000), 0);
+    slab_store_trim(store);
+    CHECK_EQ(mapped, before); /* the chunk of its record is gone, too */
     CHECK_EQ(put_value(store, &values[0], 77, 5), 0);
     CHECK(is_intact(store, &values[0]));
     close_store(store);
@@ -601,6 +643,76 @@ static void compact_with_meddling(void)
     close_store(index.store);
 }
 
+enum { CHUNK_OF_64 = 1024 }; /* slots */
+
+static void note_tier(void *context, slab_ref from, slab_ref to, void *value)
+{
+    (void)to, (void)value;
+    *(slab_ref *)context = from >> 28;
+}
+
+/* Two tiers have work all the time: each call turns to the other. */
+static void compact_takes_turns(void)
+{
+    static struct value values[4 * CHUNK_OF_64];
+    slab_store         *store = open_store(NULL, 0, 0);
+    slab_ref            tier  = 7;
+
+    for (uint32_t i = 0; i < 4 * CHUNK_OF_64; i++)
+        CHECK_EQ(put_value(store, &values[i], 64 + i % 2 * 64, i), 0);
+    for (uint32_t i = 0; i < 4 * CHUNK_OF_64; i++)
+        if (i % 16 > 1) CHECK_EQ(slab_store_free(store, values[i].ref, values[i].len), 0);
+    for (uint32_t call = 0; call < 6; call++) {
+        CHECK_EQ(slab_store_compact(store, 1, note_tier, &tier), 1);
+        CHECK_EQ(tier, call % 2);
+    }
+    close_store(store);
+}
+
+/* A store of two chunks of 64-byte slots: so many values in the first, and in the second, which has
+ * fresh slots behind. Compact has moved one. */
+static slab_store *open_half_full(uint32_t in_first, uint32_t in_second)
+{
+    static struct value values[2 * CHUNK_OF_64];
+    slab_store         *store = open_store(NULL, 0, 0);
+    slab_ref            tier;
+
+    for (uint32_t i = 0; i < CHUNK_OF_64 + in_second; i++)
+        CHECK_EQ(put_value(store, &values[i], 64, i), 0);
+    for (uint32_t i = in_first; i < CHUNK_OF_64; i++)
+        CHECK_EQ(slab_store_free(store, values[i].ref, 64), 0);
+    CHECK_EQ(slab_store_compact(store, 1, note_tier, &tier), 1);
+    return store;
+}
+
+/* The victim is the chunk with fresh slots. Later puts use all of it up. */
+static void a_victim_with_fresh_slots_is_used_up(void)
+{
+    slab_store  *store = open_half_full(800, 100);
+    struct value value;
+
+    CHECK_EQ(store->tiers[0].victim, 1);
+    for (uint32_t i = 900; i < 2 * CHUNK_OF_64; i++) CHECK_EQ(put_value(store, &value, 64, i), 0);
+    CHECK_EQ(store->tiers[0].numbers, 2);
+    close_store(store);
+}
+
+/* The victim is the other chunk, and not needed any more: its holes come before fresh slots. */
+static void a_spared_victim_before_fresh_slots(void)
+{
+    slab_store  *store = open_half_full(200, 600);
+    struct value value;
+    slab_ref     tier;
+
+    CHECK_EQ(store->tiers[0].victim, 0);
+    for (uint32_t i = 0; i < 200; i++) CHECK_EQ(put_value(store, &value, 64, i), 0);
+    CHECK(value.ref > CHUNK_OF_64);
+    CHECK_EQ(slab_store_compact(store, 1, note_tier, &tier), 0);
+    CHECK_EQ(put_value(store, &value, 64, 1), 0);
+    CHECK(value.ref < CHUNK_OF_64);
+    close_store(store);
+}
+
 /* ---- Memory that ends ---- */
 
 /* A sequence of calls in which each SLAB_MAP fails in turn: that call says so, nothing else has
@@ -616,8 +728,10 @@ static uint64_t run_with_failure(uint64_t failing)
     fail_at = failing ? maps + failing : 0;
     for (uint32_t i = 0; i < VALUES; i++) {
         uint32_t len   = (uint32_t)(check_random(&random) % (i % 5 ? 40000 : 100000));
+        size_t   held  = mapped;
         int      error = put_value(store, &values[i], len, i);
         if (error == 0) continue;
+        CHECK(mapped <= held);
         CHECK_EQ(error, -ENOMEM);
         CHECK_EQ(values[i].ref, SLAB_NO_REF);
         failures++;
@@ -667,6 +781,93 @@ static void full(void)
     CHECK(is_intact(store, &more));
     CHECK(mapped_most <= 2 * MIB);
     close_store(store);
+}
+
+/* The system has no memory for an extent; eight free pages are left for a chunk of sixteen. */
+static void a_shorter_chunk_will_do(void)
+{
+    slab_store  *store = open_store(NULL, 0, 0);
+    slab_ref     large;
+    struct value value;
+
+    CHECK(slab_store_alloc(store, (512 - 16 - 8) * 4096, &large) != NULL);
+    CHECK_EQ(stats_of(store).empty_bytes, 8 * 4096);
+    fail_at = maps + 1;
+    CHECK_EQ(put_value(store, &value, 100, 1), 0);
+    CHECK_EQ(maps, fail_at);
+    fail_at = 0;
+    CHECK_EQ(stats_of(store).empty_bytes, 0);
+    close_store(store);
+}
+
+/* A large object above max_bytes does not cost the store its empty extents; one that fits in their
+ * place does, and has large pages. */
+static void what_cannot_fit_takes_nothing(void)
+{
+    enum { BUDGET = 128 * MIB };
+    static struct value values[2000];
+    slab_store         *store = open_store(NULL, 0, BUDGET);
+    slab_ref            ref;
+
+    for (uint32_t i = 0; i < 2000; i++) CHECK_EQ(put_value(store, &values[i], 4000, i), 0);
+    for (uint32_t i = 0; i < 2000; i++) CHECK_EQ(slab_store_free(store, values[i].ref, 4000), 0);
+    size_t held = mapped;
+    CHECK(slab_store_alloc(store, BUDGET, &ref) == NULL);
+    CHECK_EQ(mapped, held);
+    asked_huge = 0;
+    CHECK(slab_store_alloc(store, BUDGET - 4 * MIB, &ref) != NULL);
+    CHECK_EQ(asked_huge, (size_t)BUDGET - 4 * MIB);
+    close_store(store);
+}
+
+/* A put that fails at max_bytes: the store has as much of everything as before, and the system was
+ * not asked for memory. There is a free chunk, and a large object that needs two. */
+static void a_failed_put_changes_nothing(void)
+{
+    enum { ROOM = 10000, CHUNK = 64 };
+    static struct value values[ROOM];
+    slab_store         *store = open_store(NULL, 0, 8 * MIB);
+    size_t              count = fill_up(store, 1000, values, ROOM);
+    struct value        more;
+
+    CHECK(count < ROOM);
+    for (int free_chunks = 0; free_chunks < 2; free_chunks++) {
+        struct slab_store_info before = stats_of(store);
+        uint64_t               calls  = maps;
+        for (uint32_t len = 65537; len < 200000; len += 10000)
+            CHECK_EQ(put_value(store, &more, len, 1), -ENOSPC);
+        for (uint32_t len = 0; len <= 4096 && free_chunks == 0; len += 100)
+            CHECK_EQ(put_value(store, &more, len, 1), -ENOSPC);
+        CHECK_EQ(maps, calls);
+        struct slab_store_info after = stats_of(store);
+        CHECK(memcmp(&before, &after, sizeof after) == 0);
+        for (size_t i = 0; i < CHUNK && free_chunks == 0; i++)
+            CHECK_EQ(slab_store_free(store, values[i].ref, 1000), 0);
+    }
+    close_store(store);
+}
+
+/* The same with every number of pages left behind the last chunk that fits, which shorter values
+ * then use up: all but less than two pages. */
+static void a_budget_is_used_up(void)
+{
+    enum { ROOM = 20000, SWEEP = 300 };
+    static struct value   values[ROOM];
+    static const uint32_t tiers[] = {64, 65536}, lens[] = {65536, 64};
+
+    for (size_t pages = 0; pages < SWEEP; pages++) {
+        size_t      budget = 512 * KIB + pages * 4096;
+        slab_store *store  = open_store(tiers, 2, budget);
+        for (int i = 0; i < 2; i++) {
+            CHECK(fill_up(store, lens[i], values, ROOM) < ROOM);
+            uint64_t calls = maps;
+            for (uint32_t len = 65536; len < 100000; len += 4096)
+                CHECK_EQ(put_value(store, values, len, 1), -ENOSPC);
+            CHECK_EQ(maps, calls);
+        }
+        CHECK(budget - mapped + stats_of(store).empty_bytes < (size_t)2 * 4096);
+        close_store(store);
+    }
 }
 
 /* ---- Large objects ---- */
@@ -719,6 +920,18 @@ static bool is_ratio(double ratio, size_t capacity, size_t used)
     return error < 1e-6 * (double)capacity && -error < 1e-6 * (double)capacity;
 }
 
+/* Bits for each number, and records that doubled as often as they had to. */
+static size_t metadata_of(const slab__tier *tier)
+{
+    size_t bytes = tier->numbers * slab__bits_size(tier->index_mask + 1);
+
+    for (uint32_t capacity = 0; capacity < tier->capacity;) {
+        capacity = capacity * 2 + 8;
+        bytes += slab__records_size(capacity);
+    }
+    return bytes;
+}
+
 static void stats(void)
 {
     enum { VALUES = 20000 };
@@ -752,7 +965,8 @@ static void stats(void)
         CHECK_EQ(tier.payload_bytes, payload[at]);
         CHECK_EQ(tier.occupied_bytes, count[at] * tier.slot_size);
         CHECK_EQ(tier.capacity_bytes, (size_t)tier.total_slots * tier.slot_size);
-        CHECK(tier.total_slots >= tier.occupied_slots && tier.metadata_bytes > 0);
+        CHECK(tier.total_slots >= tier.occupied_slots);
+        CHECK_EQ(tier.metadata_bytes, metadata_of(&store->tiers[at]));
         CHECK(is_ratio(tier.fragmentation_ratio, tier.capacity_bytes, tier.occupied_bytes));
         capacity += tier.capacity_bytes;
         used += tier.occupied_bytes;
@@ -796,6 +1010,7 @@ int main(void)
     RUN(create_least);
     RUN(lengths);
     RUN(null_pointers);
+    RUN(get_writes_nothing);
     RUN(too_long);
     RUN(forged_refs);
     RUN(freed_before_fresh);
@@ -808,8 +1023,15 @@ int main(void)
     RUN(compact_by_little);
     RUN(compact_under_load);
     RUN(compact_with_meddling);
+    RUN(compact_takes_turns);
+    RUN(a_victim_with_fresh_slots_is_used_up);
+    RUN(a_spared_victim_before_fresh_slots);
     RUN(failing_maps);
+    RUN(a_shorter_chunk_will_do);
+    RUN(what_cannot_fit_takes_nothing);
     RUN(full);
+    RUN(a_failed_put_changes_nothing);
+    RUN(a_budget_is_used_up);
     RUN(large_objects);
     RUN(stats);
     RUN(metadata_share);
