@@ -435,6 +435,7 @@ SLAB_API void slab_store_destroy(slab_store *store);
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- prelude: assert ---- */
 
@@ -2389,20 +2390,29 @@ SLAB_API bool slab_ref_is_large(slab_ref ref)
 
 /* -- Trim and compact -- */
 
-/* Lets the system have the content of an extent's free pages; how many bytes. It may refuse, as it
- * does if the pages are locked: then they stay dirty, and are cleared where they must be zero. */
+/* Gives the content of an extent's free pages back to the system. Returns how many bytes. Only whole
+ * pages of the system go: of those that are larger than ours, it would round up and take the
+ * neighbours as well. It may refuse, as it does if the pages are locked: then they stay dirty, and
+ * are cleared where they must be zero. */
 static size_t slab__discard(slab__extent *extent)
 {
-    size_t given = 0;
+    long     page  = sysconf(_SC_PAGESIZE);
+    uint32_t unit  = page > SLAB__PAGE ? (uint32_t)page / SLAB__PAGE : 1;
+    uint32_t first = (uint32_t)((uintptr_t)extent->memory / SLAB__PAGE % unit);
+    size_t   given = 0;
 
     for (uint32_t end = 0, from; end < extent->pages;) {
         from = slab__find_bit(extent->dirty, end, extent->pages, true);
         from = slab__find_bit(extent->taken, from, extent->pages, false);
         end  = slab__find_bit(extent->taken, from, extent->pages, true);
-        if (slab__find_bit(extent->dirty, from, end, true) == end) continue;
-        size_t size = (size_t)(end - from) * SLAB__PAGE;
-        if (SLAB_DISCARD(extent->memory + (size_t)from * SLAB__PAGE, size) != 0) continue;
-        slab__set_bits(extent->dirty, from, end, false);
+        uint32_t low = (first + from + unit - 1) / unit * unit, top = (first + end) / unit * unit;
+        if (low >= top) continue;
+        low -= first;
+        top -= first;
+        if (slab__find_bit(extent->dirty, low, top, true) == top) continue;
+        size_t size = (size_t)(top - low) * SLAB__PAGE;
+        if (SLAB_DISCARD(extent->memory + (size_t)low * SLAB__PAGE, size) != 0) continue;
+        slab__set_bits(extent->dirty, low, top, false);
         given += size;
     }
     return given;

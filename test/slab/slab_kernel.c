@@ -164,8 +164,28 @@ static void trim_gives_what_it_reports(void) { run_without(nothing); }
 static void trim_of_locked_pages(void) { run_without(unlocking); }
 static void trim_without_madvise(void) { run_without(madvising); }
 
+/* Values of 4,096 bytes, every second one freed: a system page may be larger than that. */
+static void trim_spares_the_neighbours(void)
+{
+    static const uint32_t tiers[] = {64};
+    slab_store_config     config  = {tiers, 1, 0};
+    enum { COUNT = 1000, LEN = 4096 };
+
+    CHECK_EQ(slab_store_create(&store, &config), 0);
+    for (uint32_t i = 0; i < COUNT; i++) CHECK(put(&values[i], LEN));
+    for (uint32_t i = 0; i < COUNT; i += 2)
+        CHECK_EQ(slab_store_free(store, values[i].ref, LEN), 0);
+    size_t before = resident(), given = slab_store_trim(store);
+    CHECK(resident() + given <= before);
+    for (uint32_t i = 1; i < COUNT; i += 2) check_value(&values[i]);
+    for (uint32_t i = 0; i < COUNT; i += 2) CHECK(put(&values[i], LEN - 5));
+    for (uint32_t i = 0; i < COUNT; i++) check_value(&values[i]);
+    slab_store_destroy(store);
+}
+
 int main(void)
 {
+    RUN(trim_spares_the_neighbours);
     RUN(trim_gives_what_it_reports);
     RUN(trim_of_locked_pages);
     RUN(trim_without_madvise);
