@@ -2390,8 +2390,8 @@ SLAB_API bool slab_ref_is_large(slab_ref ref)
 
 /* -- Trim and compact -- */
 
-/* Gives the content of an extent's free pages back to the system. Returns how many bytes. Only whole
- * pages of the system go: of those that are larger than ours, it would round up and take the
+/* Gives the content of an extent's free pages back to the system. Returns how many bytes. Only
+ * whole pages of the system go: where these are larger than ours, it would round up and take the
  * neighbours as well. It may refuse, as it does if the pages are locked: then they stay dirty, and
  * are cleared where they must be zero. */
 static size_t slab__discard(slab__extent *extent)
