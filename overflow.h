@@ -145,7 +145,8 @@ struct overflow_info {
  *   -EINVAL   if a pointer is NULL, a flag is unknown, max_bytes is below 16 KiB or above 1 TiB, or
  *             initial_bytes is above max_bytes;
  *   -ENOSPC, -ENOMEM, -EIO, or what open(2) reports.
- * On failure *region is NULL. */
+ * On failure *region is NULL. A copy of a file that leaves out zeros (cp --sparse) holds the same
+ * values; open has the disk reserve the space of those, or returns -ENOSPC. */
 OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
                                const overflow_config *config);
 
@@ -495,6 +496,8 @@ enum {
     OVERFLOW__FREED       = 16,      /* frees that wait; a power of two */
     OVERFLOW__STEP        = 4,       /* frees from one step of a free to its next */
     OVERFLOW__READ_AHEAD  = 1 << 22, /* bytes made resident at a time, by open */
+    OVERFLOW__MARKS       = 128,     /* granules from one mark of sums to the next, */
+    OVERFLOW__SUMMED      = 1 << 21, /* and of bad slots that are summed up without */
 };
 
 #define OVERFLOW__LIVE      (UINT64_C(1) << 63)
@@ -1673,20 +1676,38 @@ OVERFLOW_API size_t overflow_trim(overflow_region *region)
 
 /* -- Recovery -- */
 
+/* A part of the file, in places: bytes that the file system has, or zeros that it does not have. */
+typedef struct overflow__extent {
+    uint64_t from, end;
+    bool     zeros;
+} overflow__extent;
+
+/* A place, and the sums over everything from the first mark to there. */
+typedef struct overflow__mark {
+    uint64_t place;
+    uint32_t lane[4];
+    bool     zeros; /* the file system has nothing from here to the next mark */
+} overflow__mark;
+
 /* The way through a file at open. */
 typedef struct overflow__walk {
-    uint64_t end;      /* place: of the file's end */
-    uint64_t gap;      /* place: where the last good slot ended */
-    uint64_t quiet;    /* place: to here leads the head of a hole, or of a slot that was dropped */
-    uint64_t budget;   /* bytes of slots, bad or sparse, to sum up before all are dropped unseen */
-    uint64_t resident; /* byte: below, pages are in memory */
-    uint64_t missing;  /* byte: the next page that the file system does not have */
-    bool     sparse;   /* there was one since the last good slot */
-    int      error;
+    uint64_t         end;      /* place: of the file's end */
+    uint64_t         gap;      /* place: where the last good slot ended */
+    uint64_t         quiet;    /* place: to here leads the head of a hole, or of a dropped slot */
+    uint64_t         resident; /* byte: below, pages are in memory */
+    overflow__extent here;     /* the one that was asked for last */
+    bool             sparse;   /* there were missing zeros since the last good slot */
+    int              error;
     enum { OVERFLOW__IN_ORDER, OVERFLOW__ENDED, OVERFLOW__LOST } state;
 
     overflow__hole *unnamed; /* holes that the file gives no record for */
     size_t          unnamed_count, unnamed_room;
+
+    uint64_t         summed; /* granules of bad slots */
+    uint32_t         power[OVERFLOW__PLACE_BITS]; /* x to the 64, to the 128, to the 256 .. */
+    overflow__extent ahead;                       /* where the last mark is */
+    overflow__mark  *marks;
+    size_t           mark_count, mark_room;
 } overflow__walk;
 
 /* The next byte from here on that the file system has, or does not have, a page for. */
@@ -1696,14 +1717,30 @@ static uint64_t overflow__seek(const overflow_region *region, uint64_t at, int w
     return found >= 0 ? (uint64_t)found : region->file_bytes;
 }
 
+/* Finds the extent that place lies in. How many granules the file system had to look at. */
+static uint64_t overflow__extent_of(const overflow_region *region, uint64_t place,
+                                    overflow__extent *extent)
+{
+    if (place >= extent->from && place < extent->end) return 0;
+    uint64_t at = place * OVERFLOW__GRANULE, edge = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
+
+    extent->from  = place;
+    extent->zeros = edge <= at;
+    if (extent->zeros) edge = overflow__seek(region, at, OVERFLOW__SEEK_DATA);
+    else edge += OVERFLOW__GRANULE - 1;
+    extent->end = edge / OVERFLOW__GRANULE;
+    if (extent->end <= place) extent->end = place + 1;
+    return extent->zeros ? OVERFLOW__MARKS : extent->end - place;
+}
+
 /* Before bytes are read. A disk that fails is an error here, and no SIGBUS. */
-static bool overflow__walk_to(const overflow_region *region, overflow__walk *walk, uint64_t from,
-                              uint64_t to)
+static bool overflow__walk_to(const overflow_region *region, overflow__walk *walk,
+                              const overflow__extent *extent, uint64_t from, uint64_t to)
 {
     if (to <= walk->resident) return true;
     uint64_t begin = overflow__page_down(from > walk->resident ? from : walk->resident);
-    uint64_t end   = begin + OVERFLOW__READ_AHEAD;
-    if (end > walk->missing) end = overflow__page_down(walk->missing); /* stays missing */
+    uint64_t end   = begin + OVERFLOW__READ_AHEAD, edge = extent->end * OVERFLOW__GRANULE;
+    if (end > edge) end = overflow__page_down(edge); /* what is missing stays so */
     if (end > region->file_bytes) end = region->file_bytes;
     if (end < to) end = to;
     end = overflow__page_up(end);
@@ -1711,6 +1748,147 @@ static bool overflow__walk_to(const overflow_region *region, overflow__walk *wal
         walk->error = -EIO;
     walk->resident = end;
     return walk->error == 0;
+}
+
+/* -- Sums at open --
+ *
+ * Whatever a file holds, each slot whose header holds its check has its sum computed, and the time
+ * stays linear in what the file system holds. crc is linear over GF(2). With Z(n) = x^64n modulo
+ * its polynomial, going on over n words
+ *
+ *    that are 0:       crc(c) = c Z(n)
+ *    of any content:   crc(c) = c Z(n) ^ crc(0), so crc(c) = (c ^ a) Z(n) ^ b, if a became b
+ *
+ * The first is for what the file system does not have. The second is for bad slots that lie over
+ * each other: once OVERFLOW__SUMMED granules of them have been read, the lanes at a mark in every
+ * page are noted, and what lies between two marks is not read again. (The walk changes heads, of
+ * bad slots. They lie before all that it sums up later; so the marks are still right there.) */
+
+/* The product of two polynomials; bit 31 is that of x^0. */
+static uint32_t overflow__times(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (; a != 0; a <<= 1) {
+        if (a >> 31 != 0) product ^= b;
+        b = b >> 1 ^ (b & 1 ? 0x82f63b78 : 0);
+    }
+    return product;
+}
+
+static void overflow__make_powers(const overflow__view *view, overflow__walk *walk)
+{
+    uint32_t power = (uint32_t)overflow__crc(view, view->instruction, UINT32_C(1) << 31, 0);
+    for (int i = 0; i < OVERFLOW__PLACE_BITS; i++) {
+        walk->power[i] = power;
+        power          = overflow__times(power, power);
+    }
+}
+
+/* Multiplies lanes by Z(granules): a lane takes one word of each. */
+static void overflow__sum_zeros(const overflow__walk *walk, uint64_t granules, uint64_t lane[4])
+{
+    uint32_t factor = UINT32_C(1) << 31;
+    for (int i = 0; i < OVERFLOW__PLACE_BITS; i++)
+        if (granules >> i & 1) factor = overflow__times(walk->power[i], factor);
+    for (int i = 0; i < 4; i++) lane[i] = overflow__times(factor, (uint32_t)lane[i]);
+}
+
+/* Goes on with the lanes from place to end. False: walk->error. */
+static bool overflow__sum_range(const overflow_region *region, overflow__walk *walk,
+                                overflow__extent *extent, uint64_t place, uint64_t end,
+                                uint64_t lane[4])
+{
+    const overflow__view *view = &region->view;
+    for (uint64_t stop; place < end; place = stop) {
+        walk->summed += overflow__extent_of(region, place, extent);
+        stop = extent->end < end ? extent->end : end;
+        if (extent->zeros) {
+            overflow__sum_zeros(walk, stop - place, lane);
+            continue;
+        }
+        if (!overflow__walk_to(region, walk, extent, place * OVERFLOW__GRANULE,
+                               stop * OVERFLOW__GRANULE))
+            return false;
+        const overflow__word *words = overflow__words(view, place);
+        if (view->instruction) overflow__get(view, true, NULL, words, stop - place, lane);
+        else overflow__get(view, false, NULL, words, stop - place, lane);
+        walk->summed += stop - place;
+    }
+    return true;
+}
+
+static bool overflow__mark_add(overflow__walk *walk, const overflow__mark *mark)
+{
+    if (walk->mark_count == walk->mark_room) {
+        size_t          room = walk->mark_room * 2 + 64;
+        overflow__mark *more = realloc(walk->marks, room * sizeof *more);
+        if (!more) {
+            walk->error = -ENOMEM;
+            return false;
+        }
+        walk->marks     = more;
+        walk->mark_room = room;
+    }
+    walk->marks[walk->mark_count++] = *mark;
+    return true;
+}
+
+/* Makes marks up to end; they begin at place if there are none. */
+static bool overflow__mark_until(const overflow_region *region, overflow__walk *walk,
+                                 uint64_t place, uint64_t end)
+{
+    overflow__mark mark = {.place = place};
+    if (walk->mark_count == 0 && !overflow__mark_add(walk, &mark)) return false;
+    for (;;) {
+        overflow__mark *last = &walk->marks[walk->mark_count - 1];
+        uint64_t        lane[4];
+        if (last->place >= end) return true;
+        (void)overflow__extent_of(region, last->place, &walk->ahead);
+        last->zeros = walk->ahead.zeros;
+        mark.place  = last->zeros ? walk->ahead.end : last->place + OVERFLOW__MARKS;
+        if (mark.place > walk->ahead.end) mark.place = walk->ahead.end;
+        if (mark.place > walk->end) mark.place = walk->end;
+        for (int i = 0; i < 4; i++) lane[i] = last->lane[i];
+        if (!overflow__sum_range(region, walk, &walk->ahead, last->place, mark.place, lane))
+            return false;
+        for (int i = 0; i < 4; i++) mark.lane[i] = (uint32_t)lane[i];
+        if (!overflow__mark_add(walk, &mark)) return false;
+    }
+}
+
+/* The number of the first mark at that place or behind it. */
+static size_t overflow__mark_from(const overflow__walk *walk, uint64_t place)
+{
+    size_t low = 0, high = walk->mark_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (walk->marks[middle].place < place) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+/* The same as overflow__sum_range by marks. */
+static bool overflow__sum_marked(const overflow_region *region, overflow__walk *walk,
+                                 uint64_t place, uint64_t end, uint64_t lane[4])
+{
+    if (!overflow__mark_until(region, walk, place, end)) return false;
+    size_t from = overflow__mark_from(walk, place), to = overflow__mark_from(walk, end + 1) - 1;
+    const overflow__mark *first = &walk->marks[from], *last = &walk->marks[to];
+    uint64_t              begin = from <= to ? first->place : end, rest = begin;
+
+    if (begin > place) { /* the mark before has the extent's kind */
+        overflow__extent piece = {place, begin, first[-1].zeros};
+        if (!overflow__sum_range(region, walk, &piece, place, begin, lane)) return false;
+    }
+    if (from < to) {
+        for (int i = 0; i < 4; i++) lane[i] ^= first->lane[i];
+        overflow__sum_zeros(walk, last->place - begin, lane);
+        for (int i = 0; i < 4; i++) lane[i] ^= last->lane[i];
+        rest = last->place;
+    }
+    overflow__extent piece = {rest, end, last->zeros};
+    return overflow__sum_range(region, walk, &piece, rest, end, lane);
 }
 
 /* A hole that is to be given a record once all others have theirs. */
@@ -1765,21 +1943,21 @@ static void overflow__walk_hole(overflow_region *region, overflow__walk *walk, u
 static bool overflow__walk_slot(overflow_region *region, overflow__walk *walk, uint64_t place,
                                 const overflow__life *life)
 {
-    const overflow__word *value = overflow__words(&region->view, place) + OVERFLOW__HEAD_WORDS;
-    uint64_t              from  = place * OVERFLOW__GRANULE;
-    uint64_t              to    = from + life->granules * OVERFLOW__GRANULE;
+    uint64_t         end = place + life->granules, summed = walk->summed;
+    uint64_t         lane[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+    overflow__extent extent  = walk->here;
 
     if (life->serial >> 40 > region->header.serial_limit >> 40 ||
-        life->granules > walk->end - place || to - from > walk->budget ||
-        !overflow__walk_to(region, walk, from, to))
+        life->granules > walk->end - place)
         return false;
-    bool good = overflow__copy_out(&region->view, NULL, value, life->size) == life->sum;
-    if (!good || walk->missing < to) walk->budget -= to - from;
-    if (!good) return false;
-    if (walk->missing < to) { /* a copy left out zeros; later something else may be written here */
-        walk->error   = overflow__back(region, overflow__page_down(from), overflow__page_up(to));
-        walk->missing = overflow__seek(region, to, OVERFLOW__SEEK_HOLE);
-    }
+    bool read = summed < OVERFLOW__SUMMED
+                    ? overflow__sum_range(region, walk, &extent, place + 1, end, lane)
+                    : overflow__sum_marked(region, walk, place + 1, end, lane);
+    if (!read || overflow__join_lanes(lane) != life->sum) return false;
+    walk->summed = summed;
+    if (end > walk->here.end) /* a copy left out zeros; later something else may be written here */
+        walk->error = overflow__back(region, overflow__page_down(place * OVERFLOW__GRANULE),
+                                     overflow__page_up(end * OVERFLOW__GRANULE));
     return walk->error == 0;
 }
 
@@ -1806,14 +1984,13 @@ static uint64_t overflow__walk_step(overflow_region *region, overflow__walk *wal
     bool           quiet = place < walk->quiet;
     overflow__life life;
 
-    if (walk->missing < at) walk->missing = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
-    if (walk->missing <= at) { /* zeros that are not even there */
-        uint64_t data = overflow__seek(region, at, OVERFLOW__SEEK_DATA) / OVERFLOW__GRANULE;
+    (void)overflow__extent_of(region, place, &walk->here);
+    if (walk->here.zeros) { /* that are not even there */
         if (walk->state == OVERFLOW__IN_ORDER && !quiet) walk->state = OVERFLOW__ENDED;
         walk->sparse = true;
-        return data > place ? data - place : 1;
+        return walk->here.end - place;
     }
-    if (!overflow__walk_to(region, walk, at, at + OVERFLOW__GRANULE)) return 1;
+    if (!overflow__walk_to(region, walk, &walk->here, at, at + OVERFLOW__GRANULE)) return 1;
 
     uint64_t head = overflow__peek(overflow__words(&region->view, place));
     if (overflow__look(&region->view, place, head, OVERFLOW__PLACE_MAX, &life)) {
@@ -1864,15 +2041,15 @@ static int overflow__walk_done(overflow_region *region, overflow__walk *walk)
 
 static int overflow__recover(overflow_region *region)
 {
-    overflow__walk walk = {.gap = OVERFLOW__FIRST, .budget = overflow__blocks(region) * 16};
+    overflow__walk walk  = {.gap = OVERFLOW__FIRST};
     uint64_t       place = OVERFLOW__FIRST;
 
-    walk.end     = region->file_bytes / OVERFLOW__GRANULE;
-    walk.budget += (uint64_t)16 << 20;
-    walk.missing = overflow__seek(region, place * OVERFLOW__GRANULE, OVERFLOW__SEEK_HOLE);
+    walk.end = region->file_bytes / OVERFLOW__GRANULE;
+    overflow__make_powers(&region->view, &walk);
     while (place < walk.end && walk.error == 0) place += overflow__walk_step(region, &walk, place);
     if (walk.error == 0) walk.error = overflow__walk_done(region, &walk);
     free(walk.unnamed);
+    free(walk.marks);
     return walk.error;
 }
 
