@@ -87,7 +87,7 @@ extern "C" {
  *
  *   - A ref has 29 bits for the life that it names. A ref that was kept while 2^29 values were
  *     written may name another value in the same place (at a million writes a second, after nine
- *     minutes).
+ *     minutes). A ref of another file, or a forged one, may name a value by chance: one in 2^28.
  *   - A ref that was made durable elsewhere before overflow_sync may name another value after power
  *     loss.
  *   - If the file is cut short while it is mapped, owner and readers get SIGBUS. On file systems
@@ -449,7 +449,7 @@ enum { /* Linux's numbers, on every processor */
  *
  * Slot, at a multiple of 32, from 8192 on
  *   0     head: bit 63 is 1; 29 bits: the low bits of serial; 34 bits: size of the value in bytes
- *   1     serial: counts the writes
+ *   1     serial: counts the writes, from a random number on
  *   2     low: tag; high: sum of the value
  *   3     low: check: crc over seed, place and the words 0, 1, 2; high: 0
  *   4 ..  the value, then zeros up to a multiple of 32
@@ -486,6 +486,7 @@ enum {
     OVERFLOW__PLACE_BITS  = 35,      /* 1 TiB */
     OVERFLOW__SIZE_BITS   = 34,      /* 16 GiB */
     OVERFLOW__SERIALS     = 4096,    /* reserved at a time: what an owner that dies may waste */
+    OVERFLOW__SERIAL_JUMP = 1 << 28, /* where the first is: half of what a ref tells apart */
     OVERFLOW__TOUCH       = 1 << 18, /* bytes made resident at a time, ahead of fresh writes */
     OVERFLOW__GROW_MAX    = 1 << 26, /* bytes asked for at a time; tmpfs takes 8 ms to zero them */
     OVERFLOW__EXACT       = 4096,    /* bins below hold one size each, in granules: up to 128 KiB */
@@ -1947,7 +1948,7 @@ static bool overflow__walk_slot(overflow_region *region, overflow__walk *walk, u
     uint64_t         lane[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
     overflow__extent extent  = walk->here;
 
-    if (life->serial >> 40 > region->header.serial_limit >> 40 ||
+    if (life->serial >= region->header.serial_limit + (UINT64_C(1) << 40) ||
         life->granules > walk->end - place)
         return false;
     bool read = summed < OVERFLOW__SUMMED
@@ -2125,19 +2126,20 @@ static int overflow__read_header(overflow_region *region, overflow__word *words,
     return overflow__parse_header(&region->view, words, header);
 }
 
-/* Makes the file an empty region of a new key; what it held before means nothing under that. Goes
- * on counting where it stopped, so that no ref of before is given out again. */
+/* Makes the file an empty region of a new key; what it held before means nothing under that. Its
+ * serials begin at random, so that refs of other files, and of this one before, are stale. */
 static int overflow__format(overflow_region *region, overflow__word *words,
                             overflow__header *header)
 {
     size_t   put = 0;
-    uint64_t key;
+    uint64_t random[2];
     uint64_t first[OVERFLOW__HEADER_WORDS];
 
     if (overflow__file_limit() < OVERFLOW__START) return -ENOSPC;
-    if (getrandom(&key, sizeof key, 0) != sizeof key) return -errno;
-    header->key          = key;
-    header->turn         = (header->turn + 2) & ~UINT64_C(1); /* even: page 0, which comes first */
+    if (getrandom(random, sizeof random, 0) != sizeof random) return -errno;
+    header->key  = random[0];
+    header->turn = (header->turn + 2) & ~UINT64_C(1); /* even: page 0, which comes first */
+    header->serial_limit += random[1] % OVERFLOW__SERIAL_JUMP;
     header->first_serial = header->serial_limit;
     overflow__header_words(&region->view, header, first);
     memset((void *)words, 0, (size_t)OVERFLOW__START);
@@ -2201,7 +2203,8 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     if (error == 0 && (header.turn | header.serial_limit) >= OVERFLOW__COUNT_MAX / 4)
         error = -EUCLEAN; /* nobody counted as far as that; and there must be room to go on */
     if (fresh) {
-        if (error != 0) header = (overflow__header){.serial_limit = 1};
+        if (error != 0 || (header.turn | header.serial_limit) >= OVERFLOW__COUNT_MAX / 8)
+            header = (overflow__header){.serial_limit = 1};
         error = overflow__format(region, words, &header);
     }
     if (error == 0) error = overflow__map(region, config->max_bytes);

@@ -464,7 +464,7 @@ static void one_slot_flipped(void)
         good_again();
         uint64_t place;
         do place = overflow__place(values[draw(VALUES)].ref);
-        while (good.word[place * 4] >> 63 == 0 || good.word[place * 4 + 1] >= 1000);
+        while (good.word[place * 4] >> 63 == 0 || good.word[place * 4 + 1] >> 29 != 0);
         bad.byte[place * 32 + i % 32] ^= (unsigned char)(1 << draw(8));
         put_file(bad.byte, IMAGE);
         CHECK_EQ(attack(&damaged), good_live - 1);
@@ -1270,8 +1270,9 @@ static void forged_refs(void)
         uint64_t     kind = i % 4;
         if (kind == 0) ref = check_random(&random_state);
         if (kind == 1) ref = near >> 35 << 35 | draw(IMAGE / 32);
-        if (kind == 2) ref = (near & 0x7ffffffff) | (uint64_t)draw(200) << 35;
-        if (kind == 3) ref = (uint64_t)draw(200) << 35 | draw(5000);
+        uint64_t serial = (values[0].ref >> 35) + draw(200);
+        if (kind == 2) ref = (near & 0x7ffffffff) | serial << 35;
+        if (kind == 3) ref = serial << 35 | draw(5000);
         const void *bytes = overflow_read(region, ref, &size);
         if (!value_of(ref)) CHECK(bytes == NULL && size == 0);
         if (!value_of(ref)) CHECK_EQ(overflow_free(region, ref), -ESTALE);
@@ -1297,7 +1298,7 @@ static void scribble_head(uint64_t place)
     uint64_t  left = region->used > place ? region->used - place : 1;
     uint64_t  size = draw(2) ? (left - 1) * 32 : draw(5000);
 
-    word[1]       = draw(500);
+    word[1]       = region->header.first_serial + draw(500);
     word[2]       = 0;
     uint64_t head = UINT64_C(1) << 63 | word[1] << 34 | size;
     uint32_t crc  = forge_crc(forge_crc(region->view.seed, place), head);

@@ -430,6 +430,63 @@ static void fresh_forgets(void)
     overflow_close(region);
 }
 
+/* Files that are written in the same way, one after the other and at once. */
+static void refs_of_another_file_are_stale(void)
+{
+    overflow_region *region, *other = open_small("first");
+    overflow_reader *reader, *left;
+    overflow_ref     refs[200], others[200];
+    unsigned char    buffer[100];
+    size_t           size;
+
+    for (uint64_t i = 0; i < 200; i++) others[i] = write_filled(other, i, i % 90);
+    CHECK_EQ(overflow_reader_open(&left, path), 0);
+    region = open_small("second");
+    for (uint64_t i = 0; i < 200; i++) refs[i] = write_filled(region, i, i % 90);
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    for (uint64_t i = 0; i < 200; i++) {
+        overflow_slot slot;
+        CHECK(overflow_read(region, others[i], &size) == NULL);
+        CHECK_EQ(overflow_describe(region, others[i], &slot), -ESTALE);
+        CHECK_EQ(overflow_free(region, others[i]), -ESTALE);
+        CHECK_EQ(overflow_reader_read(reader, others[i], buffer, 100, &size), -ESTALE);
+        CHECK_EQ(overflow_reader_read(reader, refs[i], buffer, 100, &size), 0);
+    }
+    CHECK_EQ(overflow_close(other), 0); /* unlinks it; the reader stays with that file */
+    other = open_small("first");
+    for (uint64_t i = 0; i < 200; i++) refs[i] = write_filled(other, i, i % 90);
+    for (uint64_t i = 0; i < 200; i++) {
+        CHECK_EQ(overflow_reader_read(left, refs[i], buffer, 100, &size), -ESTALE);
+        CHECK_EQ(overflow_reader_read(left, others[i], buffer, 100, &size), 0);
+        CHECK_EQ(overflow_free(other, others[i]), -ESTALE);
+    }
+    overflow_reader_close(left);
+    overflow_reader_close(reader);
+    CHECK_EQ(overflow_close(other), 0);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
+/* The header that says where the serials ended is lost. */
+static void refs_of_before_damage_are_stale(void)
+{
+    static const char zeros[8192];
+    overflow_config   fresh  = {0, 8 * MIB, OVERFLOW_FRESH | OVERFLOW_TEMPORARY};
+    overflow_region  *region = open_sized("damaged", 0, 8 * MIB, 0);
+    overflow_ref      old    = write_filled(region, 1, 100), new;
+    size_t            size;
+
+    overflow_close(region);
+    int fd = open(path, O_WRONLY);
+    CHECK(fd >= 0 && write(fd, zeros, sizeof zeros) == (ssize_t)sizeof zeros);
+    close(fd);
+    CHECK_EQ(overflow_open(&region, path, NULL), -EUCLEAN);
+    CHECK_EQ(overflow_open(&region, path, &fresh), 0);
+    new = write_filled(region, 1, 100);
+    CHECK(old != new && overflow_read(region, old, &size) == NULL);
+    CHECK_EQ(overflow_free(region, old), -ESTALE);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
 static void what_is_no_region_is_left_alone(void)
 {
     static const char text[] = "This is no region file, whatever it is.\n";
@@ -579,6 +636,8 @@ int main(void)
     RUN(a_reader_follows);
     RUN(the_file_is_private);
     RUN(fresh_forgets);
+    RUN(refs_of_another_file_are_stale);
+    RUN(refs_of_before_damage_are_stale);
     RUN(what_is_no_region_is_left_alone);
     RUN(bad_arguments_are_refused);
     RUN(sync_is_quiet);
