@@ -192,8 +192,9 @@ OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
 OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref);
 
 /* Makes all writes and frees so far survive power loss. Owner only. Returns 0, or -errno (-EINVAL
- * if region is NULL). The kernel discards what it could not write, so a failure is final: every
- * later sync of this region fails in the same way. */
+ * if region is NULL). The kernel does not try again to write what it could not, so a failure is
+ * final: every later sync of this region fails in the same way. The file is marked, and the next
+ * open has all of it written again: then sync returns 0 once that is done. */
 OVERFLOW_API int overflow_sync(overflow_region *region);
 
 /* Gives whole pages of holes back to the file system, and what is reserved beyond the high-water
@@ -446,6 +447,8 @@ enum { /* Linux's numbers, on every processor */
  *   6     serial limit: every slot's serial is below; below 2^62
  *   7     the serial limit when the key was made: as long as it is the same, nothing was written
  *   8     check: crc over words 0 to 7, beginning with 0xffffffff
+ *   9     at 0: not 0 after a sync that failed. What is read may not be on the disk, and the next
+ *         owner has it written again. Means nothing at 4096
  *
  * Slot, at a multiple of 32, from 8192 on
  *   0     head: bit 63 is 1; 29 bits: the low bits of serial; 34 bits: size of the value in bytes
@@ -1615,14 +1618,45 @@ OVERFLOW_API const char *overflow_path(const overflow_region *region)
 
 /* -- sync and trim -- */
 
+/* The next byte from here on that the file system has, or does not have, a page for. */
+static uint64_t overflow__seek(const overflow_region *region, uint64_t at, int whence)
+{
+    off_t found = lseek(region->fd, (off_t)at, whence);
+    return found >= 0 ? (uint64_t)found : region->file_bytes;
+}
+
 /* There is no order to keep: no word of the file counts for more than its own slot or hole. */
 OVERFLOW_API int overflow_sync(overflow_region *region)
 {
     if (!region) return -EINVAL;
-    if (region->sync_error == 0 &&
-        msync(region->view.base, (size_t)overflow__page_up(region->file_bytes), MS_SYNC) != 0)
+    if (region->sync_error != 0) return region->sync_error;
+    overflow__word *mark = overflow__words(&region->view, 0) + OVERFLOW__HEADER_WORDS;
+    if (msync(region->view.base, (size_t)overflow__page_up(region->file_bytes), MS_SYNC) != 0) {
         region->sync_error = -errno;
+        overflow__poke(mark, 1);
+    } else if (overflow__peek(mark) != 0) {
+        overflow__poke(mark, 0);
+    }
     return region->sync_error;
+}
+
+/* After a sync that failed, pages that are not on the disk look to the kernel as if they were: it
+ * takes a store to have them written. Stores into each page what is there already. */
+static OVERFLOW__COLD int overflow__write_again(const overflow_region *region)
+{
+    uint64_t at = 0, end;
+    for (; (at = overflow__seek(region, at, OVERFLOW__SEEK_DATA)) < region->file_bytes; at = end) {
+        end = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
+        at  = overflow__page_down(at);
+        if (overflow__populate(region, at, end, OVERFLOW__MADV_POPULATE_WRITE) == -EFAULT)
+            return -EIO;
+        for (; at < end; at += OVERFLOW__PAGE) {
+            overflow__word *word = overflow__words(&region->view, at / OVERFLOW__GRANULE);
+            overflow__poke(word, overflow__peek(word));
+        }
+    }
+    OVERFLOW_FAULT_POINT("written again");
+    return 0;
 }
 
 static uint64_t overflow__blocks(const overflow_region *region)
@@ -1710,13 +1744,6 @@ typedef struct overflow__walk {
     overflow__mark  *marks;
     size_t           mark_count, mark_room;
 } overflow__walk;
-
-/* The next byte from here on that the file system has, or does not have, a page for. */
-static uint64_t overflow__seek(const overflow_region *region, uint64_t at, int whence)
-{
-    off_t found = lseek(region->fd, (off_t)at, whence);
-    return found >= 0 ? (uint64_t)found : region->file_bytes;
-}
 
 /* Finds the extent that place lies in. How many granules the file system had to look at. */
 static uint64_t overflow__extent_of(const overflow_region *region, uint64_t place,
@@ -2214,7 +2241,12 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     overflow__set_key(&region->view, header.key);
     region->header = header;
     region->serial = header.serial_limit;
-    if (!fresh) return overflow__recover(region);
+    if (!fresh) {
+        error = overflow__recover(region);
+        if (error == 0 && overflow__peek(&words[OVERFLOW__HEADER_WORDS]) != 0)
+            error = overflow__write_again(region);
+        return error;
+    }
 
     region->used = region->backed = region->touched = OVERFLOW__FIRST;
     if (region->file_bytes > OVERFLOW__START)

@@ -4,7 +4,8 @@
  * like a disk of so many bytes, like a file system that has no such call; and RLIMIT_FSIZE. Then
  * the same on a real disk: DIR is filled by the region and by a foreign file (see
  * overflow_full.sh). Each time all values are compared, also by the next owner. Usage:
- * overflow_full [DIR]   DIR: a small file system of its own, that may be filled */
+ * overflow_full [DIR [BENEATH]]   DIR: a small file system of its own, that may be filled;
+ * BENEATH: another, on which the image of the first lies */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,8 @@ static int told_fallocate(int fd, int mode, off_t at, off_t size);
 enum { KEYS = 4096, SIZE_BITS = 17, PUNCH = 2 };
 
 static char             path[4096], foreign[4200];
-static const char      *disk; /* that may be filled; or NULL */
+static const char      *disk;    /* that may be filled; or NULL */
+static const char      *beneath; /* where the disk itself lies, and finds no space; or NULL */
 static overflow_region *region;
 static size_t           max_bytes = 64 << 20;
 
@@ -474,10 +476,41 @@ static void a_full_disk_and_a_dead_owner(void)
     CHECK_EQ(overflow_close(region), 0);
 }
 
+/* A disk that cannot write for a while. What the next owner's sync returns 0 for is there when the
+ * kernel has dropped all pages of the file. */
+static void a_disk_that_fails_for_a_while(void)
+{
+    char hog[4200];
+
+    snprintf(hog, sizeof hog, "%s/hog", beneath);
+    begin();
+    for (int key = 0; key < 100; key++) CHECK_EQ(put(key, 4000), 0);
+    CHECK_EQ(overflow_sync(region), 0);
+    for (int key = 100; key < 400; key++) CHECK_EQ(put(key, 4000), 0);
+    snprintf(foreign, sizeof foreign, "%s", hog);
+    fill_disk(0);
+    int error = overflow_sync(region);
+    CHECK(error == -EIO || error == -ENOSPC);
+    CHECK_EQ(overflow_sync(region), error);
+    CHECK_EQ(overflow_close(region), 0);
+    unlink(hog); /* now it could */
+    CHECK_EQ(open_region(0), 0);
+    CHECK_EQ(overflow_sync(region), 0);
+    check_values();
+    CHECK_EQ(overflow_close(region), 0);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK_EQ(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+    CHECK_EQ(open_region(0), 0);
+    check_values();
+    CHECK_EQ(overflow_close(region), 0);
+}
+
 int main(int argc, char **argv)
 {
     const char *where = getenv("TMPDIR");
     if (argc > 1) disk = argv[1];
+    if (argc > 2) beneath = argv[2];
     snprintf(path, sizeof path, "%s/overflow_full.%d",
              disk    ? disk
              : where ? where
@@ -492,6 +525,8 @@ int main(int argc, char **argv)
         RUN(a_disk_of_so_many_bytes);
         RUN(the_maximum_is_reached);
         RUN(a_limit_on_files_is_no_signal);
+    } else if (beneath) {
+        RUN(a_disk_that_fails_for_a_while);
     } else {
         RUN(a_full_disk);
         RUN(a_disk_that_others_fill);
