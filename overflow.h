@@ -75,7 +75,8 @@ extern "C" {
  *   - With a ref that is stale, forged or of another file nothing is read: the result is NULL or
  *     -ESTALE.
  *   - A pointer from overflow_read is valid until that value is freed. Growth moves nothing.
- *   - Reuse is best fit, neighbouring holes are joined, and no call searches a list.
+ *   - Reuse is best fit, neighbouring holes are joined, and no call searches a list; but after
+ *     overflow_trim a write looks at all holes before it returns -ENOSPC.
  *
  * Memory
  *
@@ -203,8 +204,8 @@ OVERFLOW_API int overflow_sync(overflow_region *region);
  * for the space again, and may then return -ENOSPC. */
 OVERFLOW_API size_t overflow_trim(overflow_region *region);
 
-/* Fills in *stats. Owner only. Exact, in constant time unless the largest hole exceeds 128 KiB. If
- * region is NULL, all fields are 0. Does nothing if stats is NULL. */
+/* Fills in *stats. Owner only. Exact, in constant time, or in logarithmic time if a hole exceeds
+ * 128 KiB. If region is NULL, all fields are 0. Does nothing if stats is NULL. */
 OVERFLOW_API void overflow_stats(const overflow_region *region, struct overflow_info *stats);
 
 /* Closes a region and ends the ownership. Owner only. Values remain; pointers into the map become
@@ -448,7 +449,7 @@ enum { /* Linux's numbers, on every processor */
  *   7     the serial limit when the key was made: as long as it is the same, nothing was written
  *   8     check: crc over words 0 to 7, beginning with 0xffffffff
  *   9     at 0: not 0 after a sync that failed. What is read may not be on the disk, and the next
- *         owner has it written again. Means nothing at 4096
+ *         owner writes all of it again. Means nothing at 4096
  *
  * Slot, at a multiple of 32, from 8192 on
  *   0     head: bit 63 is 1; 29 bits: the low bits of serial; 34 bits: size of the value in bytes
@@ -493,10 +494,8 @@ enum {
     OVERFLOW__TOUCH       = 1 << 18, /* bytes made resident at a time, ahead of fresh writes */
     OVERFLOW__GROW_MAX    = 1 << 26, /* bytes asked for at a time; tmpfs takes 8 ms to zero them */
     OVERFLOW__EXACT       = 4096,    /* bins below hold one size each, in granules: up to 128 KiB */
-    OVERFLOW__FINE        = 32,      /* bins for each doubling above */
-    OVERFLOW__BINS        = OVERFLOW__EXACT + (OVERFLOW__PLACE_BITS - 12) * OVERFLOW__FINE,
+    OVERFLOW__BINS        = OVERFLOW__EXACT + 1, /* the last one holds all others */
     OVERFLOW__BIN_WORDS   = (OVERFLOW__BINS + 63) / 64,
-    OVERFLOW__TRIES       = 8,       /* in a bin of several sizes, before a larger bin */
     OVERFLOW__FREED       = 16,      /* frees that wait; a power of two */
     OVERFLOW__STEP        = 4,       /* frees from one step of a free to its next */
     OVERFLOW__READ_AHEAD  = 1 << 22, /* bytes made resident at a time, by open */
@@ -548,7 +547,7 @@ typedef enum overflow__kind {
 typedef struct overflow__hole {
     uint64_t place;      /* 0: a spare record */
     uint64_t length;     /* granules, and the kind in the two high bits */
-    uint32_t next, prev; /* in its bin; next also of spare records */
+    uint32_t next, prev; /* in its list, or larger and smaller in the tree; next: spare records */
 } overflow__hole;
 
 /* A slot that was freed and is not yet a hole with a record. */
@@ -561,7 +560,7 @@ typedef struct overflow__freed {
 typedef struct overflow__bins {
     uint64_t full[OVERFLOW__BIN_WORDS];
     uint64_t full_words[2];
-    uint32_t first[OVERFLOW__BINS];
+    uint32_t first[OVERFLOW__BINS]; /* the last: the root of a tree */
 } overflow__bins;
 
 _Static_assert(sizeof(overflow__word) == 8, "words in the file are words in memory");
@@ -589,6 +588,7 @@ struct overflow_region {
     uint64_t        hole_ready;
     uint64_t        hole_limit;
     overflow__bins  bins[2]; /* backed, and those that are not */
+    uint64_t        apart;   /* granules: neighbouring holes of different kinds have no more */
 
     /* A ring: what was freed lately, and is settled with frees to come. */
     overflow__freed freed[OVERFLOW__FREED];
@@ -1004,12 +1004,80 @@ static inline overflow__kind overflow__kind_of(const overflow__hole *hole)
     return (overflow__kind)(hole->length >> 62);
 }
 
+/* Large holes, by size and place, are a treap (Seidel and Aragon, Randomized search trees, 1996): a
+ * search tree in which no hole has a higher rank than the one above it. A record's rank comes from
+ * its number and an address, so it takes no memory, and the author of a file does not know it. */
+
+static inline uint64_t overflow__tree_rank(const overflow_region *region, uint32_t number)
+{
+    uint64_t mix = (number + (uint64_t)(uintptr_t)region->holes) * UINT64_C(0x9e3779b97f4a7c15);
+    return (mix ^ mix >> 32) * UINT64_C(0xbf58476d1ce4e5b9);
+}
+
+/* Whether a hole comes before that length and place. */
+static inline bool overflow__tree_before(const overflow__hole *hole, uint64_t length,
+                                         uint64_t place)
+{
+    uint64_t own = overflow__length(hole);
+    return own < length || (own == length && hole->place < place);
+}
+
+static OVERFLOW__APART void overflow__tree_add(overflow_region *region, uint32_t *at,
+                                               uint32_t number)
+{
+    overflow__hole *holes = region->holes, *hole = &holes[number];
+    uint64_t        length = overflow__length(hole), rank = overflow__tree_rank(region, number);
+    uint32_t       *smaller = &hole->prev, *larger = &hole->next;
+
+    while (*at != 0 && overflow__tree_rank(region, *at) >= rank)
+        at = overflow__tree_before(&holes[*at], length, hole->place) ? &holes[*at].next
+                                                                     : &holes[*at].prev;
+    uint32_t rest = *at; /* lies below the new one: what is smaller, and what is larger */
+    *at           = number;
+    while (rest != 0) {
+        bool before = overflow__tree_before(&holes[rest], length, hole->place);
+        if (before) *smaller = rest, smaller = &holes[rest].next, rest = *smaller;
+        else *larger = rest, larger = &holes[rest].prev, rest = *larger;
+    }
+    *smaller = *larger = 0;
+}
+
+static OVERFLOW__APART void overflow__tree_remove(overflow_region *region, uint32_t *at,
+                                                  uint32_t number)
+{
+    overflow__hole *holes  = region->holes;
+    uint64_t        length = overflow__length(&holes[number]), place = holes[number].place;
+    uint32_t        smaller = holes[number].prev, larger = holes[number].next;
+
+    while (*at != number) {
+        OVERFLOW_ASSERT(*at != 0);
+        at = overflow__tree_before(&holes[*at], length, place) ? &holes[*at].next
+                                                               : &holes[*at].prev;
+    }
+    while (smaller != 0 && larger != 0) {
+        bool high = overflow__tree_rank(region, smaller) >= overflow__tree_rank(region, larger);
+        if (high) *at = smaller, at = &holes[smaller].next, smaller = *at;
+        else *at = larger, at = &holes[larger].prev, larger = *at;
+    }
+    *at = smaller | larger;
+}
+
+/* The first hole of that length and place, or after it; 0 = none. */
+static uint32_t overflow__tree_from(const overflow_region *region, uint32_t root, uint64_t length,
+                                    uint64_t place)
+{
+    uint32_t found = 0;
+    while (root != 0) {
+        const overflow__hole *hole = &region->holes[root];
+        if (overflow__tree_before(hole, length, place)) root = hole->next;
+        else found = root, root = hole->prev;
+    }
+    return found;
+}
+
 static inline uint32_t overflow__bin(uint64_t granules)
 {
-    if (granules < OVERFLOW__EXACT) return (uint32_t)granules;
-    uint32_t log = 63 - (uint32_t)__builtin_clzll(granules);
-    return OVERFLOW__EXACT + (log - 12) * OVERFLOW__FINE +
-           (uint32_t)(granules >> (log - 5) & (OVERFLOW__FINE - 1));
+    return granules < OVERFLOW__EXACT ? (uint32_t)granules : OVERFLOW__EXACT;
 }
 
 static inline void overflow__link(overflow_region *region, uint32_t number)
@@ -1019,14 +1087,16 @@ static inline void overflow__link(overflow_region *region, uint32_t number)
     uint32_t        bin  = overflow__bin(overflow__length(hole));
     uint32_t        next = bins->first[bin];
 
-    hole->prev       = 0;
-    hole->next       = next;
-    bins->first[bin] = number;
     region->hole_count++;
-    if (next != 0) {
-        region->holes[next].prev = number;
-        return;
+    if (bin == OVERFLOW__EXACT) {
+        overflow__tree_add(region, &bins->first[bin], number);
+    } else {
+        hole->prev       = 0;
+        hole->next       = next;
+        bins->first[bin] = number;
+        if (next != 0) region->holes[next].prev = number;
     }
+    if (next != 0) return;
     bins->full[bin / 64] |= UINT64_C(1) << bin % 64;
     bins->full_words[bin / 4096] |= UINT64_C(1) << bin / 64 % 64;
 }
@@ -1039,13 +1109,18 @@ static inline void overflow__unlink(overflow_region *region, uint32_t number)
     uint32_t        next = hole->next;
 
     region->hole_count--;
-    if (next != 0) region->holes[next].prev = hole->prev;
-    if (hole->prev != 0) {
-        region->holes[hole->prev].next = next;
-        return;
+    if (bin == OVERFLOW__EXACT) {
+        overflow__tree_remove(region, &bins->first[bin], number);
+        next = bins->first[bin];
+    } else {
+        if (next != 0) region->holes[next].prev = hole->prev;
+        if (hole->prev != 0) {
+            region->holes[hole->prev].next = next;
+            return;
+        }
+        bins->first[bin] = next;
+        __builtin_prefetch(&region->holes[next], 1); /* perhaps taken soon */
     }
-    bins->first[bin] = next;
-    __builtin_prefetch(&region->holes[next], 1); /* perhaps taken soon */
     if (next != 0) return;
     bins->full[bin / 64] &= ~(UINT64_C(1) << bin % 64);
     if (bins->full[bin / 64] == 0)
@@ -1070,22 +1145,13 @@ static uint32_t overflow__next_bin(const overflow__bins *bins, uint32_t bin)
     return OVERFLOW__BINS;
 }
 
-/* The hole that fits best, 0 = none does. Above 128 KiB a bin has sizes that differ by 3 %; the
- * first few of the own bin are tried, for values that are all of one size. */
+/* The hole that fits best, 0 = none does. */
 static uint32_t overflow__fit(const overflow_region *region, const overflow__bins *bins,
                               uint64_t granules)
 {
-    uint32_t bin = overflow__bin(granules);
-    if (granules >= OVERFLOW__EXACT) {
-        uint32_t number = bins->first[bin];
-        for (int i = 0; i < OVERFLOW__TRIES && number != 0; i++) {
-            if (overflow__length(&region->holes[number]) >= granules) return number;
-            number = region->holes[number].next;
-        }
-        bin++;
-    }
-    bin = overflow__next_bin(bins, bin);
-    return bin == OVERFLOW__BINS ? 0 : bins->first[bin];
+    uint32_t bin = overflow__next_bin(bins, overflow__bin(granules));
+    if (bin < OVERFLOW__EXACT) return bins->first[bin];
+    return overflow__tree_from(region, bins->first[OVERFLOW__EXACT], granules, 0);
 }
 
 /* As many records as frees can come to need before the next write: each makes one hole at most,
@@ -1214,16 +1280,21 @@ static void overflow__settle(overflow_region *region, uint64_t place, uint64_t g
     uint32_t behind = overflow__hole_from(region, end);
     uint32_t number = 0;
 
+    if (region->apart != 0) region->apart = UINT64_MAX; /* one of them may grow */
     if (overflow__joins(region, behind, kind)) {
         number = behind;
         overflow__unlink(region, number);
         end += overflow__length(&region->holes[number]);
+    } else if (behind != 0) {
+        region->apart = UINT64_MAX;
     }
     if (overflow__joins(region, before, kind)) {
         if (number != 0) overflow__spare_record(region, number);
         number = before;
         overflow__unlink(region, number);
         place = region->holes[number].place;
+    } else if (before != 0) {
+        region->apart = UINT64_MAX;
     }
     if (number == 0) number = overflow__new_record(region);
     else if (kind == OVERFLOW__PUNCHED) kind = OVERFLOW__UNBACKED; /* pages where they met */
@@ -1413,6 +1484,44 @@ static inline int overflow__take_hole(overflow_region *region, uint32_t number, 
     return 0;
 }
 
+/* Has the disk back the front of neighbouring holes that are long enough together, and joins them.
+ * Their number, or 0. Looks at all holes, where a write has found no other room after a trim. */
+static OVERFLOW__COLD uint32_t overflow__join_kinds(overflow_region *region, uint64_t granules)
+{
+    uint64_t most = 0, begin = 0, end = 0;
+    uint32_t other, number = 0;
+
+    if (granules > region->apart) return 0;
+    while (++number < region->hole_top) {
+        if (region->holes[number].place == 0 ||
+            overflow__kind_of(&region->holes[number]) == OVERFLOW__BACKED)
+            continue;
+        begin = end = region->holes[number].place;
+        while ((other = overflow__hole_until(region, begin)) != 0)
+            begin = region->holes[other].place;
+        while ((other = overflow__hole_from(region, end)) != 0)
+            end += overflow__length(&region->holes[other]);
+        if (end - begin >= granules) break;
+        if (end - begin > most && end - begin > overflow__length(&region->holes[number]))
+            most = end - begin;
+    }
+    if (number == region->hole_top) {
+        region->apart = most;
+        return 0;
+    }
+    if (overflow__back(region, overflow__page_down(begin * OVERFLOW__GRANULE),
+                       overflow__page_up((begin + granules) * OVERFLOW__GRANULE + 16)) != 0)
+        return 0;
+    for (uint64_t place = begin; (other = overflow__hole_from(region, place)) != 0;) {
+        place += overflow__length(&region->holes[other]);
+        overflow__unlink(region, other);
+        overflow__spare_record(region, other);
+    }
+    number = overflow__new_record(region);
+    overflow__add_hole(region, number, begin, end - begin, OVERFLOW__UNBACKED);
+    return number;
+}
+
 /* Finds granules to write to: what there is, before the disk is asked for more. */
 static int overflow__take(overflow_region *region, uint64_t granules, uint64_t *place)
 {
@@ -1437,6 +1546,8 @@ static int overflow__take(overflow_region *region, uint64_t granules, uint64_t *
         number = overflow__fit(region, &region->bins[true], granules);
         if (number != 0 && overflow__take_hole(region, number, granules, place) == 0) return 0;
         int error = overflow__grow(region, region->used + granules + 1);
+        if (error == -ENOSPC && (number = overflow__join_kinds(region, granules)) != 0)
+            return overflow__take_hole(region, number, granules, place);
         if (error != 0) return error;
     }
     return overflow__take_fresh(region, granules, place);
@@ -1584,10 +1695,12 @@ static uint64_t overflow__largest_hole(const overflow_region *region)
         int                   word = OVERFLOW__BIN_WORDS - 1;
         while (word >= 0 && bins->full[word] == 0) word--;
         if (word < 0) continue;
-        uint32_t number = bins->first[word * 64 + 63 - __builtin_clzll(bins->full[word])];
-        for (; number != 0; number = region->holes[number].next)
-            if (overflow__length(&region->holes[number]) > most)
-                most = overflow__length(&region->holes[number]);
+        uint32_t bin    = (uint32_t)(word * 64 + 63 - __builtin_clzll(bins->full[word]));
+        uint32_t number = bins->first[bin];
+        while (bin == OVERFLOW__EXACT && region->holes[number].next != 0)
+            number = region->holes[number].next;
+        if (overflow__length(&region->holes[number]) > most)
+            most = overflow__length(&region->holes[number]);
     }
     return most;
 }
@@ -1691,13 +1804,19 @@ OVERFLOW_API size_t overflow_trim(overflow_region *region)
     overflow__settle_all(region);
     uint64_t before = overflow__blocks(region);
     for (int kind = 0; kind < 2; kind++) {
-        uint32_t bin = overflow__bin(OVERFLOW__PAGE / OVERFLOW__GRANULE);
-        for (; (bin = overflow__next_bin(&region->bins[kind], bin)) < OVERFLOW__BINS; bin++) {
-            uint32_t next;
-            for (uint32_t number = region->bins[kind].first[bin]; number != 0; number = next) {
+        overflow__bins *bins = &region->bins[kind];
+        uint32_t        bin  = overflow__bin(OVERFLOW__PAGE / OVERFLOW__GRANULE), number, next;
+        for (; (bin = overflow__next_bin(bins, bin)) < OVERFLOW__EXACT; bin++)
+            for (number = bins->first[bin]; number != 0; number = next) {
                 next = region->holes[number].next;
                 overflow__trim_hole(region, number);
             }
+        uint64_t        length = 0, place = 0;
+        const uint32_t *root   = &bins->first[OVERFLOW__EXACT];
+        while ((number = overflow__tree_from(region, *root, length, place)) != 0) {
+            length = overflow__length(&region->holes[number]);
+            place  = region->holes[number].place + 1;
+            overflow__trim_hole(region, number);
         }
     }
     uint64_t from = overflow__page_up(region->used * OVERFLOW__GRANULE + sizeof(uint64_t));
