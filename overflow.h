@@ -1865,10 +1865,9 @@ typedef struct overflow__walk {
 } overflow__walk;
 
 /* Finds the extent that place lies in. How many granules the file system had to look at. */
-static uint64_t overflow__extent_of(const overflow_region *region, uint64_t place,
-                                    overflow__extent *extent)
+static OVERFLOW__APART uint64_t overflow__extent_find(const overflow_region *region,
+                                                      uint64_t place, overflow__extent *extent)
 {
-    if (place >= extent->from && place < extent->end) return 0;
     uint64_t at = place * OVERFLOW__GRANULE, edge = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
 
     extent->from  = place;
@@ -1879,12 +1878,18 @@ static uint64_t overflow__extent_of(const overflow_region *region, uint64_t plac
     if (extent->end <= place) extent->end = place + 1;
     return extent->zeros ? OVERFLOW__MARKS : extent->end - place;
 }
+static inline uint64_t overflow__extent_of(const overflow_region *region, uint64_t place,
+                                           overflow__extent *extent)
+{
+    bool inside = place >= extent->from && place < extent->end;
+    return inside ? 0 : overflow__extent_find(region, place, extent);
+}
 
 /* Before bytes are read. A disk that fails is an error here, and no SIGBUS. */
-static bool overflow__walk_to(const overflow_region *region, overflow__walk *walk,
-                              const overflow__extent *extent, uint64_t from, uint64_t to)
+static OVERFLOW__APART bool overflow__walk_on(const overflow_region *region, overflow__walk *walk,
+                                              const overflow__extent *extent, uint64_t from,
+                                              uint64_t to)
 {
-    if (to <= walk->resident) return true;
     uint64_t begin = overflow__page_down(from > walk->resident ? from : walk->resident);
     uint64_t end   = begin + OVERFLOW__READ_AHEAD, edge = extent->end * OVERFLOW__GRANULE;
     if (end > edge) end = overflow__page_down(edge); /* what is missing stays so */
@@ -1895,6 +1900,11 @@ static bool overflow__walk_to(const overflow_region *region, overflow__walk *wal
         walk->error = -EIO;
     walk->resident = end;
     return walk->error == 0;
+}
+static inline bool overflow__walk_to(const overflow_region *region, overflow__walk *walk,
+                                     const overflow__extent *extent, uint64_t from, uint64_t to)
+{
+    return to <= walk->resident || overflow__walk_on(region, walk, extent, from, to);
 }
 
 /* -- Sums at open --
