@@ -1376,6 +1376,7 @@ static int overflow__populate(const overflow_region *region, uint64_t from, uint
 static int overflow__back(overflow_region *region, uint64_t from, uint64_t to)
 {
     int result;
+    if (to > region->file_bytes && to > overflow__file_limit()) return -ENOSPC;
     OVERFLOW_FAULT_POINT("before fallocate");
     do result = OVERFLOW_FALLOCATE(region->fd, 0, (off_t)from, (off_t)(to - from));
     while (result != 0 && errno == EINTR);
@@ -2048,6 +2049,15 @@ static bool overflow__sum_marked(const overflow_region *region, overflow__walk *
     return overflow__sum_range(region, walk, &piece, rest, end, lane);
 }
 
+/* Has the disk back the pages of something that the file holds, of whose zeros a copy left out some:
+ * up to the end of the file, which may lie inside of a page. */
+static int overflow__back_found(overflow_region *region, uint64_t from, uint64_t to)
+{
+    to = overflow__page_up(to);
+    if (to > region->file_bytes) to = region->file_bytes;
+    return overflow__back(region, overflow__page_down(from), to);
+}
+
 /* A hole that is to be given a record once all others have theirs. */
 static void overflow__walk_unnamed(overflow_region *region, overflow__walk *walk,
                                    overflow__hole hole)
@@ -2064,11 +2074,10 @@ static void overflow__walk_unnamed(overflow_region *region, overflow__walk *walk
     }
     walk->unnamed[walk->unnamed_count++] = hole;
     if (!walk->sparse) return;
-    uint64_t first = overflow__page_down(hole.place * OVERFLOW__GRANULE);
-    uint64_t end   = hole.place + overflow__length(&hole);
-    uint64_t last  = overflow__page_down(end * OVERFLOW__GRANULE - 8);
-    walk->error    = overflow__back(region, first, first + OVERFLOW__PAGE);
-    if (walk->error == 0) walk->error = overflow__back(region, last, last + OVERFLOW__PAGE);
+    uint64_t begin = hole.place * OVERFLOW__GRANULE;
+    uint64_t end   = begin + overflow__length(&hole) * OVERFLOW__GRANULE;
+    walk->error    = overflow__back_found(region, begin, begin + 1);
+    if (walk->error == 0) walk->error = overflow__back_found(region, end - 8, end);
 }
 
 /* What lies between two slots is a hole. It keeps the record that the file gives it, unless that is
@@ -2113,8 +2122,8 @@ static bool overflow__walk_slot(overflow_region *region, overflow__walk *walk, u
     if (!read || overflow__join_lanes(lane) != life->sum) return false;
     walk->summed = summed;
     if (end > walk->here.end) /* a copy left out zeros; later something else may be written here */
-        walk->error = overflow__back(region, overflow__page_down(place * OVERFLOW__GRANULE),
-                                     overflow__page_up(end * OVERFLOW__GRANULE));
+        walk->error = overflow__back_found(region, place * OVERFLOW__GRANULE,
+                                           end * OVERFLOW__GRANULE);
     return walk->error == 0;
 }
 

@@ -366,6 +366,41 @@ static void a_limit_on_files_is_no_signal(void)
     }
 }
 
+static int odd_result; /* what open may return; 0 is always right */
+
+static void open_odd(void)
+{
+    int error = open_region(0);
+    CHECK(error == 0 || error == odd_result);
+    if (error != 0) return;
+    CHECK_EQ(put(0, 100000), -ENOSPC);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
+/* Files that do not end with a page, and have no pages for zeros, under a limit of their length. */
+static void a_limit_on_odd_files_is_no_signal(void)
+{
+    static const char zeros[40000];
+    overflow_ref      ref;
+
+    for (off_t more = 0; more < 64; more += 7) {
+        begin();
+        CHECK_EQ(put(1, 900), 0);
+        CHECK_EQ(overflow_write(region, zeros, sizeof zeros, 0, &ref), 0);
+        off_t end = (off_t)(region->used * 32), page = end / 4096 * 4096;
+        CHECK_EQ(overflow_close(region), 0);
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        (void)overflow__fallocate(fd, PUNCH | 1, 16384, page + 4096 - 16384);
+        CHECK_EQ(ftruncate(fd, end + more), 0);
+        close(fd);
+        odd_result = 0;
+        CHECK_EQ(run_limited((rlim_t)(end + more), open_odd), 0);
+        CHECK_EQ(truncate(path, 4200 + more), 0);
+        odd_result = -ENOSPC;
+        CHECK_EQ(run_limited((rlim_t)(4200 + more), open_odd), 0);
+    }
+}
+
 /* ---- A real disk ---- */
 
 /* Takes all blocks that are left, but for so many bytes. */
@@ -525,6 +560,7 @@ int main(int argc, char **argv)
         RUN(a_disk_of_so_many_bytes);
         RUN(the_maximum_is_reached);
         RUN(a_limit_on_files_is_no_signal);
+        RUN(a_limit_on_odd_files_is_no_signal);
     } else if (beneath) {
         RUN(a_disk_that_fails_for_a_while);
     } else {
