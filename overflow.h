@@ -109,7 +109,8 @@ enum {
 };
 
 typedef struct overflow_config {
-    size_t   initial_bytes; /* of a new file, reserved at once; 0 = 64 MiB, or max_bytes if less */
+    size_t   initial_bytes; /* of a new file, reserved at once, in whole pages that hold so many, at
+                             * least 16 KiB; 0 = 64 MiB, or max_bytes if less */
     size_t   max_bytes;     /* of the file, in whole pages, at most 1 TiB; 0 = 1 GiB. A larger file
                              * can be opened, and does not grow */
     uint32_t flags;         /* OVERFLOW_FRESH, OVERFLOW_TEMPORARY */
@@ -145,7 +146,9 @@ struct overflow_info {
  *   -ELOOP    if path is a symbolic link;
  *   -EINVAL   if a pointer is NULL, a flag is unknown, max_bytes is below 16 KiB or above 1 TiB, or
  *             initial_bytes is above max_bytes;
- *   -ENOSPC, -ENOMEM, -EIO, or what open(2) reports.
+ *   -EFBIG    if the file is longer than 1 TiB, or than the address space can hold;
+ *   -ENOSPC, -ENOMEM, -EIO, or what open(2) or mmap(2) reports (-ENODEV: no file there can be
+ *             mapped).
  * On failure *region is NULL. A copy of a file that leaves out zeros (cp --sparse) holds the same
  * values; open has the disk reserve the space of those, or returns -ENOSPC. */
 OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
@@ -224,7 +227,7 @@ OVERFLOW_API int overflow_close(overflow_region *region);
  *   -ENOTSUP  if it is a region file of another version or byte order;
  *   -EINVAL   if a pointer is NULL;
  *   -ENOMEM   if the system has no memory;
- *   or what open(2) reports.
+ *   or what open(2) or mmap(2) reports.
  * On failure *reader is NULL. */
 OVERFLOW_API int overflow_reader_open(overflow_reader **reader, const char *path);
 
@@ -951,6 +954,15 @@ static inline size_t overflow__header_at(uint64_t turn)
     return (turn & 1) != 0 ? OVERFLOW__PAGE / sizeof(uint64_t) : 0;
 }
 
+/* Whether a header is of another version, byte order or granule, and not merely cut short: then its
+ * end is 0, but the last byte of word 2 never is. */
+static bool overflow__is_other(const uint64_t *got, const uint64_t *want)
+{
+    unsigned char last = ((const unsigned char *)(got + 2))[7];
+    if (memcmp(got, want, sizeof overflow__magic) != 0 || last == 0) return false;
+    return got[2] != want[2] || (got[3] != want[3] && got[3] != 0);
+}
+
 /* The header of a file that begins with two pages like these. 0, -EUCLEAN, -ENOTSUP. */
 static int overflow__parse_header(const overflow__view *view, const overflow__word *file,
                                   overflow__header *header)
@@ -968,8 +980,7 @@ static int overflow__parse_header(const overflow__view *view, const overflow__wo
             said.serial_limit < OVERFLOW__COUNT_MAX) {
             *header = said;
             error   = 0;
-        } else if (error == -EUCLEAN && memcmp(got, want, sizeof overflow__magic) == 0 &&
-                   (got[2] != want[2] || got[3] != want[3])) {
+        } else if (error == -EUCLEAN && overflow__is_other(got, want)) {
             error = -ENOTSUP;
         }
     }
@@ -2336,11 +2347,12 @@ static int overflow__map(overflow_region *region, uint64_t max_bytes)
     region->hole_limit = granules + 64;
     if (region->hole_limit > UINT32_MAX) region->hole_limit = UINT32_MAX;
     void *map   = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
+    int   error = map == MAP_FAILED ? -errno : -ENOMEM;
     void *holes = mmap(NULL, (size_t)region->hole_limit * sizeof(overflow__hole), PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map != MAP_FAILED) region->view.base = map, region->view.mapped = (size_t)bytes;
     if (holes != MAP_FAILED) region->holes = holes;
-    if (map == MAP_FAILED || holes == MAP_FAILED) return -ENOMEM;
+    if (map == MAP_FAILED || holes == MAP_FAILED) return error;
     (void)overflow__madvise(holes, (size_t)region->hole_limit * sizeof(overflow__hole),
                             OVERFLOW__MADV_HUGEPAGE);
     region->hole_top = 1;
@@ -2389,7 +2401,7 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     region->used = region->backed = region->touched = OVERFLOW__FIRST;
     if (region->file_bytes > OVERFLOW__START)
         (void)overflow__punch(region, OVERFLOW__START, overflow__page_up(region->file_bytes));
-    error = overflow__grow(region, config->initial_bytes / OVERFLOW__GRANULE);
+    error = overflow__grow(region, overflow__page_up(config->initial_bytes) / OVERFLOW__GRANULE);
     if (error == 0) overflow__set_head(region, region->used, 0);
     return error;
 }
@@ -2475,7 +2487,7 @@ static int overflow__reader_map(overflow_reader *reader)
     if ((size_t)status.st_size <= reader->view.mapped) return 0;
 
     void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, reader->fd, 0);
-    if (map == MAP_FAILED) return -ENOMEM;
+    if (map == MAP_FAILED) return -errno;
     if (reader->view.base) (void)munmap(reader->view.base, reader->view.mapped);
     reader->view.base   = map;
     reader->view.mapped = (size_t)status.st_size;

@@ -33,10 +33,18 @@ static int  test_msync(void *memory, size_t size, int flags)
     if (disk_fails) errno = EIO;
     return disk_fails ? -1 : msync(memory, size, flags);
 }
+static int   no_mmap; /* with this error */
+static void *test_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    if (no_mmap && fd >= 0) errno = no_mmap;
+    return no_mmap && fd >= 0 ? MAP_FAILED : mmap(at, size, protection, flags, fd, offset);
+}
+#define mmap                                   test_mmap
 #define msync                                  test_msync
 #define OVERFLOW_FALLOCATE(fd, mode, at, size) test_fallocate(fd, mode, at, size)
 #define OVERFLOW_IMPLEMENTATION
 #include "../../overflow.h"
+#undef mmap
 #undef msync
 
 #include "../check.h"
@@ -373,6 +381,11 @@ static void truncated(void)
 {
     static const int around[] = {-33, -32, -31, -8, -1, 0, 1, 8, 31, 32, 33};
 
+    for (int size = 1; size < 80; size++) { /* the header is cut, and not of another version */
+        put_file(good.byte, (size_t)size);
+        int64_t live = attack(NULL);
+        CHECK(live == -EUCLEAN || (live == 0 && size >= 68)); /* the check has 32 bits */
+    }
     for (int64_t page = 0; page <= 12; page++)
         for (size_t i = 0; i < sizeof around / sizeof *around; i++) {
             int64_t size = page * PAGE + around[i];
@@ -1133,6 +1146,17 @@ static void edges(void)
     overflow_stats(region, &info);
     CHECK(info.used_bytes == (16 << 10) - 32 && info.capacity_bytes == 16 << 10);
     CHECK_EQ(overflow_close(region), 0);
+    unlink(path);
+    least = (overflow_config){.initial_bytes = 65537};
+    CHECK_EQ(overflow_open(&region, path, &least), 0);
+    overflow_stats(region, &info);
+    CHECK_EQ(info.capacity_bytes, 65536 + 4096);
+    CHECK_EQ(overflow_close(region), 0);
+    overflow_reader *reader;
+    no_mmap = ENODEV; /* a file system whose files cannot be mapped */
+    CHECK_EQ(overflow_open(&region, path, &least), -ENODEV);
+    CHECK_EQ(overflow_reader_open(&reader, path), -ENODEV);
+    no_mmap = 0;
     unlink(path);
     CHECK_EQ(overflow_open(&region, path, &config), 0);
     failing = 1;
