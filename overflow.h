@@ -2060,7 +2060,7 @@ static bool overflow__sum_marked(const overflow_region *region, overflow__walk *
     return overflow__sum_range(region, walk, &piece, rest, end, lane);
 }
 
-/* Has the disk back the pages of something that the file holds, of whose zeros a copy left out some:
+/* Has the disk back the pages of something that the file holds, whose zeros a copy left out:
  * up to the end of the file, which may lie inside of a page. */
 static int overflow__back_found(overflow_region *region, uint64_t from, uint64_t to)
 {
