@@ -75,7 +75,8 @@ extern "C" {
  *   - With a ref that is stale, forged or of another file nothing is read: the result is NULL or
  *     -ESTALE.
  *   - A pointer from overflow_read is valid until that value is freed. Growth moves nothing.
- *   - Reuse is best fit, neighbouring holes are joined, and no call searches a list.
+ *   - Reuse is best fit, neighbouring holes are joined, and no call searches a list; but after
+ *     overflow_trim a write looks at all holes before it returns -ENOSPC.
  *
  * Memory
  *
@@ -87,7 +88,7 @@ extern "C" {
  *
  *   - A ref has 29 bits for the life that it names. A ref that was kept while 2^29 values were
  *     written may name another value in the same place (at a million writes a second, after nine
- *     minutes).
+ *     minutes). A ref of another file, or a forged one, may name a value by chance: one in 2^28.
  *   - A ref that was made durable elsewhere before overflow_sync may name another value after power
  *     loss.
  *   - If the file is cut short while it is mapped, owner and readers get SIGBUS. On file systems
@@ -108,7 +109,8 @@ enum {
 };
 
 typedef struct overflow_config {
-    size_t   initial_bytes; /* of a new file, reserved at once; 0 = 64 MiB, or max_bytes if less */
+    size_t   initial_bytes; /* of a new file, reserved at once, in whole pages that hold so many, at
+                             * least 16 KiB; 0 = 64 MiB, or max_bytes if less */
     size_t   max_bytes;     /* of the file, in whole pages, at most 1 TiB; 0 = 1 GiB. A larger file
                              * can be opened, and does not grow */
     uint32_t flags;         /* OVERFLOW_FRESH, OVERFLOW_TEMPORARY */
@@ -144,8 +146,11 @@ struct overflow_info {
  *   -ELOOP    if path is a symbolic link;
  *   -EINVAL   if a pointer is NULL, a flag is unknown, max_bytes is below 16 KiB or above 1 TiB, or
  *             initial_bytes is above max_bytes;
- *   -ENOSPC, -ENOMEM, -EIO, or what open(2) reports.
- * On failure *region is NULL. */
+ *   -EFBIG    if the file is longer than 1 TiB, or than the address space can hold;
+ *   -ENOSPC, -ENOMEM, -EIO, or what open(2) or mmap(2) reports (-ENODEV: no file there can be
+ *             mapped).
+ * On failure *region is NULL. A copy of a file that leaves out zeros (cp --sparse) holds the same
+ * values; open has the disk reserve the space of those, or returns -ENOSPC. */
 OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
                                const overflow_config *config);
 
@@ -191,8 +196,9 @@ OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
 OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref);
 
 /* Makes all writes and frees so far survive power loss. Owner only. Returns 0, or -errno (-EINVAL
- * if region is NULL). The kernel discards what it could not write, so a failure is final: every
- * later sync of this region fails in the same way. */
+ * if region is NULL). The kernel does not try again to write what it could not, so a failure is
+ * final: every later sync of this region fails in the same way. The file is marked, and the next
+ * open has all of it written again: then sync returns 0 once that is done. */
 OVERFLOW_API int overflow_sync(overflow_region *region);
 
 /* Gives whole pages of holes back to the file system, and what is reserved beyond the high-water
@@ -201,8 +207,8 @@ OVERFLOW_API int overflow_sync(overflow_region *region);
  * for the space again, and may then return -ENOSPC. */
 OVERFLOW_API size_t overflow_trim(overflow_region *region);
 
-/* Fills in *stats. Owner only. Exact, in constant time unless the largest hole exceeds 128 KiB. If
- * region is NULL, all fields are 0. Does nothing if stats is NULL. */
+/* Fills in *stats. Owner only. Exact, in constant time, or in logarithmic time if a hole exceeds
+ * 128 KiB. If region is NULL, all fields are 0. Does nothing if stats is NULL. */
 OVERFLOW_API void overflow_stats(const overflow_region *region, struct overflow_info *stats);
 
 /* Closes a region and ends the ownership. Owner only. Values remain; pointers into the map become
@@ -221,7 +227,7 @@ OVERFLOW_API int overflow_close(overflow_region *region);
  *   -ENOTSUP  if it is a region file of another version or byte order;
  *   -EINVAL   if a pointer is NULL;
  *   -ENOMEM   if the system has no memory;
- *   or what open(2) reports.
+ *   or what open(2) or mmap(2) reports.
  * On failure *reader is NULL. */
 OVERFLOW_API int overflow_reader_open(overflow_reader **reader, const char *path);
 
@@ -445,10 +451,12 @@ enum { /* Linux's numbers, on every processor */
  *   6     serial limit: every slot's serial is below; below 2^62
  *   7     the serial limit when the key was made: as long as it is the same, nothing was written
  *   8     check: crc over words 0 to 7, beginning with 0xffffffff
+ *   9     at 0: not 0 after a sync that failed. What is read may not be on the disk, and the next
+ *         owner writes all of it again. Means nothing at 4096
  *
  * Slot, at a multiple of 32, from 8192 on
  *   0     head: bit 63 is 1; 29 bits: the low bits of serial; 34 bits: size of the value in bytes
- *   1     serial: counts the writes
+ *   1     serial: counts the writes, from a random number on
  *   2     low: tag; high: sum of the value
  *   3     low: check: crc over seed, place and the words 0, 1, 2; high: 0
  *   4 ..  the value, then zeros up to a multiple of 32
@@ -485,16 +493,17 @@ enum {
     OVERFLOW__PLACE_BITS  = 35,      /* 1 TiB */
     OVERFLOW__SIZE_BITS   = 34,      /* 16 GiB */
     OVERFLOW__SERIALS     = 4096,    /* reserved at a time: what an owner that dies may waste */
+    OVERFLOW__SERIAL_JUMP = 1 << 28, /* where the first is: half of what a ref tells apart */
     OVERFLOW__TOUCH       = 1 << 18, /* bytes made resident at a time, ahead of fresh writes */
     OVERFLOW__GROW_MAX    = 1 << 26, /* bytes asked for at a time; tmpfs takes 8 ms to zero them */
     OVERFLOW__EXACT       = 4096,    /* bins below hold one size each, in granules: up to 128 KiB */
-    OVERFLOW__FINE        = 32,      /* bins for each doubling above */
-    OVERFLOW__BINS        = OVERFLOW__EXACT + (OVERFLOW__PLACE_BITS - 12) * OVERFLOW__FINE,
+    OVERFLOW__BINS        = OVERFLOW__EXACT + 1, /* the last one holds all others */
     OVERFLOW__BIN_WORDS   = (OVERFLOW__BINS + 63) / 64,
-    OVERFLOW__TRIES       = 8,       /* in a bin of several sizes, before a larger bin */
     OVERFLOW__FREED       = 16,      /* frees that wait; a power of two */
     OVERFLOW__STEP        = 4,       /* frees from one step of a free to its next */
     OVERFLOW__READ_AHEAD  = 1 << 22, /* bytes made resident at a time, by open */
+    OVERFLOW__MARKS       = 128,     /* granules from one mark of sums to the next, */
+    OVERFLOW__SUMMED      = 1 << 21, /* and of bad slots that are summed up without */
 };
 
 #define OVERFLOW__LIVE      (UINT64_C(1) << 63)
@@ -541,7 +550,7 @@ typedef enum overflow__kind {
 typedef struct overflow__hole {
     uint64_t place;      /* 0: a spare record */
     uint64_t length;     /* granules, and the kind in the two high bits */
-    uint32_t next, prev; /* in its bin; next also of spare records */
+    uint32_t next, prev; /* in its list, or larger and smaller in the tree; next: spare records */
 } overflow__hole;
 
 /* A slot that was freed and is not yet a hole with a record. */
@@ -554,7 +563,7 @@ typedef struct overflow__freed {
 typedef struct overflow__bins {
     uint64_t full[OVERFLOW__BIN_WORDS];
     uint64_t full_words[2];
-    uint32_t first[OVERFLOW__BINS];
+    uint32_t first[OVERFLOW__BINS]; /* the last: the root of a tree */
 } overflow__bins;
 
 _Static_assert(sizeof(overflow__word) == 8, "words in the file are words in memory");
@@ -582,6 +591,7 @@ struct overflow_region {
     uint64_t        hole_ready;
     uint64_t        hole_limit;
     overflow__bins  bins[2]; /* backed, and those that are not */
+    uint64_t        apart;   /* granules: neighbouring holes of different kinds have no more */
 
     /* A ring: what was freed lately, and is settled with frees to come. */
     overflow__freed freed[OVERFLOW__FREED];
@@ -944,6 +954,15 @@ static inline size_t overflow__header_at(uint64_t turn)
     return (turn & 1) != 0 ? OVERFLOW__PAGE / sizeof(uint64_t) : 0;
 }
 
+/* Whether a header is of another version, byte order or granule, and not merely cut short: then its
+ * end is 0, but the last byte of word 2 never is. */
+static bool overflow__is_other(const uint64_t *got, const uint64_t *want)
+{
+    unsigned char last = ((const unsigned char *)(got + 2))[7];
+    if (memcmp(got, want, sizeof overflow__magic) != 0 || last == 0) return false;
+    return got[2] != want[2] || (got[3] != want[3] && got[3] != 0);
+}
+
 /* The header of a file that begins with two pages like these. 0, -EUCLEAN, -ENOTSUP. */
 static int overflow__parse_header(const overflow__view *view, const overflow__word *file,
                                   overflow__header *header)
@@ -961,8 +980,7 @@ static int overflow__parse_header(const overflow__view *view, const overflow__wo
             said.serial_limit < OVERFLOW__COUNT_MAX) {
             *header = said;
             error   = 0;
-        } else if (error == -EUCLEAN && memcmp(got, want, sizeof overflow__magic) == 0 &&
-                   (got[2] != want[2] || got[3] != want[3])) {
+        } else if (error == -EUCLEAN && overflow__is_other(got, want)) {
             error = -ENOTSUP;
         }
     }
@@ -997,12 +1015,80 @@ static inline overflow__kind overflow__kind_of(const overflow__hole *hole)
     return (overflow__kind)(hole->length >> 62);
 }
 
+/* Large holes, by size and place, are a treap (Seidel and Aragon, Randomized search trees, 1996): a
+ * search tree in which no hole has a higher rank than the one above it. A record's rank comes from
+ * its number and an address, so it takes no memory, and the author of a file does not know it. */
+
+static inline uint64_t overflow__tree_rank(const overflow_region *region, uint32_t number)
+{
+    uint64_t mix = (number + (uint64_t)(uintptr_t)region->holes) * UINT64_C(0x9e3779b97f4a7c15);
+    return (mix ^ mix >> 32) * UINT64_C(0xbf58476d1ce4e5b9);
+}
+
+/* Whether a hole comes before that length and place. */
+static inline bool overflow__tree_before(const overflow__hole *hole, uint64_t length,
+                                         uint64_t place)
+{
+    uint64_t own = overflow__length(hole);
+    return own < length || (own == length && hole->place < place);
+}
+
+static OVERFLOW__APART void overflow__tree_add(overflow_region *region, uint32_t *at,
+                                               uint32_t number)
+{
+    overflow__hole *holes = region->holes, *hole = &holes[number];
+    uint64_t        length = overflow__length(hole), rank = overflow__tree_rank(region, number);
+    uint32_t       *smaller = &hole->prev, *larger = &hole->next;
+
+    while (*at != 0 && overflow__tree_rank(region, *at) >= rank)
+        at = overflow__tree_before(&holes[*at], length, hole->place) ? &holes[*at].next
+                                                                     : &holes[*at].prev;
+    uint32_t rest = *at; /* lies below the new one: what is smaller, and what is larger */
+    *at           = number;
+    while (rest != 0) {
+        bool before = overflow__tree_before(&holes[rest], length, hole->place);
+        if (before) *smaller = rest, smaller = &holes[rest].next, rest = *smaller;
+        else *larger = rest, larger = &holes[rest].prev, rest = *larger;
+    }
+    *smaller = *larger = 0;
+}
+
+static OVERFLOW__APART void overflow__tree_remove(overflow_region *region, uint32_t *at,
+                                                  uint32_t number)
+{
+    overflow__hole *holes  = region->holes;
+    uint64_t        length = overflow__length(&holes[number]), place = holes[number].place;
+    uint32_t        smaller = holes[number].prev, larger = holes[number].next;
+
+    while (*at != number) {
+        OVERFLOW_ASSERT(*at != 0);
+        at = overflow__tree_before(&holes[*at], length, place) ? &holes[*at].next
+                                                               : &holes[*at].prev;
+    }
+    while (smaller != 0 && larger != 0) {
+        bool high = overflow__tree_rank(region, smaller) >= overflow__tree_rank(region, larger);
+        if (high) *at = smaller, at = &holes[smaller].next, smaller = *at;
+        else *at = larger, at = &holes[larger].prev, larger = *at;
+    }
+    *at = smaller | larger;
+}
+
+/* The first hole of that length and place, or after it; 0 = none. */
+static uint32_t overflow__tree_from(const overflow_region *region, uint32_t root, uint64_t length,
+                                    uint64_t place)
+{
+    uint32_t found = 0;
+    while (root != 0) {
+        const overflow__hole *hole = &region->holes[root];
+        if (overflow__tree_before(hole, length, place)) root = hole->next;
+        else found = root, root = hole->prev;
+    }
+    return found;
+}
+
 static inline uint32_t overflow__bin(uint64_t granules)
 {
-    if (granules < OVERFLOW__EXACT) return (uint32_t)granules;
-    uint32_t log = 63 - (uint32_t)__builtin_clzll(granules);
-    return OVERFLOW__EXACT + (log - 12) * OVERFLOW__FINE +
-           (uint32_t)(granules >> (log - 5) & (OVERFLOW__FINE - 1));
+    return granules < OVERFLOW__EXACT ? (uint32_t)granules : OVERFLOW__EXACT;
 }
 
 static inline void overflow__link(overflow_region *region, uint32_t number)
@@ -1012,14 +1098,16 @@ static inline void overflow__link(overflow_region *region, uint32_t number)
     uint32_t        bin  = overflow__bin(overflow__length(hole));
     uint32_t        next = bins->first[bin];
 
-    hole->prev       = 0;
-    hole->next       = next;
-    bins->first[bin] = number;
     region->hole_count++;
-    if (next != 0) {
-        region->holes[next].prev = number;
-        return;
+    if (bin == OVERFLOW__EXACT) {
+        overflow__tree_add(region, &bins->first[bin], number);
+    } else {
+        hole->prev       = 0;
+        hole->next       = next;
+        bins->first[bin] = number;
+        if (next != 0) region->holes[next].prev = number;
     }
+    if (next != 0) return;
     bins->full[bin / 64] |= UINT64_C(1) << bin % 64;
     bins->full_words[bin / 4096] |= UINT64_C(1) << bin / 64 % 64;
 }
@@ -1032,13 +1120,18 @@ static inline void overflow__unlink(overflow_region *region, uint32_t number)
     uint32_t        next = hole->next;
 
     region->hole_count--;
-    if (next != 0) region->holes[next].prev = hole->prev;
-    if (hole->prev != 0) {
-        region->holes[hole->prev].next = next;
-        return;
+    if (bin == OVERFLOW__EXACT) {
+        overflow__tree_remove(region, &bins->first[bin], number);
+        next = bins->first[bin];
+    } else {
+        if (next != 0) region->holes[next].prev = hole->prev;
+        if (hole->prev != 0) {
+            region->holes[hole->prev].next = next;
+            return;
+        }
+        bins->first[bin] = next;
+        __builtin_prefetch(&region->holes[next], 1); /* perhaps taken soon */
     }
-    bins->first[bin] = next;
-    __builtin_prefetch(&region->holes[next], 1); /* perhaps taken soon */
     if (next != 0) return;
     bins->full[bin / 64] &= ~(UINT64_C(1) << bin % 64);
     if (bins->full[bin / 64] == 0)
@@ -1063,22 +1156,13 @@ static uint32_t overflow__next_bin(const overflow__bins *bins, uint32_t bin)
     return OVERFLOW__BINS;
 }
 
-/* The hole that fits best, 0 = none does. Above 128 KiB a bin has sizes that differ by 3 %; the
- * first few of the own bin are tried, for values that are all of one size. */
+/* The hole that fits best, 0 = none does. */
 static uint32_t overflow__fit(const overflow_region *region, const overflow__bins *bins,
                               uint64_t granules)
 {
-    uint32_t bin = overflow__bin(granules);
-    if (granules >= OVERFLOW__EXACT) {
-        uint32_t number = bins->first[bin];
-        for (int i = 0; i < OVERFLOW__TRIES && number != 0; i++) {
-            if (overflow__length(&region->holes[number]) >= granules) return number;
-            number = region->holes[number].next;
-        }
-        bin++;
-    }
-    bin = overflow__next_bin(bins, bin);
-    return bin == OVERFLOW__BINS ? 0 : bins->first[bin];
+    uint32_t bin = overflow__next_bin(bins, overflow__bin(granules));
+    if (bin < OVERFLOW__EXACT) return bins->first[bin];
+    return overflow__tree_from(region, bins->first[OVERFLOW__EXACT], granules, 0);
 }
 
 /* As many records as frees can come to need before the next write: each makes one hole at most,
@@ -1207,16 +1291,21 @@ static void overflow__settle(overflow_region *region, uint64_t place, uint64_t g
     uint32_t behind = overflow__hole_from(region, end);
     uint32_t number = 0;
 
+    if (region->apart != 0) region->apart = UINT64_MAX; /* one of them may grow */
     if (overflow__joins(region, behind, kind)) {
         number = behind;
         overflow__unlink(region, number);
         end += overflow__length(&region->holes[number]);
+    } else if (behind != 0) {
+        region->apart = UINT64_MAX;
     }
     if (overflow__joins(region, before, kind)) {
         if (number != 0) overflow__spare_record(region, number);
         number = before;
         overflow__unlink(region, number);
         place = region->holes[number].place;
+    } else if (before != 0) {
+        region->apart = UINT64_MAX;
     }
     if (number == 0) number = overflow__new_record(region);
     else if (kind == OVERFLOW__PUNCHED) kind = OVERFLOW__UNBACKED; /* pages where they met */
@@ -1298,6 +1387,7 @@ static int overflow__populate(const overflow_region *region, uint64_t from, uint
 static int overflow__back(overflow_region *region, uint64_t from, uint64_t to)
 {
     int result;
+    if (to > region->file_bytes && to > overflow__file_limit()) return -ENOSPC;
     OVERFLOW_FAULT_POINT("before fallocate");
     do result = OVERFLOW_FALLOCATE(region->fd, 0, (off_t)from, (off_t)(to - from));
     while (result != 0 && errno == EINTR);
@@ -1406,6 +1496,44 @@ static inline int overflow__take_hole(overflow_region *region, uint32_t number, 
     return 0;
 }
 
+/* Has the disk back the front of neighbouring holes that are long enough together, and joins them.
+ * Their number, or 0. Looks at all holes, where a write has found no other room after a trim. */
+static OVERFLOW__COLD uint32_t overflow__join_kinds(overflow_region *region, uint64_t granules)
+{
+    uint64_t most = 0, begin = 0, end = 0;
+    uint32_t other, number = 0;
+
+    if (granules > region->apart) return 0;
+    while (++number < region->hole_top) {
+        if (region->holes[number].place == 0 ||
+            overflow__kind_of(&region->holes[number]) == OVERFLOW__BACKED)
+            continue;
+        begin = end = region->holes[number].place;
+        while ((other = overflow__hole_until(region, begin)) != 0)
+            begin = region->holes[other].place;
+        while ((other = overflow__hole_from(region, end)) != 0)
+            end += overflow__length(&region->holes[other]);
+        if (end - begin >= granules) break;
+        if (end - begin > most && end - begin > overflow__length(&region->holes[number]))
+            most = end - begin;
+    }
+    if (number == region->hole_top) {
+        region->apart = most;
+        return 0;
+    }
+    if (overflow__back(region, overflow__page_down(begin * OVERFLOW__GRANULE),
+                       overflow__page_up((begin + granules) * OVERFLOW__GRANULE + 16)) != 0)
+        return 0;
+    for (uint64_t place = begin; (other = overflow__hole_from(region, place)) != 0;) {
+        place += overflow__length(&region->holes[other]);
+        overflow__unlink(region, other);
+        overflow__spare_record(region, other);
+    }
+    number = overflow__new_record(region);
+    overflow__add_hole(region, number, begin, end - begin, OVERFLOW__UNBACKED);
+    return number;
+}
+
 /* Finds granules to write to: what there is, before the disk is asked for more. */
 static int overflow__take(overflow_region *region, uint64_t granules, uint64_t *place)
 {
@@ -1430,6 +1558,8 @@ static int overflow__take(overflow_region *region, uint64_t granules, uint64_t *
         number = overflow__fit(region, &region->bins[true], granules);
         if (number != 0 && overflow__take_hole(region, number, granules, place) == 0) return 0;
         int error = overflow__grow(region, region->used + granules + 1);
+        if (error == -ENOSPC && (number = overflow__join_kinds(region, granules)) != 0)
+            return overflow__take_hole(region, number, granules, place);
         if (error != 0) return error;
     }
     return overflow__take_fresh(region, granules, place);
@@ -1577,10 +1707,12 @@ static uint64_t overflow__largest_hole(const overflow_region *region)
         int                   word = OVERFLOW__BIN_WORDS - 1;
         while (word >= 0 && bins->full[word] == 0) word--;
         if (word < 0) continue;
-        uint32_t number = bins->first[word * 64 + 63 - __builtin_clzll(bins->full[word])];
-        for (; number != 0; number = region->holes[number].next)
-            if (overflow__length(&region->holes[number]) > most)
-                most = overflow__length(&region->holes[number]);
+        uint32_t bin    = (uint32_t)(word * 64 + 63 - __builtin_clzll(bins->full[word]));
+        uint32_t number = bins->first[bin];
+        while (bin == OVERFLOW__EXACT && region->holes[number].next != 0)
+            number = region->holes[number].next;
+        if (overflow__length(&region->holes[number]) > most)
+            most = overflow__length(&region->holes[number]);
     }
     return most;
 }
@@ -1611,14 +1743,45 @@ OVERFLOW_API const char *overflow_path(const overflow_region *region)
 
 /* -- sync and trim -- */
 
+/* The next byte from here on that the file system has, or does not have, a page for. */
+static uint64_t overflow__seek(const overflow_region *region, uint64_t at, int whence)
+{
+    off_t found = lseek(region->fd, (off_t)at, whence);
+    return found >= 0 ? (uint64_t)found : region->file_bytes;
+}
+
 /* There is no order to keep: no word of the file counts for more than its own slot or hole. */
 OVERFLOW_API int overflow_sync(overflow_region *region)
 {
     if (!region) return -EINVAL;
-    if (region->sync_error == 0 &&
-        msync(region->view.base, (size_t)overflow__page_up(region->file_bytes), MS_SYNC) != 0)
+    if (region->sync_error != 0) return region->sync_error;
+    overflow__word *mark = overflow__words(&region->view, 0) + OVERFLOW__HEADER_WORDS;
+    if (msync(region->view.base, (size_t)overflow__page_up(region->file_bytes), MS_SYNC) != 0) {
         region->sync_error = -errno;
+        overflow__poke(mark, 1);
+    } else if (overflow__peek(mark) != 0) {
+        overflow__poke(mark, 0);
+    }
     return region->sync_error;
+}
+
+/* After a sync that failed, pages that are not on the disk look to the kernel as if they were: it
+ * takes a store to have them written. Stores into each page what is there already. */
+static OVERFLOW__COLD int overflow__write_again(const overflow_region *region)
+{
+    uint64_t at = 0, end;
+    for (; (at = overflow__seek(region, at, OVERFLOW__SEEK_DATA)) < region->file_bytes; at = end) {
+        end = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
+        at  = overflow__page_down(at);
+        if (overflow__populate(region, at, end, OVERFLOW__MADV_POPULATE_WRITE) == -EFAULT)
+            return -EIO;
+        for (; at < end; at += OVERFLOW__PAGE) {
+            overflow__word *word = overflow__words(&region->view, at / OVERFLOW__GRANULE);
+            overflow__poke(word, overflow__peek(word));
+        }
+    }
+    OVERFLOW_FAULT_POINT("written again");
+    return 0;
 }
 
 static uint64_t overflow__blocks(const overflow_region *region)
@@ -1653,13 +1816,19 @@ OVERFLOW_API size_t overflow_trim(overflow_region *region)
     overflow__settle_all(region);
     uint64_t before = overflow__blocks(region);
     for (int kind = 0; kind < 2; kind++) {
-        uint32_t bin = overflow__bin(OVERFLOW__PAGE / OVERFLOW__GRANULE);
-        for (; (bin = overflow__next_bin(&region->bins[kind], bin)) < OVERFLOW__BINS; bin++) {
-            uint32_t next;
-            for (uint32_t number = region->bins[kind].first[bin]; number != 0; number = next) {
+        overflow__bins *bins = &region->bins[kind];
+        uint32_t        bin  = overflow__bin(OVERFLOW__PAGE / OVERFLOW__GRANULE), number, next;
+        for (; (bin = overflow__next_bin(bins, bin)) < OVERFLOW__EXACT; bin++)
+            for (number = bins->first[bin]; number != 0; number = next) {
                 next = region->holes[number].next;
                 overflow__trim_hole(region, number);
             }
+        uint64_t        length = 0, place = 0;
+        const uint32_t *root   = &bins->first[OVERFLOW__EXACT];
+        while ((number = overflow__tree_from(region, *root, length, place)) != 0) {
+            length = overflow__length(&region->holes[number]);
+            place  = region->holes[number].place + 1;
+            overflow__trim_hole(region, number);
         }
     }
     uint64_t from = overflow__page_up(region->used * OVERFLOW__GRANULE + sizeof(uint64_t));
@@ -1673,37 +1842,69 @@ OVERFLOW_API size_t overflow_trim(overflow_region *region)
 
 /* -- Recovery -- */
 
+/* A part of the file, in places: bytes that the file system has, or zeros that it does not have. */
+typedef struct overflow__extent {
+    uint64_t from, end;
+    bool     zeros;
+} overflow__extent;
+
+/* A place, and the sums over everything from the first mark to there. */
+typedef struct overflow__mark {
+    uint64_t place;
+    uint32_t lane[4];
+    bool     zeros; /* the file system has nothing from here to the next mark */
+} overflow__mark;
+
 /* The way through a file at open. */
 typedef struct overflow__walk {
-    uint64_t end;      /* place: of the file's end */
-    uint64_t gap;      /* place: where the last good slot ended */
-    uint64_t quiet;    /* place: to here leads the head of a hole, or of a slot that was dropped */
-    uint64_t budget;   /* bytes of slots, bad or sparse, to sum up before all are dropped unseen */
-    uint64_t resident; /* byte: below, pages are in memory */
-    uint64_t missing;  /* byte: the next page that the file system does not have */
-    bool     sparse;   /* there was one since the last good slot */
-    int      error;
+    uint64_t         end;      /* place: of the file's end */
+    uint64_t         gap;      /* place: where the last good slot ended */
+    uint64_t         quiet;    /* place: to here leads the head of a hole, or of a dropped slot */
+    uint64_t         resident; /* byte: below, pages are in memory */
+    overflow__extent here;     /* the one that was asked for last */
+    bool             sparse;   /* there were missing zeros since the last good slot */
+    int              error;
     enum { OVERFLOW__IN_ORDER, OVERFLOW__ENDED, OVERFLOW__LOST } state;
 
     overflow__hole *unnamed; /* holes that the file gives no record for */
     size_t          unnamed_count, unnamed_room;
+
+    uint64_t         summed; /* granules of bad slots */
+    uint32_t         power[OVERFLOW__PLACE_BITS]; /* x to the 64, to the 128, to the 256 .. */
+    overflow__extent ahead;                       /* where the last mark is */
+    overflow__mark  *marks;
+    size_t           mark_count, mark_room;
 } overflow__walk;
 
-/* The next byte from here on that the file system has, or does not have, a page for. */
-static uint64_t overflow__seek(const overflow_region *region, uint64_t at, int whence)
+/* Finds the extent that place lies in. How many granules the file system had to look at. */
+static OVERFLOW__APART uint64_t overflow__extent_find(const overflow_region *region,
+                                                      uint64_t place, overflow__extent *extent)
 {
-    off_t found = lseek(region->fd, (off_t)at, whence);
-    return found >= 0 ? (uint64_t)found : region->file_bytes;
+    uint64_t at = place * OVERFLOW__GRANULE, edge = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
+
+    extent->from  = place;
+    extent->zeros = edge <= at;
+    if (extent->zeros) edge = overflow__seek(region, at, OVERFLOW__SEEK_DATA);
+    else edge += OVERFLOW__GRANULE - 1;
+    extent->end = edge / OVERFLOW__GRANULE;
+    if (extent->end <= place) extent->end = place + 1;
+    return extent->zeros ? OVERFLOW__MARKS : extent->end - place;
+}
+static inline uint64_t overflow__extent_of(const overflow_region *region, uint64_t place,
+                                           overflow__extent *extent)
+{
+    bool inside = place >= extent->from && place < extent->end;
+    return inside ? 0 : overflow__extent_find(region, place, extent);
 }
 
 /* Before bytes are read. A disk that fails is an error here, and no SIGBUS. */
-static bool overflow__walk_to(const overflow_region *region, overflow__walk *walk, uint64_t from,
-                              uint64_t to)
+static OVERFLOW__APART bool overflow__walk_on(const overflow_region *region, overflow__walk *walk,
+                                              const overflow__extent *extent, uint64_t from,
+                                              uint64_t to)
 {
-    if (to <= walk->resident) return true;
     uint64_t begin = overflow__page_down(from > walk->resident ? from : walk->resident);
-    uint64_t end   = begin + OVERFLOW__READ_AHEAD;
-    if (end > walk->missing) end = overflow__page_down(walk->missing); /* stays missing */
+    uint64_t end   = begin + OVERFLOW__READ_AHEAD, edge = extent->end * OVERFLOW__GRANULE;
+    if (end > edge) end = overflow__page_down(edge); /* what is missing stays so */
     if (end > region->file_bytes) end = region->file_bytes;
     if (end < to) end = to;
     end = overflow__page_up(end);
@@ -1711,6 +1912,161 @@ static bool overflow__walk_to(const overflow_region *region, overflow__walk *wal
         walk->error = -EIO;
     walk->resident = end;
     return walk->error == 0;
+}
+static inline bool overflow__walk_to(const overflow_region *region, overflow__walk *walk,
+                                     const overflow__extent *extent, uint64_t from, uint64_t to)
+{
+    return to <= walk->resident || overflow__walk_on(region, walk, extent, from, to);
+}
+
+/* -- Sums at open --
+ *
+ * Whatever a file holds, each slot whose header holds its check has its sum computed, and the time
+ * stays linear in what the file system holds. crc is linear over GF(2). With Z(n) = x^64n modulo
+ * its polynomial, going on over n words
+ *
+ *    that are 0:       crc(c) = c Z(n)
+ *    of any content:   crc(c) = c Z(n) ^ crc(0), so crc(c) = (c ^ a) Z(n) ^ b, if a became b
+ *
+ * The first is for what the file system does not have. The second is for bad slots that lie over
+ * each other: once OVERFLOW__SUMMED granules of them have been read, the lanes at a mark in every
+ * page are noted, and what lies between two marks is not read again. (The walk changes heads, of
+ * bad slots. They lie before all that it sums up later; so the marks are still right there.) */
+
+/* The product of two polynomials; bit 31 is that of x^0. */
+static uint32_t overflow__times(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (; a != 0; a <<= 1) {
+        if (a >> 31 != 0) product ^= b;
+        b = b >> 1 ^ (b & 1 ? 0x82f63b78 : 0);
+    }
+    return product;
+}
+
+static void overflow__make_powers(const overflow__view *view, overflow__walk *walk)
+{
+    uint32_t power = (uint32_t)overflow__crc(view, view->instruction, UINT32_C(1) << 31, 0);
+    for (int i = 0; i < OVERFLOW__PLACE_BITS; i++) {
+        walk->power[i] = power;
+        power          = overflow__times(power, power);
+    }
+}
+
+/* Multiplies lanes by Z(granules): a lane takes one word of each. */
+static void overflow__sum_zeros(const overflow__walk *walk, uint64_t granules, uint64_t lane[4])
+{
+    uint32_t factor = UINT32_C(1) << 31;
+    for (int i = 0; i < OVERFLOW__PLACE_BITS; i++)
+        if (granules >> i & 1) factor = overflow__times(walk->power[i], factor);
+    for (int i = 0; i < 4; i++) lane[i] = overflow__times(factor, (uint32_t)lane[i]);
+}
+
+/* Goes on with the lanes from place to end. False: walk->error. */
+static bool overflow__sum_range(const overflow_region *region, overflow__walk *walk,
+                                overflow__extent *extent, uint64_t place, uint64_t end,
+                                uint64_t lane[4])
+{
+    const overflow__view *view = &region->view;
+    for (uint64_t stop; place < end; place = stop) {
+        walk->summed += overflow__extent_of(region, place, extent);
+        stop = extent->end < end ? extent->end : end;
+        if (extent->zeros) {
+            overflow__sum_zeros(walk, stop - place, lane);
+            continue;
+        }
+        if (!overflow__walk_to(region, walk, extent, place * OVERFLOW__GRANULE,
+                               stop * OVERFLOW__GRANULE))
+            return false;
+        const overflow__word *words = overflow__words(view, place);
+        if (view->instruction) overflow__get(view, true, NULL, words, stop - place, lane);
+        else overflow__get(view, false, NULL, words, stop - place, lane);
+        walk->summed += stop - place;
+    }
+    return true;
+}
+
+static bool overflow__mark_add(overflow__walk *walk, const overflow__mark *mark)
+{
+    if (walk->mark_count == walk->mark_room) {
+        size_t          room = walk->mark_room * 2 + 64;
+        overflow__mark *more = realloc(walk->marks, room * sizeof *more);
+        if (!more) {
+            walk->error = -ENOMEM;
+            return false;
+        }
+        walk->marks     = more;
+        walk->mark_room = room;
+    }
+    walk->marks[walk->mark_count++] = *mark;
+    return true;
+}
+
+/* Makes marks up to end; they begin at place if there are none. */
+static bool overflow__mark_until(const overflow_region *region, overflow__walk *walk,
+                                 uint64_t place, uint64_t end)
+{
+    overflow__mark mark = {.place = place};
+    if (walk->mark_count == 0 && !overflow__mark_add(walk, &mark)) return false;
+    for (;;) {
+        overflow__mark *last = &walk->marks[walk->mark_count - 1];
+        uint64_t        lane[4];
+        if (last->place >= end) return true;
+        (void)overflow__extent_of(region, last->place, &walk->ahead);
+        last->zeros = walk->ahead.zeros;
+        mark.place  = last->zeros ? walk->ahead.end : last->place + OVERFLOW__MARKS;
+        if (mark.place > walk->ahead.end) mark.place = walk->ahead.end;
+        if (mark.place > walk->end) mark.place = walk->end;
+        for (int i = 0; i < 4; i++) lane[i] = last->lane[i];
+        if (!overflow__sum_range(region, walk, &walk->ahead, last->place, mark.place, lane))
+            return false;
+        for (int i = 0; i < 4; i++) mark.lane[i] = (uint32_t)lane[i];
+        if (!overflow__mark_add(walk, &mark)) return false;
+    }
+}
+
+/* The number of the first mark at that place or behind it. */
+static size_t overflow__mark_from(const overflow__walk *walk, uint64_t place)
+{
+    size_t low = 0, high = walk->mark_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (walk->marks[middle].place < place) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+/* The same as overflow__sum_range by marks. */
+static bool overflow__sum_marked(const overflow_region *region, overflow__walk *walk,
+                                 uint64_t place, uint64_t end, uint64_t lane[4])
+{
+    if (!overflow__mark_until(region, walk, place, end)) return false;
+    size_t from = overflow__mark_from(walk, place), to = overflow__mark_from(walk, end + 1) - 1;
+    const overflow__mark *first = &walk->marks[from], *last = &walk->marks[to];
+    uint64_t              begin = from <= to ? first->place : end, rest = begin;
+
+    if (begin > place) { /* the mark before has the extent's kind */
+        overflow__extent piece = {place, begin, first[-1].zeros};
+        if (!overflow__sum_range(region, walk, &piece, place, begin, lane)) return false;
+    }
+    if (from < to) {
+        for (int i = 0; i < 4; i++) lane[i] ^= first->lane[i];
+        overflow__sum_zeros(walk, last->place - begin, lane);
+        for (int i = 0; i < 4; i++) lane[i] ^= last->lane[i];
+        rest = last->place;
+    }
+    overflow__extent piece = {rest, end, last->zeros};
+    return overflow__sum_range(region, walk, &piece, rest, end, lane);
+}
+
+/* Has the disk back the pages of something that the file holds, whose zeros a copy left out:
+ * up to the end of the file, which may lie inside of a page. */
+static int overflow__back_found(overflow_region *region, uint64_t from, uint64_t to)
+{
+    to = overflow__page_up(to);
+    if (to > region->file_bytes) to = region->file_bytes;
+    return overflow__back(region, overflow__page_down(from), to);
 }
 
 /* A hole that is to be given a record once all others have theirs. */
@@ -1729,11 +2085,10 @@ static void overflow__walk_unnamed(overflow_region *region, overflow__walk *walk
     }
     walk->unnamed[walk->unnamed_count++] = hole;
     if (!walk->sparse) return;
-    uint64_t first = overflow__page_down(hole.place * OVERFLOW__GRANULE);
-    uint64_t end   = hole.place + overflow__length(&hole);
-    uint64_t last  = overflow__page_down(end * OVERFLOW__GRANULE - 8);
-    walk->error    = overflow__back(region, first, first + OVERFLOW__PAGE);
-    if (walk->error == 0) walk->error = overflow__back(region, last, last + OVERFLOW__PAGE);
+    uint64_t begin = hole.place * OVERFLOW__GRANULE;
+    uint64_t end   = begin + overflow__length(&hole) * OVERFLOW__GRANULE;
+    walk->error    = overflow__back_found(region, begin, begin + 1);
+    if (walk->error == 0) walk->error = overflow__back_found(region, end - 8, end);
 }
 
 /* What lies between two slots is a hole. It keeps the record that the file gives it, unless that is
@@ -1765,21 +2120,21 @@ static void overflow__walk_hole(overflow_region *region, overflow__walk *walk, u
 static bool overflow__walk_slot(overflow_region *region, overflow__walk *walk, uint64_t place,
                                 const overflow__life *life)
 {
-    const overflow__word *value = overflow__words(&region->view, place) + OVERFLOW__HEAD_WORDS;
-    uint64_t              from  = place * OVERFLOW__GRANULE;
-    uint64_t              to    = from + life->granules * OVERFLOW__GRANULE;
+    uint64_t         end = place + life->granules, summed = walk->summed;
+    uint64_t         lane[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+    overflow__extent extent  = walk->here;
 
-    if (life->serial >> 40 > region->header.serial_limit >> 40 ||
-        life->granules > walk->end - place || to - from > walk->budget ||
-        !overflow__walk_to(region, walk, from, to))
+    if (life->serial >= region->header.serial_limit + (UINT64_C(1) << 40) ||
+        life->granules > walk->end - place)
         return false;
-    bool good = overflow__copy_out(&region->view, NULL, value, life->size) == life->sum;
-    if (!good || walk->missing < to) walk->budget -= to - from;
-    if (!good) return false;
-    if (walk->missing < to) { /* a copy left out zeros; later something else may be written here */
-        walk->error   = overflow__back(region, overflow__page_down(from), overflow__page_up(to));
-        walk->missing = overflow__seek(region, to, OVERFLOW__SEEK_HOLE);
-    }
+    bool read = summed < OVERFLOW__SUMMED
+                    ? overflow__sum_range(region, walk, &extent, place + 1, end, lane)
+                    : overflow__sum_marked(region, walk, place + 1, end, lane);
+    if (!read || overflow__join_lanes(lane) != life->sum) return false;
+    walk->summed = summed;
+    if (end > walk->here.end) /* a copy left out zeros; later something else may be written here */
+        walk->error = overflow__back_found(region, place * OVERFLOW__GRANULE,
+                                           end * OVERFLOW__GRANULE);
     return walk->error == 0;
 }
 
@@ -1806,14 +2161,13 @@ static uint64_t overflow__walk_step(overflow_region *region, overflow__walk *wal
     bool           quiet = place < walk->quiet;
     overflow__life life;
 
-    if (walk->missing < at) walk->missing = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
-    if (walk->missing <= at) { /* zeros that are not even there */
-        uint64_t data = overflow__seek(region, at, OVERFLOW__SEEK_DATA) / OVERFLOW__GRANULE;
+    (void)overflow__extent_of(region, place, &walk->here);
+    if (walk->here.zeros) { /* that are not even there */
         if (walk->state == OVERFLOW__IN_ORDER && !quiet) walk->state = OVERFLOW__ENDED;
         walk->sparse = true;
-        return data > place ? data - place : 1;
+        return walk->here.end - place;
     }
-    if (!overflow__walk_to(region, walk, at, at + OVERFLOW__GRANULE)) return 1;
+    if (!overflow__walk_to(region, walk, &walk->here, at, at + OVERFLOW__GRANULE)) return 1;
 
     uint64_t head = overflow__peek(overflow__words(&region->view, place));
     if (overflow__look(&region->view, place, head, OVERFLOW__PLACE_MAX, &life)) {
@@ -1864,15 +2218,15 @@ static int overflow__walk_done(overflow_region *region, overflow__walk *walk)
 
 static int overflow__recover(overflow_region *region)
 {
-    overflow__walk walk = {.gap = OVERFLOW__FIRST, .budget = overflow__blocks(region) * 16};
+    overflow__walk walk  = {.gap = OVERFLOW__FIRST};
     uint64_t       place = OVERFLOW__FIRST;
 
-    walk.end     = region->file_bytes / OVERFLOW__GRANULE;
-    walk.budget += (uint64_t)16 << 20;
-    walk.missing = overflow__seek(region, place * OVERFLOW__GRANULE, OVERFLOW__SEEK_HOLE);
+    walk.end = region->file_bytes / OVERFLOW__GRANULE;
+    overflow__make_powers(&region->view, &walk);
     while (place < walk.end && walk.error == 0) place += overflow__walk_step(region, &walk, place);
     if (walk.error == 0) walk.error = overflow__walk_done(region, &walk);
     free(walk.unnamed);
+    free(walk.marks);
     return walk.error;
 }
 
@@ -1948,19 +2302,20 @@ static int overflow__read_header(overflow_region *region, overflow__word *words,
     return overflow__parse_header(&region->view, words, header);
 }
 
-/* Makes the file an empty region of a new key; what it held before means nothing under that. Goes
- * on counting where it stopped, so that no ref of before is given out again. */
+/* Makes the file an empty region of a new key; what it held before means nothing under that. Its
+ * serials begin at random, so that refs of other files, and of this one before, are stale. */
 static int overflow__format(overflow_region *region, overflow__word *words,
                             overflow__header *header)
 {
     size_t   put = 0;
-    uint64_t key;
+    uint64_t random[2];
     uint64_t first[OVERFLOW__HEADER_WORDS];
 
     if (overflow__file_limit() < OVERFLOW__START) return -ENOSPC;
-    if (getrandom(&key, sizeof key, 0) != sizeof key) return -errno;
-    header->key          = key;
-    header->turn         = (header->turn + 2) & ~UINT64_C(1); /* even: page 0, which comes first */
+    if (getrandom(random, sizeof random, 0) != sizeof random) return -errno;
+    header->key  = random[0];
+    header->turn = (header->turn + 2) & ~UINT64_C(1); /* even: page 0, which comes first */
+    header->serial_limit += random[1] % OVERFLOW__SERIAL_JUMP;
     header->first_serial = header->serial_limit;
     overflow__header_words(&region->view, header, first);
     memset((void *)words, 0, (size_t)OVERFLOW__START);
@@ -1992,11 +2347,12 @@ static int overflow__map(overflow_region *region, uint64_t max_bytes)
     region->hole_limit = granules + 64;
     if (region->hole_limit > UINT32_MAX) region->hole_limit = UINT32_MAX;
     void *map   = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
+    int   error = map == MAP_FAILED ? -errno : -ENOMEM;
     void *holes = mmap(NULL, (size_t)region->hole_limit * sizeof(overflow__hole), PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map != MAP_FAILED) region->view.base = map, region->view.mapped = (size_t)bytes;
     if (holes != MAP_FAILED) region->holes = holes;
-    if (map == MAP_FAILED || holes == MAP_FAILED) return -ENOMEM;
+    if (map == MAP_FAILED || holes == MAP_FAILED) return error;
     (void)overflow__madvise(holes, (size_t)region->hole_limit * sizeof(overflow__hole),
                             OVERFLOW__MADV_HUGEPAGE);
     region->hole_top = 1;
@@ -2024,7 +2380,8 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     if (error == 0 && (header.turn | header.serial_limit) >= OVERFLOW__COUNT_MAX / 4)
         error = -EUCLEAN; /* nobody counted as far as that; and there must be room to go on */
     if (fresh) {
-        if (error != 0) header = (overflow__header){.serial_limit = 1};
+        if (error != 0 || (header.turn | header.serial_limit) >= OVERFLOW__COUNT_MAX / 8)
+            header = (overflow__header){.serial_limit = 1};
         error = overflow__format(region, words, &header);
     }
     if (error == 0) error = overflow__map(region, config->max_bytes);
@@ -2034,12 +2391,17 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     overflow__set_key(&region->view, header.key);
     region->header = header;
     region->serial = header.serial_limit;
-    if (!fresh) return overflow__recover(region);
+    if (!fresh) {
+        error = overflow__recover(region);
+        if (error == 0 && overflow__peek(&words[OVERFLOW__HEADER_WORDS]) != 0)
+            error = overflow__write_again(region);
+        return error;
+    }
 
     region->used = region->backed = region->touched = OVERFLOW__FIRST;
     if (region->file_bytes > OVERFLOW__START)
         (void)overflow__punch(region, OVERFLOW__START, overflow__page_up(region->file_bytes));
-    error = overflow__grow(region, config->initial_bytes / OVERFLOW__GRANULE);
+    error = overflow__grow(region, overflow__page_up(config->initial_bytes) / OVERFLOW__GRANULE);
     if (error == 0) overflow__set_head(region, region->used, 0);
     return error;
 }
@@ -2125,7 +2487,7 @@ static int overflow__reader_map(overflow_reader *reader)
     if ((size_t)status.st_size <= reader->view.mapped) return 0;
 
     void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, reader->fd, 0);
-    if (map == MAP_FAILED) return -ENOMEM;
+    if (map == MAP_FAILED) return -errno;
     if (reader->view.base) (void)munmap(reader->view.base, reader->view.mapped);
     reader->view.base   = map;
     reader->view.mapped = (size_t)status.st_size;

@@ -159,12 +159,11 @@ static void drop(unsigned key)
     returned();
 }
 
-static void forget_all(bool renewed)
+static void forget_all(void)
 {
     for (int key = 0; key < KEYS; key++) {
         struct entry *entry = &notes->entry[key];
         if (entry->live) entry->gone = entry->ref;
-        if (renewed) entry->gone = 0; /* another file may give the same refs */
         entry->live = false;
     }
 }
@@ -184,7 +183,7 @@ static void empty(unsigned how)
     intend(how, 0);
     if (how == RENEW) unlink(path);
     if (!open_region(how == RENEW ? 0 : OVERFLOW_FRESH)) return;
-    forget_all(how == RENEW);
+    forget_all();
     returned();
 }
 
@@ -226,7 +225,7 @@ static void check_missing(unsigned key, unsigned operation, unsigned in_flight, 
         entry->gone = entry->ref;
         entry->live = false;
     }
-    if (entry->gone && operation != RENEW) {
+    if (entry->gone) {
         CHECK(overflow_read(region, entry->gone, &size) == NULL);
         CHECK_EQ(overflow_free(region, entry->gone), -ESTALE);
     }
@@ -250,7 +249,7 @@ static void verify(bool opened)
     }
     for (unsigned key = 0; key < KEYS; key++)
         if (!found[key]) check_missing(key, operation, in_flight, slots);
-    if (operation == RENEW && slots == 0) forget_all(true);
+    if (operation == RENEW && slots == 0) forget_all();
 
     struct overflow_info info;
     overflow_stats(region, &info);

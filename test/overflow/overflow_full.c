@@ -4,7 +4,8 @@
  * like a disk of so many bytes, like a file system that has no such call; and RLIMIT_FSIZE. Then
  * the same on a real disk: DIR is filled by the region and by a foreign file (see
  * overflow_full.sh). Each time all values are compared, also by the next owner. Usage:
- * overflow_full [DIR]   DIR: a small file system of its own, that may be filled */
+ * overflow_full [DIR [BENEATH]]   DIR: a small file system of its own, that may be filled;
+ * BENEATH: another, on which the image of the first lies */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,8 @@ static int told_fallocate(int fd, int mode, off_t at, off_t size);
 enum { KEYS = 4096, SIZE_BITS = 17, PUNCH = 2 };
 
 static char             path[4096], foreign[4200];
-static const char      *disk; /* that may be filled; or NULL */
+static const char      *disk;    /* that may be filled; or NULL */
+static const char      *beneath; /* where the disk itself lies, and finds no space; or NULL */
 static overflow_region *region;
 static size_t           max_bytes = 64 << 20;
 
@@ -364,6 +366,41 @@ static void a_limit_on_files_is_no_signal(void)
     }
 }
 
+static int odd_result; /* what open may return; 0 is always right */
+
+static void open_odd(void)
+{
+    int error = open_region(0);
+    CHECK(error == 0 || error == odd_result);
+    if (error != 0) return;
+    CHECK_EQ(put(0, 100000), -ENOSPC);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
+/* Files that do not end with a page, and have no pages for zeros, under a limit of their length. */
+static void a_limit_on_odd_files_is_no_signal(void)
+{
+    static const char zeros[40000];
+    overflow_ref      ref;
+
+    for (off_t more = 0; more < 64; more += 7) {
+        begin();
+        CHECK_EQ(put(1, 900), 0);
+        CHECK_EQ(overflow_write(region, zeros, sizeof zeros, 0, &ref), 0);
+        off_t end = (off_t)(region->used * 32), page = end / 4096 * 4096;
+        CHECK_EQ(overflow_close(region), 0);
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        (void)overflow__fallocate(fd, PUNCH | 1, 16384, page + 4096 - 16384);
+        CHECK_EQ(ftruncate(fd, end + more), 0);
+        close(fd);
+        odd_result = 0;
+        CHECK_EQ(run_limited((rlim_t)(end + more), open_odd), 0);
+        CHECK_EQ(truncate(path, 4200 + more), 0);
+        odd_result = -ENOSPC;
+        CHECK_EQ(run_limited((rlim_t)(4200 + more), open_odd), 0);
+    }
+}
+
 /* ---- A real disk ---- */
 
 /* Takes all blocks that are left, but for so many bytes. */
@@ -474,10 +511,41 @@ static void a_full_disk_and_a_dead_owner(void)
     CHECK_EQ(overflow_close(region), 0);
 }
 
+/* A disk that cannot write for a while. What the next owner's sync returns 0 for is there when the
+ * kernel has dropped all pages of the file. */
+static void a_disk_that_fails_for_a_while(void)
+{
+    char hog[4200];
+
+    snprintf(hog, sizeof hog, "%s/hog", beneath);
+    begin();
+    for (int key = 0; key < 100; key++) CHECK_EQ(put(key, 4000), 0);
+    CHECK_EQ(overflow_sync(region), 0);
+    for (int key = 100; key < 400; key++) CHECK_EQ(put(key, 4000), 0);
+    snprintf(foreign, sizeof foreign, "%s", hog);
+    fill_disk(0);
+    int error = overflow_sync(region);
+    CHECK(error == -EIO || error == -ENOSPC);
+    CHECK_EQ(overflow_sync(region), error);
+    CHECK_EQ(overflow_close(region), 0);
+    unlink(hog); /* now it could */
+    CHECK_EQ(open_region(0), 0);
+    CHECK_EQ(overflow_sync(region), 0);
+    check_values();
+    CHECK_EQ(overflow_close(region), 0);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK_EQ(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+    CHECK_EQ(open_region(0), 0);
+    check_values();
+    CHECK_EQ(overflow_close(region), 0);
+}
+
 int main(int argc, char **argv)
 {
     const char *where = getenv("TMPDIR");
     if (argc > 1) disk = argv[1];
+    if (argc > 2) beneath = argv[2];
     snprintf(path, sizeof path, "%s/overflow_full.%d",
              disk    ? disk
              : where ? where
@@ -492,6 +560,9 @@ int main(int argc, char **argv)
         RUN(a_disk_of_so_many_bytes);
         RUN(the_maximum_is_reached);
         RUN(a_limit_on_files_is_no_signal);
+        RUN(a_limit_on_odd_files_is_no_signal);
+    } else if (beneath) {
+        RUN(a_disk_that_fails_for_a_while);
     } else {
         RUN(a_full_disk);
         RUN(a_disk_that_others_fill);

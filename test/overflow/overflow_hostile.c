@@ -33,10 +33,18 @@ static int  test_msync(void *memory, size_t size, int flags)
     if (disk_fails) errno = EIO;
     return disk_fails ? -1 : msync(memory, size, flags);
 }
+static int   no_mmap; /* with this error */
+static void *test_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    if (no_mmap && fd >= 0) errno = no_mmap;
+    return no_mmap && fd >= 0 ? MAP_FAILED : mmap(at, size, protection, flags, fd, offset);
+}
+#define mmap                                   test_mmap
 #define msync                                  test_msync
 #define OVERFLOW_FALLOCATE(fd, mode, at, size) test_fallocate(fd, mode, at, size)
 #define OVERFLOW_IMPLEMENTATION
 #include "../../overflow.h"
+#undef mmap
 #undef msync
 
 #include "../check.h"
@@ -373,6 +381,11 @@ static void truncated(void)
 {
     static const int around[] = {-33, -32, -31, -8, -1, 0, 1, 8, 31, 32, 33};
 
+    for (int size = 1; size < 80; size++) { /* the header is cut, and not of another version */
+        put_file(good.byte, (size_t)size);
+        int64_t live = attack(NULL);
+        CHECK(live == -EUCLEAN || (live == 0 && size >= 68)); /* the check has 32 bits */
+    }
     for (int64_t page = 0; page <= 12; page++)
         for (size_t i = 0; i < sizeof around / sizeof *around; i++) {
             int64_t size = page * PAGE + around[i];
@@ -464,7 +477,7 @@ static void one_slot_flipped(void)
         good_again();
         uint64_t place;
         do place = overflow__place(values[draw(VALUES)].ref);
-        while (good.word[place * 4] >> 63 == 0 || good.word[place * 4 + 1] >= 1000);
+        while (good.word[place * 4] >> 63 == 0 || good.word[place * 4 + 1] >> 29 != 0);
         bad.byte[place * 32 + i % 32] ^= (unsigned char)(1 << draw(8));
         put_file(bad.byte, IMAGE);
         CHECK_EQ(attack(&damaged), good_live - 1);
@@ -766,6 +779,113 @@ static void forged_claims(void)
     unlink(path);
 }
 
+/* Torn slots over each other, more than are summed up one by one; in the last of them lies a good
+ * one, and another behind: they count. The heads claim 4 GiB, and cost what the file has. */
+static void forged_crowd(void)
+{
+    static unsigned char large[60000];
+    uint64_t             place = 256, damaged;
+
+    forge_start();
+    for (; place < IMAGE / 32 - 400; place++)
+        forge_head(&bad, place, 1 + place % 900, (IMAGE / 32 - 10 - place) * 32 - place % 32, 0, 1);
+    add_value(place - 200, 7, 5000);
+    place = add_value(place, 5, 100);
+    add_value(place + 250, 6, 3000);
+    put_file(bad.byte, IMAGE);
+    CHECK_EQ(attack(&damaged), 3);
+    CHECK_EQ(damaged, 1);
+    for (size_t i = 0; i < sizeof large; i++)
+        large[i] = i / 20000 == 1 ? 0 : (unsigned char)check_random(&random_state);
+    forge_slot(&bad, 10000, 8, large, sizeof large, 0);
+    put_sparse(&bad, (off_t)(sizeof(size_t) == 4 ? 1 << 28 : UINT64_C(1) << 34));
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(region ? region->live_slots : 0, 4);
+    overflow_close(region);
+    unlink(path);
+}
+
+/* -- Copies that leave out what is zero -- */
+
+static void copy_sparse(const char *from, const char *to)
+{
+    char command[9000];
+    snprintf(command, sizeof command, "cp --sparse=always '%s' '%s' 2>/dev/null", from, to);
+    if (system(command) == 0) return;
+    printf("# this cp does not copy sparsely\n");
+    snprintf(command, sizeof command, "cp '%s' '%s'", from, to);
+    CHECK_EQ(system(command), 0);
+}
+
+enum { ZEROS = 100, ZERO_BYTES = 1 << 20 };
+
+static overflow_config many_mib = {.initial_bytes = 1 << 20, .max_bytes = (size_t)256 << 20};
+static unsigned char   zeros[ZERO_BYTES];
+
+/* Zeros, and in every fourth value one byte that is none. */
+static void write_zeros(overflow_ref *refs)
+{
+    CHECK_EQ(overflow_open(&region, path, &many_mib), 0);
+    for (size_t i = 0; i < ZEROS; i++) {
+        zeros[i * 10000] = i % 4 == 3;
+        CHECK_EQ(overflow_write(region, zeros, ZERO_BYTES - i, 0, &refs[i]), 0);
+        zeros[i * 10000] = 0;
+    }
+    CHECK_EQ(overflow_close(region), 0);
+}
+
+static void check_zeros(const overflow_ref *refs)
+{
+    struct overflow_info info;
+    size_t               size;
+
+    overflow_stats(region, &info);
+    CHECK_EQ(info.live_slots, ZEROS);
+    CHECK_EQ(info.damaged_slots, 0);
+    for (size_t i = 0; i < ZEROS; i++) {
+        const unsigned char *at = overflow_read(region, refs[i], &size);
+        CHECK(at && size == ZERO_BYTES - i && at[i * 10000] == (i % 4 == 3));
+        if (at) CHECK(memcmp(at, zeros, i * 10000) == 0);
+    }
+    CHECK(overflow__blocks(region) >= (uint64_t)ZEROS << 20); /* a full disk is no SIGBUS later */
+}
+
+/* All values are there in a sparse copy, and others can be written in their places. */
+static void copy_sparse_in(const char *where)
+{
+    static overflow_ref refs[ZEROS];
+    char                copy[4200];
+
+    snprintf(path, sizeof path, "%s/file", where);
+    snprintf(copy, sizeof copy, "%s/copy", where);
+    write_zeros(refs);
+    copy_sparse(path, copy);
+    unlink(path);
+    CHECK_EQ(overflow_open(&region, copy, &many_mib), 0);
+    check_zeros(refs);
+    for (size_t i = 0; i < ZEROS; i += 2) CHECK_EQ(overflow_free(region, refs[i]), 0);
+    for (size_t i = 0; i < ZEROS; i += 2)
+        CHECK_EQ(overflow_write(region, zeros, ZERO_BYTES - i, 0, &refs[i]), 0);
+    check_zeros(refs);
+    CHECK_EQ(overflow_close(region), 0);
+    unlink(copy);
+}
+
+static void a_sparse_copy_keeps_all(void)
+{
+    char        disk[] = "/var/tmp/overflow_hostile.XXXXXX", ours[sizeof path];
+    struct stat memory, other;
+
+    memcpy(ours, path, sizeof ours);
+    copy_sparse_in(folder);
+    if (mkdtemp(disk)) { /* another file system, if there is one */
+        CHECK(stat(folder, &memory) == 0 && stat(disk, &other) == 0);
+        if (memory.st_dev != other.st_dev) copy_sparse_in(disk);
+        rmdir(disk);
+    }
+    memcpy(path, ours, sizeof path);
+}
+
 /* A serial above the header's limit, as power loss leaves it: the next is above that. */
 static void forged_serial(void)
 {
@@ -1027,6 +1147,17 @@ static void edges(void)
     CHECK(info.used_bytes == (16 << 10) - 32 && info.capacity_bytes == 16 << 10);
     CHECK_EQ(overflow_close(region), 0);
     unlink(path);
+    least = (overflow_config){.initial_bytes = 65537};
+    CHECK_EQ(overflow_open(&region, path, &least), 0);
+    overflow_stats(region, &info);
+    CHECK_EQ(info.capacity_bytes, 65536 + 4096);
+    CHECK_EQ(overflow_close(region), 0);
+    overflow_reader *reader;
+    no_mmap = ENODEV; /* a file system whose files cannot be mapped */
+    CHECK_EQ(overflow_open(&region, path, &least), -ENODEV);
+    CHECK_EQ(overflow_reader_open(&reader, path), -ENODEV);
+    no_mmap = 0;
+    unlink(path);
     CHECK_EQ(overflow_open(&region, path, &config), 0);
     failing = 1;
     CHECK_EQ(overflow_write(region, good.byte, 60 << 10, 0, &ref), 0);
@@ -1163,8 +1294,9 @@ static void forged_refs(void)
         uint64_t     kind = i % 4;
         if (kind == 0) ref = check_random(&random_state);
         if (kind == 1) ref = near >> 35 << 35 | draw(IMAGE / 32);
-        if (kind == 2) ref = (near & 0x7ffffffff) | (uint64_t)draw(200) << 35;
-        if (kind == 3) ref = (uint64_t)draw(200) << 35 | draw(5000);
+        uint64_t serial = (values[0].ref >> 35) + draw(200);
+        if (kind == 2) ref = (near & 0x7ffffffff) | serial << 35;
+        if (kind == 3) ref = serial << 35 | draw(5000);
         const void *bytes = overflow_read(region, ref, &size);
         if (!value_of(ref)) CHECK(bytes == NULL && size == 0);
         if (!value_of(ref)) CHECK_EQ(overflow_free(region, ref), -ESTALE);
@@ -1190,7 +1322,7 @@ static void scribble_head(uint64_t place)
     uint64_t  left = region->used > place ? region->used - place : 1;
     uint64_t  size = draw(2) ? (left - 1) * 32 : draw(5000);
 
-    word[1]       = draw(500);
+    word[1]       = region->header.first_serial + draw(500);
     word[2]       = 0;
     uint64_t head = UINT64_C(1) << 63 | word[1] << 34 | size;
     uint32_t crc  = forge_crc(forge_crc(region->view.seed, place), head);
@@ -1308,6 +1440,8 @@ int main(int argc, char **argv)
     RUN(forged_notes);
     RUN(forged_sparse);
     RUN(forged_claims);
+    RUN(forged_crowd);
+    RUN(a_sparse_copy_keeps_all);
     RUN(forged_serial);
     RUN(forged_counts);
     RUN(forged_turns);

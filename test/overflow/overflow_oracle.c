@@ -302,15 +302,39 @@ static uint64_t find_hole(struct found *found, uint64_t place)
     return length;
 }
 
+/* Every hole is found where it is looked for; how many there are. */
+static uint64_t check_tree(uint32_t root, bool unbacked)
+{
+    uint64_t length = 0, place = 0, holes = 0;
+    uint32_t number;
+
+    for (; (number = overflow__tree_from(region, root, length, place)) != 0; holes++) {
+        const overflow__hole *hole = &region->holes[number];
+        CHECK(is_unbacked(hole) == unbacked && overflow__length(hole) >= OVERFLOW__EXACT);
+        CHECK(overflow__length(hole) >= length);
+        length = overflow__length(hole);
+        place  = hole->place + 1;
+        for (int side = 0; side < 2; side++) {
+            uint32_t below = side ? hole->next : hole->prev;
+            if (below == 0) continue;
+            CHECK(overflow__tree_rank(region, below) <= overflow__tree_rank(region, number));
+            CHECK_EQ(overflow__tree_before(&region->holes[below], length, hole->place), side == 0);
+        }
+    }
+    return holes;
+}
+
 static void check_lists(uint64_t holes)
 {
     uint64_t listed = 0, spare = 0;
 
     for (int kind = 0; kind < 2; kind++) {
         const overflow__bins *bins = &region->bins[kind];
+        listed += check_tree(bins->first[OVERFLOW__EXACT], kind == 1);
         for (uint32_t bin = 0; bin < OVERFLOW__BINS; bin++) {
             uint32_t before = 0;
-            for (uint32_t number = bins->first[bin]; number != 0 && listed <= holes; listed++) {
+            uint32_t number = bin == OVERFLOW__EXACT ? 0 : bins->first[bin];
+            for (; number != 0 && listed <= holes; listed++) {
                 const overflow__hole *hole = &region->holes[number];
                 CHECK(hole->prev == before && is_unbacked(hole) == (kind == 1));
                 CHECK_EQ(overflow__bin(overflow__length(hole)), bin);
@@ -461,14 +485,29 @@ static uint64_t forecast(uint64_t granules)
         number[kind]  = overflow__fit(region, &region->bins[kind], granules);
         uint64_t best = smallest_hole(kind, granules);
         uint64_t got  = number[kind] ? overflow__length(&region->holes[number[kind]]) : 0;
-        CHECK_EQ(got == 0, best == 0);
-        if (best < OVERFLOW__EXACT) CHECK_EQ(got, best);
-        else CHECK(granules >= OVERFLOW__EXACT || got <= best + best / OVERFLOW__FINE);
+        CHECK_EQ(got, best);
     }
     if (number[0] != 0) return region->holes[number[0]].place;
     if (region->used + granules + 1 <= region->backed) return region->used;
     if (number[1] != 0) return region->holes[number[1]].place;
     return region->used + granules + 1 <= region->max ? region->used : 0;
+}
+
+/* Granules of holes of any kind one after the other, at most. */
+static uint64_t longest_run(void)
+{
+    uint64_t most = 0;
+    uint32_t other;
+
+    for (uint32_t number = 1; number < region->hole_top; number++) {
+        uint64_t end = region->holes[number].place, run = 0;
+        for (; end != 0 && (other = overflow__hole_from(region, end)) != 0; end += run) {
+            run = overflow__length(&region->holes[other]);
+            if (end + run - region->holes[number].place > most)
+                most = end + run - region->holes[number].place;
+        }
+    }
+    return most;
 }
 
 static void check_refusal(uint64_t granules, int error)
@@ -478,6 +517,7 @@ static void check_refusal(uint64_t granules, int error)
     overflow_stats(region, &info);
     CHECK_EQ(error, granules + 1 > region->max - OVERFLOW__FIRST ? -EMSGSIZE : -ENOSPC);
     CHECK(error == -EMSGSIZE || refused || forecast(granules) == 0);
+    if (region->hole_top < 100 && !refused && error == -ENOSPC) CHECK(longest_run() < granules);
     CHECK(error == -EMSGSIZE || smallest_hole(false, granules) == 0);
 }
 
@@ -493,15 +533,17 @@ static void write_value(void)
         overflow_stats(region, &info);
         if (region->hole_top < 100 || one_in(32)) place = forecast(granules);
     }
-    refused   = false;
-    value.ref = 1;
+    refused        = false;
+    value.ref      = 1;
+    uint64_t apart = region->apart;
     int error = overflow_write(region, noise + value.bytes, value.size, value.tag, &value.ref);
     CHECK_EQ(error == 0, value.ref != 0);
     if (error != 0) {
         check_refusal(granules, error);
         return;
     }
-    if (place != UINT64_MAX && !refused) CHECK_EQ(place_of(&value), place);
+    if (place == 0) CHECK(apart >= granules); /* neighbours of two kinds were joined */
+    else if (place != UINT64_MAX && !refused) CHECK_EQ(place_of(&value), place);
     for (uint64_t i = 0; i < granules; i++) CHECK_EQ(at_place[place_of(&value) + i], 0);
     values[count++]            = value;
     at_place[place_of(&value)] = count;

@@ -264,6 +264,69 @@ static void the_hole_that_fits_best_is_taken(void)
     overflow_close(region);
 }
 
+/* Above 128 KiB, too, and however many of nearly the same size there are. */
+static void large_holes_fit_best_too(void)
+{
+    enum { HOLES = 64 };
+    overflow_region *region = open_sized("large", 0, 64 * MIB, OVERFLOW_TEMPORARY);
+    overflow_ref     refs[HOLES];
+
+    for (uint64_t i = 0; i < HOLES; i++) { /* each size is there once, in no order */
+        refs[i] = write_filled(region, i, 270000 + i * 37 % HOLES * 96);
+        write_filled(region, i, 1);
+    }
+    for (int i = 0; i < HOLES; i++) CHECK_EQ(overflow_free(region, refs[i]), 0);
+    CHECK_EQ(stats_of(region).largest_hole, 270016 + (HOLES - 1) * 96 + 32);
+    for (uint64_t i = 0; i < HOLES; i++) {
+        uint64_t place = overflow__place(refs[i]);
+        refs[i]        = write_filled(region, i, 269950 + i * 37 % HOLES * 96);
+        CHECK_EQ(overflow__place(refs[i]), place);
+    }
+    CHECK_EQ(stats_of(region).largest_hole, 64);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
+/* There is no room but in one hole among many of its size class. */
+static void the_largest_hole_can_be_used(void)
+{
+    overflow_region *region = open_sized("room", 0, 16 * MIB, OVERFLOW_TEMPORARY);
+    overflow_ref     refs[50], last;
+
+    for (uint64_t i = 0; i < 50; i++) {
+        refs[i] = write_filled(region, i, i == 0 ? 270016 : 262200);
+        write_filled(region, i, 1);
+    }
+    while (overflow_write(region, "rest", 4, 0, &last) == 0) continue;
+    for (int i = 0; i < 50; i++) CHECK_EQ(overflow_free(region, refs[i]), 0);
+    CHECK_EQ(stats_of(region).largest_hole, 270048);
+    CHECK(holds(region, write_filled(region, 1, 270016), 1, 270016));
+    CHECK_EQ(overflow_close(region), 0);
+}
+
+/* A hole that has no pages, beside one that has: together they are room enough. */
+static void a_trimmed_hole_and_its_neighbours_are_room(void)
+{
+    for (int order = 0; order < 3; order++) {
+        overflow_region *region = open_sized("beside", 0, 12 * MIB, OVERFLOW_TEMPORARY);
+        overflow_ref     refs[3], last;
+        for (uint64_t i = 0; i < 3; i++) refs[i] = write_filled(region, i, 2 * MIB - 1000);
+        while (overflow_write(region, "rest", 4, 0, &last) == 0) continue;
+        CHECK_EQ(overflow_free(region, refs[order]), 0);
+        if (overflow_trim(region) == 0) printf("# this file system takes nothing back\n");
+        for (int i = 0; i < 3; i++)
+            if (i != order) CHECK_EQ(overflow_free(region, refs[i]), 0);
+        static unsigned char data[5 * MIB];
+        fill(data, 7, sizeof data);
+        CHECK_EQ(overflow_write(region, data, sizeof data, 0, &last), 0);
+        CHECK(holds(region, last, 7, sizeof data));
+        CHECK_EQ(overflow_write(region, data, MIB - 5000, 0, &refs[0]), 0);
+        CHECK_EQ(overflow_free(region, last), 0);
+        CHECK_EQ(overflow_free(region, refs[0]), 0);
+        CHECK_EQ(overflow_write(region, data, sizeof data, 0, &last), 0);
+        CHECK_EQ(overflow_close(region), 0);
+    }
+}
+
 static void neighbours_become_one_hole(void)
 {
     static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
@@ -430,6 +493,63 @@ static void fresh_forgets(void)
     overflow_close(region);
 }
 
+/* Files that are written in the same way, one after the other and at once. */
+static void refs_of_another_file_are_stale(void)
+{
+    overflow_region *region, *other = open_small("first");
+    overflow_reader *reader, *left;
+    overflow_ref     refs[200], others[200];
+    unsigned char    buffer[100];
+    size_t           size;
+
+    for (uint64_t i = 0; i < 200; i++) others[i] = write_filled(other, i, i % 90);
+    CHECK_EQ(overflow_reader_open(&left, path), 0);
+    region = open_small("second");
+    for (uint64_t i = 0; i < 200; i++) refs[i] = write_filled(region, i, i % 90);
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    for (uint64_t i = 0; i < 200; i++) {
+        overflow_slot slot;
+        CHECK(overflow_read(region, others[i], &size) == NULL);
+        CHECK_EQ(overflow_describe(region, others[i], &slot), -ESTALE);
+        CHECK_EQ(overflow_free(region, others[i]), -ESTALE);
+        CHECK_EQ(overflow_reader_read(reader, others[i], buffer, 100, &size), -ESTALE);
+        CHECK_EQ(overflow_reader_read(reader, refs[i], buffer, 100, &size), 0);
+    }
+    CHECK_EQ(overflow_close(other), 0); /* unlinks it; the reader stays with that file */
+    other = open_small("first");
+    for (uint64_t i = 0; i < 200; i++) refs[i] = write_filled(other, i, i % 90);
+    for (uint64_t i = 0; i < 200; i++) {
+        CHECK_EQ(overflow_reader_read(left, refs[i], buffer, 100, &size), -ESTALE);
+        CHECK_EQ(overflow_reader_read(left, others[i], buffer, 100, &size), 0);
+        CHECK_EQ(overflow_free(other, others[i]), -ESTALE);
+    }
+    overflow_reader_close(left);
+    overflow_reader_close(reader);
+    CHECK_EQ(overflow_close(other), 0);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
+/* The header that says where the serials ended is lost. */
+static void refs_of_before_damage_are_stale(void)
+{
+    static const char zeros[8192];
+    overflow_config   fresh  = {0, 8 * MIB, OVERFLOW_FRESH | OVERFLOW_TEMPORARY};
+    overflow_region  *region = open_sized("damaged", 0, 8 * MIB, 0);
+    overflow_ref      old    = write_filled(region, 1, 100), new;
+    size_t            size;
+
+    overflow_close(region);
+    int fd = open(path, O_WRONLY);
+    CHECK(fd >= 0 && write(fd, zeros, sizeof zeros) == (ssize_t)sizeof zeros);
+    close(fd);
+    CHECK_EQ(overflow_open(&region, path, NULL), -EUCLEAN);
+    CHECK_EQ(overflow_open(&region, path, &fresh), 0);
+    new = write_filled(region, 1, 100);
+    CHECK(old != new && overflow_read(region, old, &size) == NULL);
+    CHECK_EQ(overflow_free(region, old), -ESTALE);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
 static void what_is_no_region_is_left_alone(void)
 {
     static const char text[] = "This is no region file, whatever it is.\n";
@@ -572,6 +692,9 @@ int main(void)
     RUN(the_maximum_is_an_error_and_no_more);
     RUN(too_large_is_told_apart);
     RUN(the_hole_that_fits_best_is_taken);
+    RUN(large_holes_fit_best_too);
+    RUN(the_largest_hole_can_be_used);
+    RUN(a_trimmed_hole_and_its_neighbours_are_room);
     RUN(neighbours_become_one_hole);
     RUN(trim_gives_back);
     RUN(a_trimmed_file_opens_as_it_was);
@@ -579,6 +702,8 @@ int main(void)
     RUN(a_reader_follows);
     RUN(the_file_is_private);
     RUN(fresh_forgets);
+    RUN(refs_of_another_file_are_stale);
+    RUN(refs_of_before_damage_are_stale);
     RUN(what_is_no_region_is_left_alone);
     RUN(bad_arguments_are_refused);
     RUN(sync_is_quiet);
