@@ -626,7 +626,12 @@ struct overflow_reader {
 #if defined OVERFLOW_CRC /* the model checker cannot run instructions, and takes long over tables */
 #elif defined __x86_64__ || defined __i386__
 #define OVERFLOW__INSTRUCTION
-static bool overflow__has_instruction(void) { return __builtin_cpu_supports("sse4.2"); }
+#include <cpuid.h> /* __builtin_cpu_supports would need libgcc, which not every linker adds */
+static bool overflow__has_instruction(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSE4_2);
+}
 static inline uint64_t overflow__crc_instruction(uint64_t crc, uint64_t word)
 {
 #ifdef __x86_64__

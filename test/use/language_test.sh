@@ -30,10 +30,7 @@ if need g++ g++; then
     try 'C++20: runs' ./use_cc
 fi
 if need rustc rustc; then
-    # overflow.h asks for the processor's instructions by __builtin_cpu_supports, whose table is in
-    # libgcc; rustc 1.63 links without it.
-    try 'Rust: compiles' rustc --edition 2021 -D warnings -C link-arg=all.o -C link-arg=-lgcc \
-        "$use/use.rs" -o use_rs
+    try 'Rust: compiles' rustc --edition 2021 -D warnings -C link-arg=all.o "$use/use.rs" -o use_rs
     try 'Rust: runs' ./use_rs
 fi
 if need python3 python3; then
