@@ -103,6 +103,8 @@ extern "C" {
  *   - Buffers above 4 KiB are mappings. Linux joins neighbouring mappings, and allows a process
  *     vm.max_map_count (65,530) pieces. Beyond that, with as many live buffers in between,
  *     addresses are lost, but no memory.
+ *   - Where the system's pages are larger than 4 KiB, small buffers that go back to it are filled
+ *     with zeros, and their memory stays in use.
  *   - A child after fork has a copy of its own. It may use the copy if no other thread was inside a
  *     call at the fork. */
 
@@ -465,14 +467,7 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
     atomic_store_explicit(lock, 0, memory_order_release);
 }
 
-/* ---- pages given back, and hints ---- */
-
-/* Gives the pages of memory that the pool mapped back to the system, and keeps the addresses. */
-#if BUFPOOL__MAPS_ITSELF
-#define BUFPOOL__DROP(memory, size) (bufpool__madvise(memory, size, BUFPOOL__MADV_DONTNEED) == 0)
-#else
-#define BUFPOOL__DROP(memory, size) false
-#endif
+/* ---- hints ---- */
 
 /* An estimate of a buffer's references less one. relaxed, both: any number will do, and a wrong one
  * costs a second compare-exchange. The model checker is given a constant, so that it does not try
@@ -527,7 +522,7 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
 
 enum {
     BUFPOOL__LINE      = 64,
-    BUFPOOL__PAGE      = 4096,
+    BUFPOOL__PAGE      = 4096, /* of ours: a small buffer, or a chunk. The system's may be larger */
     BUFPOOL__LIVES     = 64, /* that the names of a buffer tell apart: its header's alignment */
     BUFPOOL__HEADS     = 63, /* in a chunk */
     BUFPOOL__TABS      = 256,
@@ -660,6 +655,7 @@ struct bufpool {
     /* Constant after create. */
     alignas(BUFPOOL__LINE) bufpool_config config; /* with the defaults filled in */
     uint64_t       seed;
+    size_t         system_page; /* bytes */
     uint32_t       shard_count;
     bool           has_fences; /* the kernel has membarrier */
     bufpool_cache *shards;
@@ -863,13 +859,23 @@ static bool bufpool__get_memory(bufpool__head *head, bufpool_class kind, size_t 
     return head->data != NULL;
 }
 
+/* Gives a buffer's memory back to the system, and keeps the addresses, which then read as zero.
+ * Returns false, and changes nothing, if the memory is not ours, is locked, or is no whole pages of
+ * the system: madvise rounds up to whole ones, and would take the neighbours' bytes. */
+static bool bufpool__drop(const bufpool__head *head)
+{
+    return BUFPOOL__MAPS_ITSELF &&
+           ((uintptr_t)head->data | head->capacity) % head->pool->system_page == 0 &&
+           bufpool__madvise(head->data, head->capacity, BUFPOOL__MADV_DONTNEED) == 0;
+}
+
 static void bufpool__return_memory(bufpool__head *head)
 {
     if (!head->data) return;
     if (!BUFPOOL__MAPS_ITSELF || head->kind != BUFPOOL_SMALL) {
         BUFPOOL__SHOW(head->data, head->capacity);
         BUFPOOL_UNMAP(head->data, head->capacity);
-    } else if (!BUFPOOL__DROP(head->data, head->capacity)) { /* it is locked */
+    } else if (!bufpool__drop(head)) {
         BUFPOOL__SHOW(head->data, head->capacity);
         memset(head->data, 0, head->capacity);
         BUFPOOL__HIDE(head->data, head->capacity);
@@ -1521,7 +1527,7 @@ static BUFPOOL__COLD void bufpool__change_tenant(bufpool__head *head, bufpool_te
     head->tenant = tenant;
     if (!(head->pool->config.flags & BUFPOOL_WIPE)) return;
     /* What is large may be touched in part only: no memory at all is zero, too. */
-    if (head->kind <= BUFPOOL_MEDIUM || !BUFPOOL__DROP(head->data, head->capacity))
+    if (head->kind <= BUFPOOL_MEDIUM || !bufpool__drop(head))
         memset(head->data, 0, head->capacity);
 }
 
@@ -1928,6 +1934,7 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
     bufpool *made = (bufpool *)BUFPOOL_MAP(sizeof *made);
     if (!made) return -ENOMEM;
     bufpool__configure(made, config);
+    made->system_page = (size_t)sysconf(_SC_PAGESIZE);
     made->shard_count = bufpool__default_shards();
     made->shards      = (bufpool_cache *)BUFPOOL_MAP(made->shard_count * sizeof *made->shards);
     if (!made->shards || !bufpool__make_table(made, BUFPOOL__TABLE)) {
