@@ -284,7 +284,7 @@ BUFPOOL_API size_t bufpool_metrics(const bufpool *pool, char *text, size_t capac
 /* Gives idle buffers back to the system until at most keep_idle_bytes are idle, the largest buffers
  * first. Any thread. Returns how many bytes. One small buffer stays in each cache; all of a cache's
  * buffers stay if its thread is inside a call at this moment, or the kernel has no membarrier(2)
- * (before Linux 4.14). */
+ * (before Linux 4.14), or has refused it to this pool once. */
 BUFPOOL_API size_t bufpool_trim(bufpool *pool, size_t keep_idle_bytes);
 
 /* Destroys a pool with its tenants. Any thread, while no other thread is inside a call, except for
@@ -467,6 +467,15 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
     atomic_store_explicit(lock, 0, memory_order_release);
 }
 
+/* ---- a heavy fence that may be refused ---- */
+
+/* Whether there was a fence. A sandbox's filter, installed after create, may refuse it. The model
+ * checker is given one that succeeds, or fails. */
+#ifndef BUFPOOL_TRY_HEAVY_FENCE
+#define BUFPOOL_TRY_HEAVY_FENCE() \
+    (BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
+#endif
+
 /* ---- hints ---- */
 
 /* An estimate of a buffer's references less one. relaxed, both: any number will do, and a wrong one
@@ -501,6 +510,11 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
  * same the other way round, and lets go if the owner is busy. Only a small buffer of the cache's
  * own, beside the stacks, is beyond anybody else's reach: to acquire and release that one takes no
  * such care.
+ *
+ * The order of the two looks takes a fence on the owner's side, which membarrier(2) runs there. If
+ * the kernel refuses it, at create or later, nobody knows what the owner has seen: the thread that
+ * seized the cache lets go of it, untouched, and the pool gives up fences for the rest of its life.
+ * No cache is seized then. Its idle buffers are its thread's, until it closes it.
  *
  * A budget limits how many idle buffers each cache may hold: a stack has room for so many, and over
  * all stacks,
@@ -657,7 +671,8 @@ struct bufpool {
     uint64_t       seed;
     size_t         system_page; /* bytes */
     uint32_t       shard_count;
-    bool           has_fences; /* the kernel has membarrier */
+    _Atomic(uint32_t) has_fences; /* 0, and so it stays: the kernel has no membarrier, or refused
+                                   * one. An old 1 costs one that is refused as well */
     bufpool_cache *shards;
 
     /* Any thread. */
@@ -982,21 +997,30 @@ static BUFPOOL__HOT void bufpool__enter(bufpool_cache *cache)
         bufpool__wait(cache);
 }
 
-/* Takes hold of any cache. False: somebody is inside a call on it. */
+/* Whether any thread but its own can take hold of a cache. */
+static bool bufpool__may_seize(const bufpool_cache *cache)
+{
+    return cache->is_shard || bufpool__get(&cache->pool->has_fences);
+}
+
+/* Takes hold of any cache. False: somebody is inside a call on it, or there are no fences. */
 static bool bufpool__seize(bufpool_cache *cache)
 {
     uint32_t was = 0;
 
     if (cache->is_shard) return bufpool__get(&cache->busy) == 0 && bufpool__try(cache);
-    if (!cache->pool->has_fences) return false;
+    if (!bufpool__may_seize(cache)) return false;
     /* acquire, pairs with the release in bufpool__let_go and bufpool__seize, by another thread that
        seized it. */
     if (!atomic_compare_exchange_strong_explicit(&cache->seized, &was, 1, memory_order_acquire,
                                                  memory_order_relaxed))
         return false;
-    BUFPOOL_HEAVY_FENCE(); /* heavy, pairs with the light fence in bufpool__enter, bufpool__wait */
+    /* heavy, pairs with the light fence in bufpool__enter and bufpool__wait. Without it, not busy
+       means nothing. */
+    bool fenced = BUFPOOL_TRY_HEAVY_FENCE();
+    if (!fenced) bufpool__set(&cache->pool->has_fences, 0);
     /* acquire, pairs with the release in bufpool__give_back. */
-    if (atomic_load_explicit(&cache->busy, memory_order_acquire) == 0) return true;
+    if (fenced && atomic_load_explicit(&cache->busy, memory_order_acquire) == 0) return true;
     /* release, pairs with the acquire in bufpool__seize and bufpool__wait. */
     atomic_store_explicit(&cache->seized, 0, memory_order_release);
     return false;
@@ -1404,7 +1428,7 @@ static size_t bufpool__idle(const bufpool *pool)
 static bool bufpool__seize_patiently(bufpool_cache *cache, int tries)
 {
     while (!bufpool__seize(cache)) {
-        if (--tries <= 0) return false;
+        if (--tries <= 0 || !bufpool__may_seize(cache)) return false;
         sched_yield();
     }
     return true;
@@ -1945,8 +1969,8 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
     for (uint32_t i = 0; i < made->shard_count; i++)
         bufpool__take_seat(made, &made->shards[i], true);
     bufpool__set_shares(made);
-    made->has_fences =
-        BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0, 0, 0, 0) == 0;
+    bufpool__set(&made->has_fences, BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0,
+                                                    0, 0, 0) == 0);
     /* relaxed: nobody else has the pool yet. */
     atomic_store_explicit(&made->holders, BUFPOOL__UNDECIDED, memory_order_relaxed);
     *pool = made;

@@ -1,13 +1,17 @@
-/* Goal: no answer of the kernel costs a live byte or a buffer: page sizes above 4 KiB. Method: the
- * header goes through the real mmap, madvise and membarrier. Larger pages than this machine has
- * are simulated by functions of this file that round as such a kernel rounds, and then call the
- * real one. */
+/* Goal: no answer of the kernel costs a live byte or a buffer: page sizes above 4 KiB, a membarrier
+ * that is refused. Method: the header goes through the real mmap, madvise and membarrier. A seccomp
+ * filter refuses membarrier after create, as a sandbox does. Larger pages than this machine has are
+ * simulated by functions of this file that round as such a kernel rounds, and then call the real
+ * one. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- A kernel with larger pages ---- */
@@ -127,8 +131,170 @@ static void pages_of_any_size_keep_live_bytes(void)
     simulated_page = 0;
 }
 
+/* ---- A filter that refuses membarrier ---- */
+
+enum { THREADS = 3, NO_FILTERS = 77 };
+
+/* From now on membarrier fails with EPERM, in all threads. */
+static bool refuse_membarrier(void)
+{
+    const struct {
+        uint16_t code;
+        uint8_t  if_true, if_false;
+        uint32_t k;
+    } filter[] = {{0x20, 0, 0, 0}, /* the number of the call */
+                  {0x15, 0, 1, SYS_membarrier},
+                  {0x06, 0, 0, 0x00050000u | EPERM},
+                  {0x06, 0, 0, 0x7fff0000u}};
+    const struct {
+        unsigned short count;
+        const void    *filter;
+    } program = {4, filter};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           syscall(SYS_seccomp, 1, 1 /* all threads */, &program) == 0;
+}
+
+static struct bufpool_info info(void)
+{
+    struct bufpool_info now;
+    bufpool_stats(pool, &now);
+    return now;
+}
+
+/* Nothing is lost: what is idle goes back to the system when no cache is open. */
+static void end(void)
+{
+    CHECK_EQ(info().caches, 0);
+    CHECK_EQ(info().live_buffers, 0);
+    uint64_t idle = info().idle_bytes;
+    CHECK_EQ(bufpool_trim(pool, 0), idle);
+    CHECK_EQ(info().idle_bytes, 0);
+    CHECK_EQ(bufpool_destroy(pool), 0);
+}
+
+/* A filter is for ever: what installs one runs in a child. */
+static void in_a_child(int (*run)(void))
+{
+    int   status = 0;
+    pid_t child  = check_fork();
+    if (child == 0) _exit(run() ? NO_FILTERS : atomic_load(&check_failures) != 0);
+    CHECK(waitpid(child, &status, 0) == child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_FILTERS) puts("# no filters here");
+    else CHECK_EQ(status, 0);
+}
+
+static pthread_barrier_t turn;
+static const size_t      sizes[] = {100, 5000, 5000, 5000, 100 * KIB, 100 * KIB};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static void acquire_each(bufpool_cache *cache, bufpool_buf **bufs)
+{
+    for (int i = 0; i < SIZES; i++) {
+        CHECK((bufs[i] = bufpool_cache_acquire(cache, sizes[i], NULL)) != NULL);
+        if (!bufs[i]) _exit(1);
+        memset(bufpool_data(bufs[i]), (int)(uintptr_t)bufs, sizes[i]);
+    }
+}
+
+/* They are still ours alone. */
+static void release_each(bufpool_cache *cache, bufpool_buf **bufs)
+{
+    for (int i = 0; i < SIZES; i++) {
+        const unsigned char *data = bufpool_data(bufs[i]), mine = (unsigned char)(uintptr_t)bufs;
+        CHECK(data && data[0] == mine && data[sizes[i] / 2] == mine && data[sizes[i] - 1] == mine);
+        CHECK_EQ(bufpool_cache_release(cache, bufs[i]), 0);
+    }
+}
+
+/* Leaves idle buffers in a cache; acquires them again when the filter is there. */
+static void *rest(void *unused)
+{
+    bufpool_cache *cache = bufpool_cache_open(pool);
+    bufpool_buf   *bufs[SIZES];
+
+    pthread_barrier_wait(&turn); /* each cache has its share */
+    acquire_each(cache, bufs);
+    release_each(cache, bufs);
+    for (int round = 0; round < 2; round++) {
+        pthread_barrier_wait(&turn);
+        pthread_barrier_wait(&turn);
+        acquire_each(cache, bufs);
+        release_each(cache, bufs);
+    }
+    bufpool_cache_close(cache);
+    return unused;
+}
+
+static int idle_caches_and_a_filter(void)
+{
+    pthread_t threads[THREADS];
+
+    make((bufpool_config){0});
+    pthread_barrier_init(&turn, NULL, THREADS + 1);
+    for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, rest, NULL);
+    pthread_barrier_wait(&turn);
+    for (int round = 0; round < 2; round++) {
+        pthread_barrier_wait(&turn);
+        if (round == 0 && !refuse_membarrier()) return NO_FILTERS;
+        struct bufpool_info before = info();
+        CHECK_EQ(bufpool_trim(pool, 0), 0); /* all of it is in caches */
+        bufpool_cache_close(bufpool_cache_open(pool)); /* others would make room for it */
+        CHECK_EQ(info().idle_bytes, before.idle_bytes);
+        CHECK_EQ(info().idle_buffers[BUFPOOL_MEDIUM], 3 * THREADS);
+        pthread_barrier_wait(&turn);
+    }
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    CHECK_EQ(info().misses[BUFPOOL_MEDIUM], 3 * THREADS); /* each came back to its thread */
+    CHECK_EQ(info().misses[BUFPOOL_LARGE], 2 * THREADS);
+    end();
+    return 0;
+}
+
+static void a_refused_fence_leaves_caches_alone(void) { in_a_child(idle_caches_and_a_filter); }
+
+static _Atomic(bool) enough;
+
+static void *work(void *unused)
+{
+    bufpool_cache *cache = bufpool_cache_open(pool);
+    bufpool_buf   *bufs[SIZES];
+
+    while (!atomic_load(&enough)) {
+        acquire_each(cache, bufs);
+        release_each(cache, bufs);
+        sched_yield();
+    }
+    bufpool_cache_close(cache);
+    return unused;
+}
+
+/* From the middle on, each seizure is refused its fence. */
+static int busy_caches_and_a_filter(void)
+{
+    pthread_t threads[THREADS];
+    bool      filtered = true;
+
+    make((bufpool_config){0});
+    for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, work, NULL);
+    for (int i = 0; i < 4000 && filtered; i++) {
+        if (i == 2000) filtered = refuse_membarrier();
+        bufpool_trim(pool, (size_t)(i % 4) * 100 * KIB);
+        bufpool_cache_close(bufpool_cache_open(pool));
+        if (i % 8 == 0) usleep(100);
+        check_progress();
+    }
+    atomic_store(&enough, true);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    end();
+    return filtered ? 0 : NO_FILTERS;
+}
+
+static void a_refused_fence_in_a_storm(void) { in_a_child(busy_caches_and_a_filter); }
+
 int main(void)
 {
+    RUN(a_refused_fence_leaves_caches_alone);
+    RUN(a_refused_fence_in_a_storm);
     RUN(pages_of_any_size_keep_live_bytes);
     return REPORT();
 }
