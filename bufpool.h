@@ -87,9 +87,10 @@ extern "C" {
  *
  * Memory
  *
- *   Besides the buffers, 64 bytes for each buffer (for the most that ever existed at a time), 12
- *   KiB for each cache and for each of two shards per processor, some 200 bytes for each tenant.
- *   None of it is given back before the pool is destroyed.
+ *   Besides the buffers, 64 bytes for each buffer, or 273 for a medium one (for the most of its
+ *   class that ever existed at a time), 12 KiB for each cache and for each of two shards per
+ *   processor, some 200 bytes for each tenant. None of it is given back before the pool is
+ *   destroyed.
  *
  * Limitations
  *
@@ -100,7 +101,9 @@ extern "C" {
  *     unless one calls bufpool_cache_release: then both may get 0, and the buffer may be in the
  *     pool twice. (To tell them apart takes a locked instruction: Attiya et al., Laws of Order,
  *     POPL 2011.)
- *   - Buffers above 4 KiB are mappings. Linux joins neighbouring mappings, and allows a process
+ *   - Small and medium buffers come from mappings of 256 KiB and 1 MiB. Their memory goes back to
+ *     the system, but their addresses are the pool's until it is destroyed.
+ *   - Larger buffers are mappings. Linux joins neighbouring mappings, and allows a process
  *     vm.max_map_count (65,530) pieces. Beyond that, with as many live buffers in between,
  *     addresses are lost, but no memory.
  *   - Where the system's pages are larger than 4 KiB, small buffers that go back to it are filled
@@ -476,7 +479,9 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
     (BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
 #endif
 
-/* ---- hints ---- */
+/* ---- locked pages, and hints ---- */
+
+enum { BUFPOOL__MADV_DONTNEED_LOCKED = 24 }; /* since Linux 5.18 */
 
 /* An estimate of a buffer's references less one. relaxed, both: any number will do, and a wrong one
  * costs a second compare-exchange. The model checker is given a constant, so that it does not try
@@ -538,7 +543,8 @@ enum {
     BUFPOOL__LINE      = 64,
     BUFPOOL__PAGE      = 4096, /* of ours: a small buffer, or a chunk. The system's may be larger */
     BUFPOOL__LIVES     = 64, /* that the names of a buffer tell apart: its header's alignment */
-    BUFPOOL__HEADS     = 63, /* in a chunk */
+    BUFPOOL__HEADS     = 63, /* in a chunk, at most */
+    BUFPOOL__MEDIUMS   = 15, /* in a chunk with medium buffers */
     BUFPOOL__TABS      = 256,
     BUFPOOL__SHARDS    = 64, /* at most */
     BUFPOOL__CACHES    = 4096,      /* open at most */
@@ -550,7 +556,6 @@ enum {
     BUFPOOL__LOOKS     = 8,         /* at an account, for a moment in which nothing goes out */
 };
 
-#define BUFPOOL__PAGES      ((size_t)BUFPOOL__HEADS * BUFPOOL__PAGE) /* bytes, of a chunk's */
 #define BUFPOOL__CHARGE_MAX (UINT64_C(1) << 62)
 #define BUFPOOL__UNDECIDED  (INT64_C(1) << 40) /* holders, until destroy knows how many */
 
@@ -577,8 +582,8 @@ typedef struct bufpool__head {
 
 typedef struct bufpool__chunk {
     alignas(BUFPOOL__LINE) struct bufpool__chunk *next;
-    unsigned char *pages; /* one for each header, where we map: a small buffer's; NULL: not yet */
-    bufpool__head  heads[BUFPOOL__HEADS];
+    size_t        size; /* of the mapping, buffers included */
+    bufpool__head heads[BUFPOOL__HEADS];
 } bufpool__chunk;
 
 /* What a name points to, so that any address is fine. */
@@ -688,7 +693,7 @@ struct bufpool {
     _Atomic(uint32_t) share[BUFPOOL_CLASSES]; /* room that a thread's cache may have */
     uint32_t          kept[BUFPOOL_CLASSES];  /* sum of room */
     size_t            kept_bytes;
-    bufpool__head    *spare;
+    bufpool__head    *spare[BUFPOOL_LARGE + 1]; /* by bufpool__sort */
     bufpool__chunk   *chunks;
 
     /* Under this one; the same. */
@@ -808,26 +813,56 @@ static BUFPOOL__COLD int bufpool__refuse(const bufpool_buf *buf)
     return -ESTALE;
 }
 
-/* -- Headers and their memory -- */
+/* -- Headers and their memory --
+ *
+ * A chunk is a page of headers, and the memory of their buffers, if they are small or medium, in
+ * one mapping. It is cut into places of the buffers' size; the headers take the first:
+ *
+ *      small:   headers | 1 | 2 | ... | 63        256 KiB
+ *      medium:  headers | 1 | 2 | ... | 15        1 MiB
+ *      others:  headers                           4 KiB; each buffer is a mapping of its own
+ *
+ * All chunks have the same advice, so Linux joins those that are neighbours: mappings, of which a
+ * process has few, do not grow with the number of buffers. The memory of a buffer in a chunk goes
+ * back to the system by madvise, which splits no mapping; its addresses stay the header's. Where
+ * the program maps, all headers are of the third sort, so that it gets back what it mapped. */
+
+/* Which sort of chunk has the headers of a class: small, medium, or large for all others. */
+static inline uint32_t bufpool__sort(bufpool_class kind)
+{
+    return BUFPOOL__MAPS_ITSELF && kind < BUFPOOL_LARGE ? kind : BUFPOOL_LARGE;
+}
+
+/* Under the lock. Adds the headers of a new chunk to the spare ones, if there is memory. */
+static BUFPOOL__COLD void bufpool__map_chunk(bufpool *pool, uint32_t sort)
+{
+    size_t          place = sort < BUFPOOL_LARGE ? bufpool__capacities[sort] : 0;
+    size_t          count = sort == BUFPOOL_MEDIUM ? BUFPOOL__MEDIUMS : BUFPOOL__HEADS;
+    size_t          size  = place > 0 ? (count + 1) * place : BUFPOOL__PAGE;
+    bufpool__chunk *chunk = (bufpool__chunk *)BUFPOOL_MAP(size);
+
+    if (!chunk) return;
+    if (BUFPOOL__MAPS_ITSELF) (void)bufpool__madvise(chunk, size, BUFPOOL__MADV_NOHUGEPAGE);
+    if (place > 0) BUFPOOL__HIDE((unsigned char *)chunk + place, size - place);
+    chunk->size  = size;
+    chunk->next  = pool->chunks;
+    pool->chunks = chunk;
+    for (size_t i = count; i > 0; i--) {
+        bufpool__head *head = &chunk->heads[i - 1];
+        head->pool          = pool;
+        head->data          = place > 0 ? (unsigned char *)chunk + i * place : NULL;
+        head->next          = pool->spare[sort];
+        pool->spare[sort]   = head;
+    }
+}
 
 /* A header without memory; NULL: out of memory. */
-static bufpool__head *bufpool__new_head(bufpool *pool)
+static bufpool__head *bufpool__new_head(bufpool *pool, uint32_t sort)
 {
     bufpool__lock(&pool->lock);
-    if (!pool->spare) {
-        bufpool__chunk *chunk = (bufpool__chunk *)BUFPOOL_MAP(sizeof *chunk);
-        if (chunk) {
-            chunk->next  = pool->chunks;
-            pool->chunks = chunk;
-            for (int i = BUFPOOL__HEADS - 1; i >= 0; i--) {
-                chunk->heads[i].pool = pool;
-                chunk->heads[i].next = pool->spare;
-                pool->spare          = &chunk->heads[i];
-            }
-        }
-    }
-    bufpool__head *head = pool->spare;
-    if (head) pool->spare = head->next;
+    if (!pool->spare[sort]) bufpool__map_chunk(pool, sort);
+    bufpool__head *head = pool->spare[sort];
+    if (head) pool->spare[sort] = head->next;
     bufpool__unlock(&pool->lock);
     return head;
 }
@@ -843,31 +878,14 @@ static BUFPOOL__COLD void bufpool__leave(bufpool *pool)
         bufpool__free_all(pool);
 }
 
-/* Small buffers are carved from one mapping for each chunk, and keep their addresses: so they take
- * fewer system calls, and no mapping each, of which there are not many. NULL: out of memory. */
-static unsigned char *bufpool__carve_page(bufpool__head *head)
-{
-    bufpool__chunk *chunk = (bufpool__chunk *)((uintptr_t)head & ~(uintptr_t)(BUFPOOL__PAGE - 1));
-
-    bufpool__lock(&head->pool->lock);
-    if (!chunk->pages) {
-        chunk->pages = (unsigned char *)BUFPOOL_MAP(BUFPOOL__PAGES);
-        if (chunk->pages)
-            (void)bufpool__madvise(chunk->pages, BUFPOOL__PAGES, BUFPOOL__MADV_NOHUGEPAGE);
-    }
-    unsigned char *pages = chunk->pages;
-    bufpool__unlock(&head->pool->lock);
-    return pages ? pages + (size_t)(head - chunk->heads) * BUFPOOL__PAGE : NULL;
-}
-
 /* Memory that is zero, for a header without. False: there is none. */
 static bool bufpool__get_memory(bufpool__head *head, bufpool_class kind, size_t capacity)
 {
-    bool carved    = BUFPOOL__MAPS_ITSELF && kind == BUFPOOL_SMALL;
     head->kind     = (unsigned char)kind;
     head->small_of = kind == BUFPOOL_SMALL ? head->pool : NULL;
     head->capacity = capacity;
-    head->data = carved ? bufpool__carve_page(head) : (unsigned char *)BUFPOOL_MAP(capacity);
+    if (bufpool__sort(kind) < BUFPOOL_LARGE) return true;
+    head->data = (unsigned char *)BUFPOOL_MAP(capacity);
     /* A buffer of 10 MiB takes memory as it is touched, not by 2 MiB. */
     if (BUFPOOL__MAPS_ITSELF && head->data && kind == BUFPOOL_HUGE)
         (void)bufpool__madvise(head->data, capacity, BUFPOOL__MADV_NOHUGEPAGE);
@@ -875,27 +893,30 @@ static bool bufpool__get_memory(bufpool__head *head, bufpool_class kind, size_t 
 }
 
 /* Gives a buffer's memory back to the system, and keeps the addresses, which then read as zero.
- * Returns false, and changes nothing, if the memory is not ours, is locked, or is no whole pages of
- * the system: madvise rounds up to whole ones, and would take the neighbours' bytes. */
+ * Returns false if the memory is not ours; is locked, before Linux 5.18; or
+ * is no whole pages of the system: madvise rounds up, and would take the neighbours' bytes. */
 static bool bufpool__drop(const bufpool__head *head)
 {
-    return BUFPOOL__MAPS_ITSELF &&
-           ((uintptr_t)head->data | head->capacity) % head->pool->system_page == 0 &&
-           bufpool__madvise(head->data, head->capacity, BUFPOOL__MADV_DONTNEED) == 0;
+    if (!BUFPOOL__MAPS_ITSELF ||
+        ((uintptr_t)head->data | head->capacity) % head->pool->system_page != 0)
+        return false;
+    if (bufpool__madvise(head->data, head->capacity, BUFPOOL__MADV_DONTNEED) == 0) return true;
+    head->data[0] = 1; /* qemu says yes to advice that it does not know, and does nothing */
+    return bufpool__madvise(head->data, head->capacity, BUFPOOL__MADV_DONTNEED_LOCKED) == 0 &&
+           head->data[0] == 0;
 }
 
 static void bufpool__return_memory(bufpool__head *head)
 {
     if (!head->data) return;
-    if (!BUFPOOL__MAPS_ITSELF || head->kind != BUFPOOL_SMALL) {
-        BUFPOOL__SHOW(head->data, head->capacity);
+    BUFPOOL__SHOW(head->data, head->capacity);
+    if (bufpool__sort(head->kind) == BUFPOOL_LARGE) {
         BUFPOOL_UNMAP(head->data, head->capacity);
-    } else if (!bufpool__drop(head)) {
-        BUFPOOL__SHOW(head->data, head->capacity);
-        memset(head->data, 0, head->capacity);
-        BUFPOOL__HIDE(head->data, head->capacity);
+        head->data = NULL;
+        return;
     }
-    head->data = NULL;
+    if (!bufpool__drop(head)) memset(head->data, 0, head->capacity);
+    BUFPOOL__HIDE(head->data, head->capacity);
 }
 
 /* A buffer that nobody else knows of has no memory from now on; the header is spare. */
@@ -909,8 +930,9 @@ static BUFPOOL__COLD void bufpool__discard(bufpool__head *head)
     if (!closed) { /* if it is, then destroy counts the buffer among those that are held */
         uint32_t life = bufpool__get(&head->word) >> BUFPOOL__LIFE_SHIFT << BUFPOOL__LIFE_SHIFT;
         bufpool__set(&head->word, life + BUFPOOL__SPARE);
-        head->next  = pool->spare;
-        pool->spare = head;
+        uint32_t sort     = bufpool__sort(head->kind);
+        head->next        = pool->spare[sort];
+        pool->spare[sort] = head;
     }
     bufpool__unlock(&pool->lock);
     if (closed) bufpool__leave(pool);
@@ -1477,7 +1499,7 @@ static bufpool__head *bufpool__new_buffer(bufpool *pool, bufpool_class c, size_t
     size_t capacity = bufpool__capacities[c];
 
     if (c == BUFPOOL_OVERSIZE) capacity = (size + BUFPOOL__PAGE - 1) & ~(size_t)(BUFPOOL__PAGE - 1);
-    bufpool__head *head = bufpool__new_head(pool);
+    bufpool__head *head = bufpool__new_head(pool, bufpool__sort(c));
     if (!head) return NULL;
     if (!bufpool__get_memory(head, c, capacity)) {
         bufpool__discard(head);
@@ -1551,8 +1573,7 @@ static BUFPOOL__COLD void bufpool__change_tenant(bufpool__head *head, bufpool_te
     head->tenant = tenant;
     if (!(head->pool->config.flags & BUFPOOL_WIPE)) return;
     /* What is large may be touched in part only: no memory at all is zero, too. */
-    if (head->kind <= BUFPOOL_MEDIUM || !bufpool__drop(head))
-        memset(head->data, 0, head->capacity);
+    if (head->kind <= BUFPOOL_MEDIUM || !bufpool__drop(head)) memset(head->data, 0, head->capacity);
 }
 
 /* An idle buffer begins its next life, with that name, on the bills of a cache that we hold. */
@@ -2610,11 +2631,8 @@ static void bufpool__free_all(bufpool *pool)
     }
     for (bufpool__chunk *next, *chunk = pool->chunks; chunk; chunk = next) {
         next = chunk->next;
-        if (chunk->pages) {
-            BUFPOOL__SHOW(chunk->pages, BUFPOOL__PAGES);
-            BUFPOOL_UNMAP(chunk->pages, BUFPOOL__PAGES);
-        }
-        BUFPOOL_UNMAP(chunk, sizeof *chunk);
+        BUFPOOL__SHOW(chunk, chunk->size);
+        BUFPOOL_UNMAP(chunk, chunk->size);
     }
     BUFPOOL_UNMAP(pool, sizeof *pool);
 }

@@ -1,8 +1,9 @@
 /* Goal: no answer of the kernel costs a live byte or a buffer: page sizes above 4 KiB, a membarrier
- * that is refused. Method: the header goes through the real mmap, madvise and membarrier. A seccomp
- * filter refuses membarrier after create, as a sandbox does. Larger pages than this machine has are
- * simulated by functions of this file that round as such a kernel rounds, and then call the real
- * one. */
+ * that is refused, locked memory, a limit on address space; and mappings, of which a process has
+ * few, are bounded. Method: the header goes through the real mmap, madvise and membarrier. A
+ * seccomp filter refuses membarrier after create, as a sandbox does. Larger pages than this machine
+ * has are simulated by functions of this file that round as such a kernel rounds, and then call the
+ * real one. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -133,7 +135,7 @@ static void pages_of_any_size_keep_live_bytes(void)
 
 /* ---- A filter that refuses membarrier ---- */
 
-enum { THREADS = 3, NO_FILTERS = 77 };
+enum { THREADS = 3, NOT_HERE = 77 };
 
 /* From now on membarrier fails with EPERM, in all threads. */
 static bool refuse_membarrier(void)
@@ -177,9 +179,9 @@ static void in_a_child(int (*run)(void))
 {
     int   status = 0;
     pid_t child  = check_fork();
-    if (child == 0) _exit(run() ? NO_FILTERS : atomic_load(&check_failures) != 0);
+    if (child == 0) _exit(run() ? NOT_HERE : atomic_load(&check_failures) != 0);
     CHECK(waitpid(child, &status, 0) == child);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_FILTERS) puts("# no filters here");
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_HERE) puts("# not on this machine");
     else CHECK_EQ(status, 0);
 }
 
@@ -235,9 +237,9 @@ static int idle_caches_and_a_filter(void)
     pthread_barrier_wait(&turn);
     for (int round = 0; round < 2; round++) {
         pthread_barrier_wait(&turn);
-        if (round == 0 && !refuse_membarrier()) return NO_FILTERS;
+        if (round == 0 && !refuse_membarrier()) return NOT_HERE;
         struct bufpool_info before = info();
-        CHECK_EQ(bufpool_trim(pool, 0), 0); /* all of it is in caches */
+        CHECK_EQ(bufpool_trim(pool, 0), 0);            /* all of it is in caches */
         bufpool_cache_close(bufpool_cache_open(pool)); /* others would make room for it */
         CHECK_EQ(info().idle_bytes, before.idle_bytes);
         CHECK_EQ(info().idle_buffers[BUFPOOL_MEDIUM], 3 * THREADS);
@@ -286,13 +288,152 @@ static int busy_caches_and_a_filter(void)
     atomic_store(&enough, true);
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     end();
-    return filtered ? 0 : NO_FILTERS;
+    return filtered ? 0 : NOT_HERE;
 }
 
 static void a_refused_fence_in_a_storm(void) { in_a_child(busy_caches_and_a_filter); }
 
+/* ---- Mappings ---- */
+
+static int mappings(void)
+{
+    int   count = 0, c;
+    FILE *file  = fopen("/proc/self/maps", "r");
+
+    if (!file) return 0;
+    while ((c = getc(file)) != EOF) count += c == '\n';
+    fclose(file);
+    return count;
+}
+
+/* vm.max_map_count allows a process 65,530 mappings. */
+static void buffers_need_few_mappings(void)
+{
+    enum { SMALL = 200000, MEDIUM = 20000, FEW = 200 };
+    bufpool_buf **bufs = malloc(SMALL * sizeof *bufs);
+    if (!bufs) exit(1);
+
+    for (int medium = 0; medium < 2; medium++) {
+        int    count  = sizeof(void *) == 4 ? MEDIUM / 4 : medium ? MEDIUM : SMALL;
+        size_t size   = medium ? 64 * KIB : 4 * KIB;
+        int    before = mappings(), got = 0;
+        make((bufpool_config){0});
+        while (got < count && (bufs[got] = bufpool_acquire(pool, size, NULL)) != NULL) {
+            if (got % 16 == 0) *(char *)bufpool_data(bufs[got]) = 1;
+            got++;
+        }
+        CHECK_EQ(got, count);
+        CHECK(mappings() < before + FEW);
+        for (int i = 0; i < got; i += 2) CHECK_EQ(bufpool_release(bufs[i]), 0);
+        CHECK(mappings() < before + FEW);
+        for (int i = 1; i < got; i += 2) CHECK_EQ(bufpool_release(bufs[i]), 0);
+        end();
+        CHECK(mappings() <= before + FEW);
+    }
+    free(bufs);
+}
+
+/* As many as there are; then releases them. */
+static int acquire_all(size_t size, bufpool_buf **bufs, int most)
+{
+    int got = 0;
+
+    while (got < most && (bufs[got] = bufpool_acquire(pool, size, NULL)) != NULL) got++;
+    for (int i = 0; i < got; i++) CHECK_EQ(bufpool_release(bufs[i]), 0);
+    bufpool_trim(pool, 0);
+    return got;
+}
+
+static int with_little_address_space(void)
+{
+    enum { MOST = 64 * MIB / (4 * KIB) };
+    static bufpool_buf *bufs[MOST];
+    struct rlimit       limit = {0, 0};
+    long                pages = 0;
+    FILE               *file  = fopen("/proc/self/statm", "r");
+
+    if (!file || fscanf(file, "%ld", &pages) != 1) return NOT_HERE;
+    fclose(file);
+    limit.rlim_cur = limit.rlim_max = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + 32 * MIB;
+    if (setrlimit(RLIMIT_AS, &limit) != 0) return NOT_HERE;
+    if (mmap(NULL, 64 * MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+        return NOT_HERE; /* under qemu */
+    make((bufpool_config){0});
+    int mediums = acquire_all(64 * KIB, bufs, MOST);
+    CHECK(mediums > 300 && mediums < 512);
+    CHECK_EQ(acquire_all(64 * KIB, bufs, MOST), mediums);
+    end();
+    make((bufpool_config){0});
+    int smalls = acquire_all(100, bufs, MOST);
+    CHECK(smalls > 6000 && smalls < 8192);
+    CHECK_EQ(acquire_all(100, bufs, MOST), smalls); /* none is lost */
+    end();
+    return 0;
+}
+
+/* qemu and sanitizers have address space of their own. */
+static void address_space_is_used_again(void)
+{
+#ifndef BUFPOOL__POISONS
+    in_a_child(with_little_address_space);
+#endif
+}
+
+/* Bytes of the process that are in memory. */
+static size_t resident_bytes(void)
+{
+    char   line[200];
+    size_t kib  = 0;
+    FILE  *file = fopen("/proc/self/status", "r");
+
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "VmRSS:", 6) == 0) kib = strtoul(line + 6, NULL, 10);
+    if (file) fclose(file);
+    return kib * KIB;
+}
+
+/* Since Linux 5.18, but not under qemu. */
+static bool this_machine_drops_locked_pages(void)
+{
+    unsigned char *page =
+        mmap(NULL, 64 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) return false;
+    page[0]      = 1;
+    bool dropped = madvise(page, 64 * KIB, BUFPOOL__MADV_DONTNEED_LOCKED) == 0 && page[0] == 0;
+    munmap(page, 64 * KIB);
+    return dropped;
+}
+
+static int with_locked_memory(void)
+{
+    enum { COUNT = 60 };
+    bufpool_buf *bufs[COUNT];
+
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) return NOT_HERE;
+    void *much = mmap(NULL, 64 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (much == MAP_FAILED) return NOT_HERE;
+    munmap(much, 64 * MIB);
+    neighbours_keep_their_bytes(100, 100);
+    neighbours_keep_their_bytes(5000, 40);
+    make((bufpool_config){0});
+    for (int i = 0; i < COUNT; i++) CHECK((bufs[i] = bufpool_acquire(pool, 5000, NULL)) != NULL);
+    for (int i = 0; i < COUNT; i++) memset(bufpool_data(bufs[i]), 1, 64 * KIB);
+    size_t before = resident_bytes();
+    for (int i = 0; i < COUNT; i++) CHECK_EQ(bufpool_release(bufs[i]), 0);
+    bufpool_trim(pool, 0);
+    if (this_machine_drops_locked_pages())
+        CHECK(resident_bytes() + (size_t)COUNT * 50 * KIB < before);
+    end();
+    return 0;
+}
+
+static void locked_memory_goes_back(void) { in_a_child(with_locked_memory); }
+
 int main(void)
 {
+    RUN(buffers_need_few_mappings);
+    RUN(address_space_is_used_again);
+    RUN(locked_memory_goes_back);
     RUN(a_refused_fence_leaves_caches_alone);
     RUN(a_refused_fence_in_a_storm);
     RUN(pages_of_any_size_keep_live_bytes);
