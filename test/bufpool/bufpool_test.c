@@ -307,7 +307,10 @@ static void bad_configs(void)
 
 static void nothing_is_nothing(void)
 {
-    bufpool_view view = {(const unsigned char *)"x", 1, NULL};
+    bufpool_view               view = {(const unsigned char *)"x", 1, NULL};
+    struct bufpool_info        figures, no_figures = {0};
+    struct bufpool_tenant_info account, no_account = {0};
+    char                       text[2] = "x";
 
     CHECK_EQ(bufpool_destroy(NULL), 0);
     bufpool_cache_close(NULL);
@@ -320,6 +323,25 @@ static void nothing_is_nothing(void)
     CHECK(!view.data && !view.len && !view.buf);
     CHECK_EQ(bufpool_view_drop(&view), -ESTALE);
     CHECK_EQ(bufpool_view_cut(&view, 0, 0, &view), -ESTALE);
+    CHECK_EQ(bufpool_capacity(NULL), 0);
+    CHECK_EQ(bufpool_class_of(NULL), BUFPOOL_OVERSIZE);
+    CHECK(!bufpool_writable(NULL));
+    CHECK(bufpool_acquire(NULL, 1, NULL) == NULL);
+    CHECK(bufpool_cache_open(NULL) == NULL);
+    CHECK(bufpool_tenant_get(NULL, "acme", 4) == NULL);
+    CHECK_EQ(bufpool_trim(NULL, 0), 0);
+    CHECK_EQ(bufpool_metrics(NULL, text, sizeof text), 0);
+    CHECK_EQ(text[0], 0);
+    CHECK_EQ(bufpool_metrics(NULL, NULL, 0), 0);
+    bufpool_tenant_limit(NULL, 5);
+    memset(&account, 0x5a, sizeof account);
+    bufpool_tenant_stats(NULL, &account);
+    CHECK(memcmp(&account, &no_account, sizeof account) == 0);
+    bufpool_tenant_stats(NULL, NULL);
+    memset(&figures, 0x5a, sizeof figures);
+    bufpool_stats(NULL, &figures);
+    CHECK(memcmp(&figures, &no_figures, sizeof figures) == 0);
+    bufpool_stats(NULL, NULL);
     make_with_caches((bufpool_config){0});
     CHECK_EQ(bufpool_cache_release(cache, NULL), -ESTALE);
     CHECK_EQ(info().underflows, 0);
@@ -1180,6 +1202,30 @@ static void more_tenants_than_a_cache_knows(void)
     end();
 }
 
+/* More than a figure holds is the most that it holds. */
+static void charges_of_many_tenants(void)
+{
+    const uint64_t  most = UINT64_C(1) << 62;
+    bufpool_tenant *tenants[6];
+    bufpool_buf    *buf;
+
+    make((bufpool_config){.tenant_soft_limit = UINT64_MAX});
+    CHECK((buf = bufpool_acquire(pool, 100, NULL)) != NULL);
+    for (uint32_t i = 0; i < 6; i++) {
+        bufpool_charge(tenants[i] = tenant_number(i), most);
+        CHECK_EQ(info().live_bytes, i < 3 ? (i + 1) * most + 100 : UINT64_MAX);
+    }
+    for (uint32_t i = 6; i-- > 0;) {
+        for (int piece = 0; piece < 5; piece++) /* no whole units of 2^32 */
+            bufpool_discharge(tenants[i], UINT32_MAX - 1);
+        bufpool_discharge(tenants[i], most - 5 * UINT64_C(0xfffffffe));
+        CHECK_EQ(info().live_bytes, i < 4 ? i * most + 100 : UINT64_MAX);
+    }
+    CHECK_EQ(info().underflows, 0);
+    CHECK_EQ(bufpool_release(buf), 0);
+    end();
+}
+
 static void charges(void)
 {
     const uint64_t most = UINT64_C(1) << 62;
@@ -1856,6 +1902,7 @@ int main(int argc, char **argv)
     RUN(soft_limits_are_counted);
     RUN(near_the_limit);
     RUN(charges);
+    RUN(charges_of_many_tenants);
     RUN(nobody_sees_anothers_bytes);
     RUN(nor_through_another_way);
     RUN(a_buffer_costs_what_is_written);
