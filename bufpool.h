@@ -160,8 +160,8 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config);
  * soft limit of the pool, if there is none. A tenant stays until the pool is destroyed. Returns
  * NULL if the system has no memory, pool or name is NULL, or name_len is out of range.
  *
- * A known name never waits. A new one may wait until the table of names is doubled (0.1 s at a
- * million). */
+ * Names may come from strangers: nobody can choose them so that look-ups become slow. A known name
+ * never waits. A new one may wait until the table of names is doubled (0.1 s at a million). */
 BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len);
 
 /* Sets the soft limit of a tenant from now on; 0 = the limit of the pool. Any thread. Does nothing
@@ -685,7 +685,7 @@ typedef struct bufpool__arena {
 struct bufpool {
     /* Constant after create. */
     alignas(BUFPOOL__LINE) bufpool_config config; /* with the defaults filled in */
-    uint64_t       seed;
+    uint64_t       key[2]; /* of the hash of names */
     size_t         system_page; /* bytes */
     uint32_t       shard_count;
     _Atomic(uint32_t) has_fences; /* 0, and so it stays: the kernel has no membarrier, or refused
@@ -1963,6 +1963,7 @@ static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bo
     return cache;
 }
 
+static void bufpool__make_key(bufpool *pool);
 static bool bufpool__make_table(bufpool *pool, uint32_t slots);
 
 static uint32_t bufpool__default_shards(void)
@@ -1980,7 +1981,7 @@ static void bufpool__configure(bufpool *pool, const bufpool_config *config)
     if (pool->config.idle_buffers == 0) pool->config.idle_buffers = 64;
     if (pool->config.idle_bytes == 0) pool->config.idle_bytes = 64u << 20;
     if (pool->config.tenant_max == 0) pool->config.tenant_max = 10000;
-    memcpy(&pool->seed, (const void *)getauxval(AT_RANDOM), sizeof pool->seed);
+    bufpool__make_key(pool);
 }
 
 BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
@@ -2150,23 +2151,69 @@ BUFPOOL_API void bufpool_cache_close(bufpool_cache *cache)
 
 /* -- Tenants -- */
 
+/* SipHash (Aumasson and Bernstein, SipHash: a fast short-input PRF, INDOCRYPT 2012) with one round
+ * for each word and three at the end. Nobody who does not know the key can choose names that
+ * collide. */
+static BUFPOOL__HOT void bufpool__sip_round(uint64_t *v)
+{
+    v[0] += v[1], v[1] = (v[1] << 13 | v[1] >> 51) ^ v[0], v[0] = v[0] << 32 | v[0] >> 32;
+    v[2] += v[3], v[3] = (v[3] << 16 | v[3] >> 48) ^ v[2];
+    v[0] += v[3], v[3] = (v[3] << 21 | v[3] >> 43) ^ v[0];
+    v[2] += v[1], v[1] = (v[1] << 17 | v[1] >> 47) ^ v[2], v[2] = v[2] << 32 | v[2] >> 32;
+}
+
+/* Eight bytes, the first of which counts least. */
+static BUFPOOL__HOT uint64_t bufpool__sip_word(const char *at)
+{
+    uint64_t word = 0;
+
+    memcpy(&word, at, sizeof word);
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? word : __builtin_bswap64(word);
+}
+
+static uint64_t bufpool__sip(const uint64_t key[2], const char *bytes, size_t len)
+{
+    uint64_t v[4] = {key[0] ^ UINT64_C(0x736f6d6570736575), key[1] ^ UINT64_C(0x646f72616e646f6d),
+                     key[0] ^ UINT64_C(0x6c7967656e657261), key[1] ^ UINT64_C(0x7465646279746573)};
+    uint64_t last = (uint64_t)len << 56;
+    size_t   rest = len % sizeof last, whole = len - rest;
+
+    for (size_t at = 0; at < whole; at += sizeof last) {
+        uint64_t word = bufpool__sip_word(bytes + at);
+        v[3] ^= word;
+        bufpool__sip_round(v);
+        v[0] ^= word;
+    }
+    if (rest > 0 && whole > 0) /* the last eight bytes, without those that were in a word */
+        last |= bufpool__sip_word(bytes + len - sizeof last) >> 8 * (sizeof last - rest);
+    else
+        for (size_t i = 0; i < rest; i++) last |= (uint64_t)(unsigned char)bytes[i] << 8 * i;
+    v[3] ^= last;
+    bufpool__sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for (int round = 0; round < 3; round++) bufpool__sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
 static uint32_t bufpool__hash(const bufpool *pool, const char *name, size_t len)
 {
-    uint64_t hash = pool->seed ^ len;
+    return (uint32_t)bufpool__sip(pool->key, name, len);
+}
 
-    /* Multiply and fold. Seeded, so that nobody can choose names that collide. */
-    for (size_t at = 0; at < len; at += sizeof(uint64_t)) {
-        uint64_t part = 0;
-        /* Of what is no whole part, the last eight bytes, some of them again. */
-        if (len >= sizeof part)
-            memcpy(&part, name + (len - at < sizeof part ? len - sizeof part : at), sizeof part);
-        else
-            for (size_t i = 0; i < len; i++) part = part << 8 | (unsigned char)name[i];
-        hash = (hash ^ part) * UINT64_C(0x9e3779b97f4a7c15);
-        hash ^= hash >> 29;
-    }
-    hash *= UINT64_C(0xbf58476d1ce4e5b9);
-    return (uint32_t)(hash >> 32);
+/* Where getrandom is refused, the key is a hash of the process's random bytes: no key tells
+ * them, since the C library has its own secrets from there. */
+static void bufpool__make_key(bufpool *pool)
+{
+    uint64_t secret[2], about[2] = {(uintptr_t)pool, 0};
+    long     got;
+
+    do got = BUFPOOL_SYSCALL(SYS_getrandom, pool->key, sizeof pool->key, 0, 0, 0, 0);
+    while (got < 0 && errno == EINTR);
+    if (got == (long)sizeof pool->key) return;
+    memcpy(secret, (const void *)getauxval(AT_RANDOM), sizeof secret);
+    for (; about[1] < 2; about[1]++)
+        pool->key[about[1]] = bufpool__sip(secret, (const char *)about, sizeof about);
 }
 
 static bool bufpool__is_named(const bufpool_tenant *tenant, const char *name, size_t len)
