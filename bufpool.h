@@ -87,22 +87,28 @@ extern "C" {
  *
  * Memory
  *
- *   Besides the buffers, 64 bytes for each buffer (for the most that ever existed at a time), 12
- *   KiB for each cache and for each of two shards per processor, some 200 bytes for each tenant.
- *   None of it is given back before the pool is destroyed.
+ *   Besides the buffers, 64 bytes for each buffer, or 273 for a medium one (for the most of its
+ *   class that ever existed at a time), 12 KiB for each cache and for each of two shards per
+ *   processor, some 200 bytes for each tenant. None of it is given back before the pool is
+ *   destroyed.
  *
  * Limitations
  *
  *   - If a reference is released twice while others hold the buffer in the same life, the second
  *     release takes one of theirs. The last of them gets -ESTALE.
- *   - A bufpool_buf * that is kept for 64 lives of its buffer is valid again.
+ *   - A bufpool_buf * that is kept for 64 lives of its buffer is valid again. At full speed, 64
+ *     lives take 0.3 us.
  *   - If two threads release one last reference at the same moment, one gets 0 and one -ESTALE,
  *     unless one calls bufpool_cache_release: then both may get 0, and the buffer may be in the
  *     pool twice. (To tell them apart takes a locked instruction: Attiya et al., Laws of Order,
  *     POPL 2011.)
- *   - Buffers above 4 KiB are mappings. Linux joins neighbouring mappings, and allows a process
+ *   - Small and medium buffers come from mappings of 256 KiB and 1 MiB. Their memory goes back to
+ *     the system, but their addresses are the pool's until it is destroyed.
+ *   - Larger buffers are mappings. Linux joins neighbouring mappings, and allows a process
  *     vm.max_map_count (65,530) pieces. Beyond that, with as many live buffers in between,
  *     addresses are lost, but no memory.
+ *   - Where the system's pages are larger than 4 KiB, small buffers that go back to it are filled
+ *     with zeros, and their memory stays in use.
  *   - A child after fork has a copy of its own. It may use the copy if no other thread was inside a
  *     call at the fork. */
 
@@ -152,13 +158,14 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config);
 
 /* Returns the tenant with this name, which is any 1 to 255 bytes. Any thread. Makes one, with the
  * soft limit of the pool, if there is none. A tenant stays until the pool is destroyed. Returns
- * NULL if the system has no memory, name is NULL, or name_len is out of range.
+ * NULL if the system has no memory, pool or name is NULL, or name_len is out of range.
  *
- * A known name never waits. A new one may wait until the table of names is doubled (0.1 s at a
- * million). */
+ * Names may come from strangers: nobody can choose them so that look-ups become slow. A known name
+ * never waits. A new one may wait until the table of names is doubled (0.1 s at a million). */
 BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len);
 
-/* Sets the soft limit of a tenant from now on; 0 = the limit of the pool. Any thread. */
+/* Sets the soft limit of a tenant from now on; 0 = the limit of the pool. Any thread. Does nothing
+ * if tenant is NULL. */
 BUFPOOL_API void bufpool_tenant_limit(bufpool_tenant *tenant, uint64_t soft_limit_bytes);
 
 /* Charges a tenant for memory that is held elsewhere on its behalf, and ends such a charge. Any
@@ -173,7 +180,8 @@ struct bufpool_tenant_info {
     uint64_t soft_limit_exceeded; /* calls of acquire and charge that ended above the limit */
 };
 
-/* Fills in *stats. Any thread. Does nothing if stats is NULL. */
+/* Fills in *stats. Any thread. If tenant is NULL, all fields are 0. Does nothing if stats is NULL.
+ * */
 BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
                                       struct bufpool_tenant_info *stats);
 
@@ -181,22 +189,24 @@ BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
 
 /* Acquires a buffer of at least size bytes, with one reference. Any thread. Charges size bytes to
  * the tenant (NULL = none) until the last reference is released. The data is aligned to 4096.
- * Returns NULL if the system has no memory, even after idle memory was given back to it, or if the
- * tenant belongs to another pool. */
+ * Returns NULL if the system has no memory, even after idle memory was given back to it, if the
+ * tenant belongs to another pool, or if pool is NULL. */
 BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant);
 
 /* Returns the data of a buffer, or NULL if it has no references or buf is NULL. Any holder of a
  * reference. */
 BUFPOOL_API void *bufpool_data(bufpool_buf *buf);
 
-/* Returns how many bytes of a buffer may be used: size or more. Any holder of a reference. */
+/* Returns how many bytes of a buffer may be used: size or more; 0 if buf is NULL. Any holder of a
+ * reference. */
 BUFPOOL_API size_t bufpool_capacity(const bufpool_buf *buf);
 
-/* Returns the class of a buffer. Any holder of a reference. */
+/* Returns the class of a buffer, or BUFPOOL_OVERSIZE if buf is NULL. Any holder of a reference. */
 BUFPOOL_API bufpool_class bufpool_class_of(const bufpool_buf *buf);
 
-/* Returns whether the caller's reference is the only one. Any holder of a reference. If it is,
- * everything the other holders did to the buffer happens before the caller's next access. */
+/* Returns whether the caller's reference is the only one; false if buf is NULL. Any holder of a
+ * reference. If it is, everything the other holders did to the buffer happens before the caller's
+ * next access. */
 BUFPOOL_API bool bufpool_writable(const bufpool_buf *buf);
 
 /* Adds a reference. Any holder of a reference. Returns buf, or NULL if the buffer has no references
@@ -236,8 +246,9 @@ BUFPOOL_API int bufpool_view_drop(bufpool_view *view);
 /* -- Caches -- */
 
 /* Opens a cache: some buffers of each class for one thread, that it acquires and releases without
- * any locked instruction. Any thread. Returns NULL if the system has no memory, or 4,096 caches are
- * open. A cache may move to another thread as any other data does: through a lock or a queue.
+ * any locked instruction. Any thread. Returns NULL if the system has no memory, 4,096 caches are
+ * open, or pool is NULL. A cache may move to another thread as any other data does: through a lock
+ * or a queue.
  *
  * At most half of what the pool keeps idle is in caches, in equal shares. What a cache releases
  * beyond its share passes through the pool. */
@@ -259,7 +270,8 @@ struct bufpool_info {
     uint64_t hits[BUFPOOL_CLASSES];   /* acquisitions that got an idle buffer */
     uint64_t misses[BUFPOOL_CLASSES]; /* acquisitions that got memory from the system */
     uint64_t oversize;                /* acquisitions above 10 MiB */
-    uint64_t live_bytes;              /* asked for and not yet released, and charged */
+    uint64_t live_bytes;              /* asked for and not yet released, and charged; UINT64_MAX
+                                       * if it is more */
     uint64_t live_buffers;
     uint64_t capacity_bytes; /* of live buffers */
     uint64_t idle_bytes;     /* pooled, ready for reuse */
@@ -269,20 +281,21 @@ struct bufpool_info {
     uint64_t caches;                        /* open */
 };
 
-/* Fills in *stats. Any thread; delays no other. Does nothing if stats is NULL. */
+/* Fills in *stats. Any thread; delays no other. If pool is NULL, all fields are 0. Does nothing if
+ * stats is NULL. */
 BUFPOOL_API void bufpool_stats(const bufpool *pool, struct bufpool_info *stats);
 
 /* Writes the metrics as OpenMetrics 1.0 text. Any thread; delays no other. Returns the length of
  * the whole text without the final zero, and writes at most capacity bytes with it, as snprintf
- * does. In a tenant's name, bytes that are not UTF-8, the byte 0, and those of U+FFFD itself are
- * each written as U+FFFD and two hexadecimal digits. */
+ * does. If pool is NULL the text is empty. In a tenant's name, bytes that are not UTF-8, the byte
+ * 0, and those of U+FFFD itself are each written as U+FFFD and two hexadecimal digits. */
 #define BUFPOOL_METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 BUFPOOL_API size_t bufpool_metrics(const bufpool *pool, char *text, size_t capacity);
 
 /* Gives idle buffers back to the system until at most keep_idle_bytes are idle, the largest buffers
- * first. Any thread. Returns how many bytes. One small buffer stays in each cache; all of a cache's
- * buffers stay if its thread is inside a call at this moment, or the kernel has no membarrier(2)
- * (before Linux 4.14). */
+ * first. Any thread. Returns how many bytes, or 0 if pool is NULL. One small buffer stays in each
+ * cache; all of a cache's buffers stay if its thread is inside a call at this moment, or the kernel
+ * has no membarrier(2) (before Linux 4.14), or has refused it to this pool once. */
 BUFPOOL_API size_t bufpool_trim(bufpool *pool, size_t keep_idle_bytes);
 
 /* Destroys a pool with its tenants. Any thread, while no other thread is inside a call, except for
@@ -465,14 +478,18 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
     atomic_store_explicit(lock, 0, memory_order_release);
 }
 
-/* ---- pages given back, and hints ---- */
+/* ---- a heavy fence that may be refused ---- */
 
-/* Gives the pages of memory that the pool mapped back to the system, and keeps the addresses. */
-#if BUFPOOL__MAPS_ITSELF
-#define BUFPOOL__DROP(memory, size) (bufpool__madvise(memory, size, BUFPOOL__MADV_DONTNEED) == 0)
-#else
-#define BUFPOOL__DROP(memory, size) false
+/* Whether there was a fence. A sandbox's filter, installed after create, may refuse it. The model
+ * checker is given one that succeeds, or fails. */
+#ifndef BUFPOOL_TRY_HEAVY_FENCE
+#define BUFPOOL_TRY_HEAVY_FENCE() \
+    (BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
 #endif
+
+/* ---- locked pages, and hints ---- */
+
+enum { BUFPOOL__MADV_DONTNEED_LOCKED = 24 }; /* since Linux 5.18 */
 
 /* An estimate of a buffer's references less one. relaxed, both: any number will do, and a wrong one
  * costs a second compare-exchange. The model checker is given a constant, so that it does not try
@@ -507,6 +524,11 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
  * own, beside the stacks, is beyond anybody else's reach: to acquire and release that one takes no
  * such care.
  *
+ * The order of the two looks takes a fence on the owner's side, which membarrier(2) runs there. If
+ * the kernel refuses it, at create or later, nobody knows what the owner has seen: the thread that
+ * seized the cache lets go of it, untouched, and the pool gives up fences for the rest of its life.
+ * No cache is seized then. Its idle buffers are its thread's, until it closes it.
+ *
  * A budget limits how many idle buffers each cache may hold: a stack has room for so many, and over
  * all stacks,
  *       sum of room <= idle_buffers of a class,    sum of room * capacity <= idle_bytes
@@ -527,9 +549,10 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
 
 enum {
     BUFPOOL__LINE      = 64,
-    BUFPOOL__PAGE      = 4096,
+    BUFPOOL__PAGE      = 4096, /* of ours: a small buffer, or a chunk. The system's may be larger */
     BUFPOOL__LIVES     = 64, /* that the names of a buffer tell apart: its header's alignment */
-    BUFPOOL__HEADS     = 63, /* in a chunk */
+    BUFPOOL__HEADS     = 63, /* in a chunk, at most */
+    BUFPOOL__MEDIUMS   = 15, /* in a chunk with medium buffers */
     BUFPOOL__TABS      = 256,
     BUFPOOL__SHARDS    = 64, /* at most */
     BUFPOOL__CACHES    = 4096,      /* open at most */
@@ -541,7 +564,6 @@ enum {
     BUFPOOL__LOOKS     = 8,         /* at an account, for a moment in which nothing goes out */
 };
 
-#define BUFPOOL__PAGES      ((size_t)BUFPOOL__HEADS * BUFPOOL__PAGE) /* bytes, of a chunk's */
 #define BUFPOOL__CHARGE_MAX (UINT64_C(1) << 62)
 #define BUFPOOL__UNDECIDED  (INT64_C(1) << 40) /* holders, until destroy knows how many */
 
@@ -568,8 +590,8 @@ typedef struct bufpool__head {
 
 typedef struct bufpool__chunk {
     alignas(BUFPOOL__LINE) struct bufpool__chunk *next;
-    unsigned char *pages; /* one for each header, where we map: a small buffer's; NULL: not yet */
-    bufpool__head  heads[BUFPOOL__HEADS];
+    size_t        size; /* of the mapping, buffers included */
+    bufpool__head heads[BUFPOOL__HEADS];
 } bufpool__chunk;
 
 /* What a name points to, so that any address is fine. */
@@ -613,6 +635,10 @@ struct bufpool_cache {
     _Atomic(uint64_t) oversize_released;
     _Atomic(uint64_t) oversize_in; /* bytes of capacity */
     _Atomic(uint64_t) oversize_out;
+    _Atomic(uint64_t) charged_in; /* bytes, over all tenants */
+    _Atomic(uint64_t) charged_in_high;
+    _Atomic(uint64_t) charged_out;
+    _Atomic(uint64_t) charged_out_high;
 
     bufpool__stack stacks[BUFPOOL_CLASSES];
     bufpool__tab   tabs[BUFPOOL__TABS];
@@ -659,9 +685,11 @@ typedef struct bufpool__arena {
 struct bufpool {
     /* Constant after create. */
     alignas(BUFPOOL__LINE) bufpool_config config; /* with the defaults filled in */
-    uint64_t       seed;
+    uint64_t       key[2]; /* of the hash of names */
+    size_t         system_page; /* bytes */
     uint32_t       shard_count;
-    bool           has_fences; /* the kernel has membarrier */
+    _Atomic(uint32_t) has_fences; /* 0, and so it stays: the kernel has no membarrier, or refused
+                                   * one. An old 1 costs one that is refused as well */
     bufpool_cache *shards;
 
     /* Any thread. */
@@ -677,7 +705,7 @@ struct bufpool {
     _Atomic(uint32_t) share[BUFPOOL_CLASSES]; /* room that a thread's cache may have */
     uint32_t          kept[BUFPOOL_CLASSES];  /* sum of room */
     size_t            kept_bytes;
-    bufpool__head    *spare;
+    bufpool__head    *spare[BUFPOOL_LARGE + 1]; /* by bufpool__sort */
     bufpool__chunk   *chunks;
 
     /* Under this one; the same. */
@@ -797,26 +825,56 @@ static BUFPOOL__COLD int bufpool__refuse(const bufpool_buf *buf)
     return -ESTALE;
 }
 
-/* -- Headers and their memory -- */
+/* -- Headers and their memory --
+ *
+ * A chunk is a page of headers, and the memory of their buffers, if they are small or medium, in
+ * one mapping. It is cut into places of the buffers' size; the headers take the first:
+ *
+ *      small:   headers | 1 | 2 | ... | 63        256 KiB
+ *      medium:  headers | 1 | 2 | ... | 15        1 MiB
+ *      others:  headers                           4 KiB; each buffer is a mapping of its own
+ *
+ * All chunks have the same advice, so Linux joins those that are neighbours: mappings, of which a
+ * process has few, do not grow with the number of buffers. The memory of a buffer in a chunk goes
+ * back to the system by madvise, which splits no mapping; its addresses stay the header's. Where
+ * the program maps, all headers are of the third sort, so that it gets back what it mapped. */
+
+/* Which sort of chunk has the headers of a class: small, medium, or large for all others. */
+static inline uint32_t bufpool__sort(bufpool_class kind)
+{
+    return BUFPOOL__MAPS_ITSELF && kind < BUFPOOL_LARGE ? kind : BUFPOOL_LARGE;
+}
+
+/* Under the lock. Adds the headers of a new chunk to the spare ones, if there is memory. */
+static BUFPOOL__COLD void bufpool__map_chunk(bufpool *pool, uint32_t sort)
+{
+    size_t          place = sort < BUFPOOL_LARGE ? bufpool__capacities[sort] : 0;
+    size_t          count = sort == BUFPOOL_MEDIUM ? BUFPOOL__MEDIUMS : BUFPOOL__HEADS;
+    size_t          size  = place > 0 ? (count + 1) * place : BUFPOOL__PAGE;
+    bufpool__chunk *chunk = (bufpool__chunk *)BUFPOOL_MAP(size);
+
+    if (!chunk) return;
+    if (BUFPOOL__MAPS_ITSELF) (void)bufpool__madvise(chunk, size, BUFPOOL__MADV_NOHUGEPAGE);
+    if (place > 0) BUFPOOL__HIDE((unsigned char *)chunk + place, size - place);
+    chunk->size  = size;
+    chunk->next  = pool->chunks;
+    pool->chunks = chunk;
+    for (size_t i = count; i > 0; i--) {
+        bufpool__head *head = &chunk->heads[i - 1];
+        head->pool          = pool;
+        head->data          = place > 0 ? (unsigned char *)chunk + i * place : NULL;
+        head->next          = pool->spare[sort];
+        pool->spare[sort]   = head;
+    }
+}
 
 /* A header without memory; NULL: out of memory. */
-static bufpool__head *bufpool__new_head(bufpool *pool)
+static bufpool__head *bufpool__new_head(bufpool *pool, uint32_t sort)
 {
     bufpool__lock(&pool->lock);
-    if (!pool->spare) {
-        bufpool__chunk *chunk = (bufpool__chunk *)BUFPOOL_MAP(sizeof *chunk);
-        if (chunk) {
-            chunk->next  = pool->chunks;
-            pool->chunks = chunk;
-            for (int i = BUFPOOL__HEADS - 1; i >= 0; i--) {
-                chunk->heads[i].pool = pool;
-                chunk->heads[i].next = pool->spare;
-                pool->spare          = &chunk->heads[i];
-            }
-        }
-    }
-    bufpool__head *head = pool->spare;
-    if (head) pool->spare = head->next;
+    if (!pool->spare[sort]) bufpool__map_chunk(pool, sort);
+    bufpool__head *head = pool->spare[sort];
+    if (head) pool->spare[sort] = head->next;
     bufpool__unlock(&pool->lock);
     return head;
 }
@@ -832,49 +890,45 @@ static BUFPOOL__COLD void bufpool__leave(bufpool *pool)
         bufpool__free_all(pool);
 }
 
-/* Small buffers are carved from one mapping for each chunk, and keep their addresses: so they take
- * fewer system calls, and no mapping each, of which there are not many. NULL: out of memory. */
-static unsigned char *bufpool__carve_page(bufpool__head *head)
-{
-    bufpool__chunk *chunk = (bufpool__chunk *)((uintptr_t)head & ~(uintptr_t)(BUFPOOL__PAGE - 1));
-
-    bufpool__lock(&head->pool->lock);
-    if (!chunk->pages) {
-        chunk->pages = (unsigned char *)BUFPOOL_MAP(BUFPOOL__PAGES);
-        if (chunk->pages)
-            (void)bufpool__madvise(chunk->pages, BUFPOOL__PAGES, BUFPOOL__MADV_NOHUGEPAGE);
-    }
-    unsigned char *pages = chunk->pages;
-    bufpool__unlock(&head->pool->lock);
-    return pages ? pages + (size_t)(head - chunk->heads) * BUFPOOL__PAGE : NULL;
-}
-
 /* Memory that is zero, for a header without. False: there is none. */
 static bool bufpool__get_memory(bufpool__head *head, bufpool_class kind, size_t capacity)
 {
-    bool carved    = BUFPOOL__MAPS_ITSELF && kind == BUFPOOL_SMALL;
     head->kind     = (unsigned char)kind;
     head->small_of = kind == BUFPOOL_SMALL ? head->pool : NULL;
     head->capacity = capacity;
-    head->data = carved ? bufpool__carve_page(head) : (unsigned char *)BUFPOOL_MAP(capacity);
+    if (bufpool__sort(kind) < BUFPOOL_LARGE) return true;
+    head->data = (unsigned char *)BUFPOOL_MAP(capacity);
     /* A buffer of 10 MiB takes memory as it is touched, not by 2 MiB. */
     if (BUFPOOL__MAPS_ITSELF && head->data && kind == BUFPOOL_HUGE)
         (void)bufpool__madvise(head->data, capacity, BUFPOOL__MADV_NOHUGEPAGE);
     return head->data != NULL;
 }
 
+/* Gives a buffer's memory back to the system, and keeps the addresses, which then read as zero.
+ * Returns false if the memory is not ours; is locked, before Linux 5.18; or
+ * is no whole pages of the system: madvise rounds up, and would take the neighbours' bytes. */
+static bool bufpool__drop(const bufpool__head *head)
+{
+    if (!BUFPOOL__MAPS_ITSELF ||
+        ((uintptr_t)head->data | head->capacity) % head->pool->system_page != 0)
+        return false;
+    if (bufpool__madvise(head->data, head->capacity, BUFPOOL__MADV_DONTNEED) == 0) return true;
+    head->data[0] = 1; /* qemu says yes to advice that it does not know, and does nothing */
+    return bufpool__madvise(head->data, head->capacity, BUFPOOL__MADV_DONTNEED_LOCKED) == 0 &&
+           head->data[0] == 0;
+}
+
 static void bufpool__return_memory(bufpool__head *head)
 {
     if (!head->data) return;
-    if (!BUFPOOL__MAPS_ITSELF || head->kind != BUFPOOL_SMALL) {
-        BUFPOOL__SHOW(head->data, head->capacity);
+    BUFPOOL__SHOW(head->data, head->capacity);
+    if (bufpool__sort(head->kind) == BUFPOOL_LARGE) {
         BUFPOOL_UNMAP(head->data, head->capacity);
-    } else if (!BUFPOOL__DROP(head->data, head->capacity)) { /* it is locked */
-        BUFPOOL__SHOW(head->data, head->capacity);
-        memset(head->data, 0, head->capacity);
-        BUFPOOL__HIDE(head->data, head->capacity);
+        head->data = NULL;
+        return;
     }
-    head->data = NULL;
+    if (!bufpool__drop(head)) memset(head->data, 0, head->capacity);
+    BUFPOOL__HIDE(head->data, head->capacity);
 }
 
 /* A buffer that nobody else knows of has no memory from now on; the header is spare. */
@@ -888,8 +942,9 @@ static BUFPOOL__COLD void bufpool__discard(bufpool__head *head)
     if (!closed) { /* if it is, then destroy counts the buffer among those that are held */
         uint32_t life = bufpool__get(&head->word) >> BUFPOOL__LIFE_SHIFT << BUFPOOL__LIFE_SHIFT;
         bufpool__set(&head->word, life + BUFPOOL__SPARE);
-        head->next  = pool->spare;
-        pool->spare = head;
+        uint32_t sort     = bufpool__sort(head->kind);
+        head->next        = pool->spare[sort];
+        pool->spare[sort] = head;
     }
     bufpool__unlock(&pool->lock);
     if (closed) bufpool__leave(pool);
@@ -976,21 +1031,30 @@ static BUFPOOL__HOT void bufpool__enter(bufpool_cache *cache)
         bufpool__wait(cache);
 }
 
-/* Takes hold of any cache. False: somebody is inside a call on it. */
+/* Whether any thread but its own can take hold of a cache. */
+static bool bufpool__may_seize(const bufpool_cache *cache)
+{
+    return cache->is_shard || bufpool__get(&cache->pool->has_fences);
+}
+
+/* Takes hold of any cache. False: somebody is inside a call on it, or there are no fences. */
 static bool bufpool__seize(bufpool_cache *cache)
 {
     uint32_t was = 0;
 
     if (cache->is_shard) return bufpool__get(&cache->busy) == 0 && bufpool__try(cache);
-    if (!cache->pool->has_fences) return false;
+    if (!bufpool__may_seize(cache)) return false;
     /* acquire, pairs with the release in bufpool__let_go and bufpool__seize, by another thread that
        seized it. */
     if (!atomic_compare_exchange_strong_explicit(&cache->seized, &was, 1, memory_order_acquire,
                                                  memory_order_relaxed))
         return false;
-    BUFPOOL_HEAVY_FENCE(); /* heavy, pairs with the light fence in bufpool__enter, bufpool__wait */
+    /* heavy, pairs with the light fence in bufpool__enter and bufpool__wait. Without it, not busy
+       means nothing. */
+    bool fenced = BUFPOOL_TRY_HEAVY_FENCE();
+    if (!fenced) bufpool__set(&cache->pool->has_fences, 0);
     /* acquire, pairs with the release in bufpool__give_back. */
-    if (atomic_load_explicit(&cache->busy, memory_order_acquire) == 0) return true;
+    if (fenced && atomic_load_explicit(&cache->busy, memory_order_acquire) == 0) return true;
     /* release, pairs with the acquire in bufpool__seize and bufpool__wait. */
     atomic_store_explicit(&cache->seized, 0, memory_order_release);
     return false;
@@ -1398,7 +1462,7 @@ static size_t bufpool__idle(const bufpool *pool)
 static bool bufpool__seize_patiently(bufpool_cache *cache, int tries)
 {
     while (!bufpool__seize(cache)) {
-        if (--tries <= 0) return false;
+        if (--tries <= 0 || !bufpool__may_seize(cache)) return false;
         sched_yield();
     }
     return true;
@@ -1436,7 +1500,7 @@ static size_t bufpool__give_idle(bufpool *pool, size_t keep, bufpool_cache *mine
 
 BUFPOOL_API size_t bufpool_trim(bufpool *pool, size_t keep_idle_bytes)
 {
-    return bufpool__give_idle(pool, keep_idle_bytes, NULL);
+    return pool ? bufpool__give_idle(pool, keep_idle_bytes, NULL) : 0;
 }
 
 /* -- Acquire -- */
@@ -1447,7 +1511,7 @@ static bufpool__head *bufpool__new_buffer(bufpool *pool, bufpool_class c, size_t
     size_t capacity = bufpool__capacities[c];
 
     if (c == BUFPOOL_OVERSIZE) capacity = (size + BUFPOOL__PAGE - 1) & ~(size_t)(BUFPOOL__PAGE - 1);
-    bufpool__head *head = bufpool__new_head(pool);
+    bufpool__head *head = bufpool__new_head(pool, bufpool__sort(c));
     if (!head) return NULL;
     if (!bufpool__get_memory(head, c, capacity)) {
         bufpool__discard(head);
@@ -1521,8 +1585,7 @@ static BUFPOOL__COLD void bufpool__change_tenant(bufpool__head *head, bufpool_te
     head->tenant = tenant;
     if (!(head->pool->config.flags & BUFPOOL_WIPE)) return;
     /* What is large may be touched in part only: no memory at all is zero, too. */
-    if (head->kind <= BUFPOOL_MEDIUM || !BUFPOOL__DROP(head->data, head->capacity))
-        memset(head->data, 0, head->capacity);
+    if (head->kind <= BUFPOOL_MEDIUM || !bufpool__drop(head)) memset(head->data, 0, head->capacity);
 }
 
 /* An idle buffer begins its next life, with that name, on the bills of a cache that we hold. */
@@ -1555,7 +1618,7 @@ static bufpool_buf *bufpool__acquire(bufpool_cache *cache, size_t size, bufpool_
 
 BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant)
 {
-    if (tenant && tenant->pool != pool) return NULL;
+    if (!pool || (tenant && tenant->pool != pool)) return NULL;
     bufpool_cache *shard = bufpool__borrow(pool);
     bufpool_buf   *buf   = bufpool__acquire(shard, size, tenant);
     bufpool__give_back(shard);
@@ -1667,16 +1730,17 @@ BUFPOOL_API void *bufpool_data(bufpool_buf *buf)
 
 BUFPOOL_API size_t bufpool_capacity(const bufpool_buf *buf)
 {
-    return bufpool__head_of(buf)->capacity;
+    return buf ? bufpool__head_of(buf)->capacity : 0;
 }
 
 BUFPOOL_API bufpool_class bufpool_class_of(const bufpool_buf *buf)
 {
-    return (bufpool_class)bufpool__head_of(buf)->kind;
+    return buf ? (bufpool_class)bufpool__head_of(buf)->kind : BUFPOOL_OVERSIZE;
 }
 
 BUFPOOL_API bool bufpool_writable(const bufpool_buf *buf)
 {
+    if (!buf) return false;
     /* acquire, pairs with the release in bufpool_release: the accesses of those that dropped the
        other references happen before our writes. */
     uint32_t word = atomic_load_explicit(&bufpool__head_of(buf)->word, memory_order_acquire);
@@ -1899,6 +1963,7 @@ static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bo
     return cache;
 }
 
+static void bufpool__make_key(bufpool *pool);
 static bool bufpool__make_table(bufpool *pool, uint32_t slots);
 
 static uint32_t bufpool__default_shards(void)
@@ -1916,7 +1981,7 @@ static void bufpool__configure(bufpool *pool, const bufpool_config *config)
     if (pool->config.idle_buffers == 0) pool->config.idle_buffers = 64;
     if (pool->config.idle_bytes == 0) pool->config.idle_bytes = 64u << 20;
     if (pool->config.tenant_max == 0) pool->config.tenant_max = 10000;
-    memcpy(&pool->seed, (const void *)getauxval(AT_RANDOM), sizeof pool->seed);
+    bufpool__make_key(pool);
 }
 
 BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
@@ -1928,6 +1993,7 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
     bufpool *made = (bufpool *)BUFPOOL_MAP(sizeof *made);
     if (!made) return -ENOMEM;
     bufpool__configure(made, config);
+    made->system_page = (size_t)sysconf(_SC_PAGESIZE);
     made->shard_count = bufpool__default_shards();
     made->shards      = (bufpool_cache *)BUFPOOL_MAP(made->shard_count * sizeof *made->shards);
     if (!made->shards || !bufpool__make_table(made, BUFPOOL__TABLE)) {
@@ -1938,8 +2004,8 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
     for (uint32_t i = 0; i < made->shard_count; i++)
         bufpool__take_seat(made, &made->shards[i], true);
     bufpool__set_shares(made);
-    made->has_fences =
-        BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0, 0, 0, 0) == 0;
+    bufpool__set(&made->has_fences, BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0,
+                                                    0, 0, 0) == 0);
     /* relaxed: nobody else has the pool yet. */
     atomic_store_explicit(&made->holders, BUFPOOL__UNDECIDED, memory_order_relaxed);
     *pool = made;
@@ -2048,6 +2114,7 @@ static void bufpool__give_up_own(bufpool_cache *cache, bufpool__head **list)
 
 BUFPOOL_API bufpool_cache *bufpool_cache_open(bufpool *pool)
 {
+    if (!pool) return NULL;
     bufpool__lock(&pool->lock);
     bufpool_cache *cache = bufpool__find_seat(pool);
     if (cache) {
@@ -2084,23 +2151,69 @@ BUFPOOL_API void bufpool_cache_close(bufpool_cache *cache)
 
 /* -- Tenants -- */
 
+/* SipHash (Aumasson and Bernstein, SipHash: a fast short-input PRF, INDOCRYPT 2012) with one round
+ * for each word and three at the end. Nobody who does not know the key can choose names that
+ * collide. */
+static BUFPOOL__HOT void bufpool__sip_round(uint64_t *v)
+{
+    v[0] += v[1], v[1] = (v[1] << 13 | v[1] >> 51) ^ v[0], v[0] = v[0] << 32 | v[0] >> 32;
+    v[2] += v[3], v[3] = (v[3] << 16 | v[3] >> 48) ^ v[2];
+    v[0] += v[3], v[3] = (v[3] << 21 | v[3] >> 43) ^ v[0];
+    v[2] += v[1], v[1] = (v[1] << 17 | v[1] >> 47) ^ v[2], v[2] = v[2] << 32 | v[2] >> 32;
+}
+
+/* Eight bytes, the first of which counts least. */
+static BUFPOOL__HOT uint64_t bufpool__sip_word(const char *at)
+{
+    uint64_t word = 0;
+
+    memcpy(&word, at, sizeof word);
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? word : __builtin_bswap64(word);
+}
+
+static uint64_t bufpool__sip(const uint64_t key[2], const char *bytes, size_t len)
+{
+    uint64_t v[4] = {key[0] ^ UINT64_C(0x736f6d6570736575), key[1] ^ UINT64_C(0x646f72616e646f6d),
+                     key[0] ^ UINT64_C(0x6c7967656e657261), key[1] ^ UINT64_C(0x7465646279746573)};
+    uint64_t last = (uint64_t)len << 56;
+    size_t   rest = len % sizeof last, whole = len - rest;
+
+    for (size_t at = 0; at < whole; at += sizeof last) {
+        uint64_t word = bufpool__sip_word(bytes + at);
+        v[3] ^= word;
+        bufpool__sip_round(v);
+        v[0] ^= word;
+    }
+    if (rest > 0 && whole > 0) /* the last eight bytes, without those that were in a word */
+        last |= bufpool__sip_word(bytes + len - sizeof last) >> 8 * (sizeof last - rest);
+    else
+        for (size_t i = 0; i < rest; i++) last |= (uint64_t)(unsigned char)bytes[i] << 8 * i;
+    v[3] ^= last;
+    bufpool__sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for (int round = 0; round < 3; round++) bufpool__sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
 static uint32_t bufpool__hash(const bufpool *pool, const char *name, size_t len)
 {
-    uint64_t hash = pool->seed ^ len;
+    return (uint32_t)bufpool__sip(pool->key, name, len);
+}
 
-    /* Multiply and fold. Seeded, so that nobody can choose names that collide. */
-    for (size_t at = 0; at < len; at += sizeof(uint64_t)) {
-        uint64_t part = 0;
-        /* Of what is no whole part, the last eight bytes, some of them again. */
-        if (len >= sizeof part)
-            memcpy(&part, name + (len - at < sizeof part ? len - sizeof part : at), sizeof part);
-        else
-            for (size_t i = 0; i < len; i++) part = part << 8 | (unsigned char)name[i];
-        hash = (hash ^ part) * UINT64_C(0x9e3779b97f4a7c15);
-        hash ^= hash >> 29;
-    }
-    hash *= UINT64_C(0xbf58476d1ce4e5b9);
-    return (uint32_t)(hash >> 32);
+/* Where getrandom is refused, the key is a hash of the process's random bytes: no key tells
+ * them, since the C library has its own secrets from there. */
+static void bufpool__make_key(bufpool *pool)
+{
+    uint64_t secret[2], about[2] = {(uintptr_t)pool, 0};
+    long     got;
+
+    do got = BUFPOOL_SYSCALL(SYS_getrandom, pool->key, sizeof pool->key, 0, 0, 0, 0);
+    while (got < 0 && errno == EINTR);
+    if (got == (long)sizeof pool->key) return;
+    memcpy(secret, (const void *)getauxval(AT_RANDOM), sizeof secret);
+    for (; about[1] < 2; about[1]++)
+        pool->key[about[1]] = bufpool__sip(secret, (const char *)about, sizeof about);
 }
 
 static bool bufpool__is_named(const bufpool_tenant *tenant, const char *name, size_t len)
@@ -2207,7 +2320,7 @@ static bufpool_tenant *bufpool__make_tenant(bufpool *pool, uint32_t hash, const 
 
 BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len)
 {
-    if (!name || name_len == 0 || name_len > BUFPOOL__NAME_MAX) return NULL;
+    if (!pool || !name || name_len == 0 || name_len > BUFPOOL__NAME_MAX) return NULL;
     uint32_t        hash   = bufpool__hash(pool, name, name_len);
     bufpool_tenant *tenant = bufpool__find(pool, hash, name, name_len);
     if (BUFPOOL__LIKELY(tenant)) return tenant;
@@ -2220,6 +2333,7 @@ BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, 
 
 BUFPOOL_API void bufpool_tenant_limit(bufpool_tenant *tenant, uint64_t soft_limit_bytes)
 {
+    if (!tenant) return;
     if (soft_limit_bytes == 0) soft_limit_bytes = tenant->pool->config.tenant_soft_limit;
     /* seq_cst, pairs with the seq_cst in bufpool__grant: see bufpool__set_room. */
     atomic_store_explicit(&tenant->limit, soft_limit_bytes, memory_order_seq_cst);
@@ -2232,12 +2346,19 @@ static void bufpool__count_underflow(bufpool *pool)
     atomic_fetch_add_explicit(&pool->underflows, 1, memory_order_relaxed);
 }
 
-/* Adds to the pool's sum, whose difference may be too much for a moment, but never below zero. */
+/* Adds to the pool's sums, of 128 bits each. Their difference may be too much for a moment, but is
+ * never below zero: of what comes in the high half is written first and read last, of what goes out
+ * the low half. */
 static void bufpool__count_charge(bufpool *pool, uint64_t in, uint64_t out)
 {
     bufpool_cache *shard = bufpool__borrow(pool);
-    bufpool__add(&shard->in, in);
-    bufpool__publish(&shard->out, out);
+    /* relaxed, both: the shard is ours. */
+    uint64_t before_in  = atomic_load_explicit(&shard->charged_in, memory_order_relaxed);
+    uint64_t before_out = atomic_load_explicit(&shard->charged_out, memory_order_relaxed);
+    if (in > UINT64_MAX - before_in) bufpool__publish(&shard->charged_in_high, 1);
+    bufpool__publish(&shard->charged_in, in);
+    bufpool__publish(&shard->charged_out, out);
+    if (out > UINT64_MAX - before_out) bufpool__publish(&shard->charged_out_high, 1);
     bufpool__give_back(shard);
 }
 
@@ -2287,6 +2408,8 @@ BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
                                       struct bufpool_tenant_info *stats)
 {
     if (!stats) return;
+    memset(stats, 0, sizeof *stats);
+    if (!tenant) return;
     /* relaxed, both: settings and counts. */
     stats->soft_limit_bytes    = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
     stats->soft_limit_exceeded = atomic_load_explicit(&tenant->exceeded, memory_order_relaxed);
@@ -2300,7 +2423,13 @@ static inline uint64_t bufpool__read(const _Atomic(uint64_t) *counter)
     return atomic_load_explicit(counter, memory_order_acquire);
 }
 
-static void bufpool__subtract_outs(const bufpool *pool, struct bufpool_info *stats)
+/* A sum of charges. */
+typedef struct bufpool__wide {
+    uint64_t low, high;
+} bufpool__wide;
+
+static void bufpool__subtract_outs(const bufpool *pool, struct bufpool_info *stats,
+                                   bufpool__wide *charged)
 {
     /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
@@ -2308,6 +2437,10 @@ static void bufpool__subtract_outs(const bufpool *pool, struct bufpool_info *sta
     for (uint32_t seat = 0; seat < seats; seat++) {
         const bufpool_cache *cache = bufpool__seat(pool, seat);
         stats->live_bytes -= bufpool__read(&cache->out);
+        charged->high -= bufpool__read(&cache->charged_out_high);
+        uint64_t out = bufpool__read(&cache->charged_out);
+        charged->high -= charged->low < out;
+        charged->low -= out;
         stats->live_buffers -= bufpool__read(&cache->oversize_released);
         stats->capacity_bytes -= bufpool__read(&cache->oversize_out);
         for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) {
@@ -2318,7 +2451,8 @@ static void bufpool__subtract_outs(const bufpool *pool, struct bufpool_info *sta
     }
 }
 
-static void bufpool__add_ins(const bufpool *pool, struct bufpool_info *stats)
+static void bufpool__add_ins(const bufpool *pool, struct bufpool_info *stats,
+                             bufpool__wide *charged)
 {
     /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
@@ -2327,6 +2461,10 @@ static void bufpool__add_ins(const bufpool *pool, struct bufpool_info *stats)
         const bufpool_cache *cache = bufpool__seat(pool, seat);
         uint64_t             oversize = bufpool__read(&cache->oversize);
         stats->live_bytes += bufpool__read(&cache->in);
+        uint64_t in = bufpool__read(&cache->charged_in);
+        charged->high += bufpool__read(&cache->charged_in_high);
+        charged->low += in;
+        charged->high += charged->low < in;
         stats->live_buffers += oversize;
         stats->oversize += oversize;
         stats->capacity_bytes += bufpool__read(&cache->oversize_in);
@@ -2343,12 +2481,23 @@ static void bufpool__add_ins(const bufpool *pool, struct bufpool_info *stats)
     }
 }
 
+/* What came in less what went out, added to figures that are 0. */
+static void bufpool__add_up(const bufpool *pool, struct bufpool_info *stats)
+{
+    bufpool__wide charged = {0, 0};
+
+    bufpool__subtract_outs(pool, stats, &charged); /* first: see How it works; modulo 2^64 */
+    bufpool__add_ins(pool, stats, &charged);
+    bool fits         = charged.high == 0 && charged.low <= UINT64_MAX - stats->live_bytes;
+    stats->live_bytes = fits ? stats->live_bytes + charged.low : UINT64_MAX;
+}
+
 BUFPOOL_API void bufpool_stats(const bufpool *pool, struct bufpool_info *stats)
 {
     if (!stats) return;
     memset(stats, 0, sizeof *stats);
-    bufpool__subtract_outs(pool, stats); /* first: see How it works; modulo 2^64 */
-    bufpool__add_ins(pool, stats);
+    if (!pool) return;
+    bufpool__add_up(pool, stats);
     /* relaxed, all: counts. */
     stats->underflows = atomic_load_explicit(&pool->underflows, memory_order_relaxed);
     stats->tenants    = bufpool__get(&pool->tenant_count);
@@ -2488,6 +2637,11 @@ static uint64_t bufpool__exceeded(const bufpool_tenant *tenant)
     return atomic_load_explicit(&tenant->exceeded, memory_order_relaxed); /* a count */
 }
 
+static uint64_t bufpool__limit(const bufpool_tenant *tenant)
+{
+    return atomic_load_explicit(&tenant->limit, memory_order_relaxed); /* a setting */
+}
+
 /* A family of one sample for each of the first tenant_max tenants, and one for the others, if there
  * are some. A tenant that has the others' name is one of them. */
 static void bufpool__append_tenants(bufpool__text *text, const bufpool *pool, const char *series,
@@ -2503,7 +2657,7 @@ static void bufpool__append_tenants(bufpool__text *text, const bufpool *pool, co
         uint64_t value = value_of(tenant);
         if (tenant->number >= pool->config.tenant_max ||
             bufpool__is_named(tenant, others, sizeof others - 1)) {
-            sum += value;
+            sum     = value < UINT64_MAX - sum ? sum + value : UINT64_MAX;
             has_sum = true;
             continue;
         }
@@ -2549,9 +2703,13 @@ BUFPOOL_API size_t bufpool_metrics(const bufpool *pool, char *text, size_t capac
 {
     bufpool__text all = {text, capacity > 0 ? capacity - 1 : 0, 0};
 
+    if (!pool && capacity > 0) text[0] = '\0';
+    if (!pool) return 0;
     bufpool__append_pool(&all, pool);
     bufpool__append_family(&all, "tenant_live_bytes", "gauge", "Live bytes of a tenant");
     bufpool__append_tenants(&all, pool, "tenant_live_bytes", bufpool__live);
+    bufpool__append_family(&all, "tenant_soft_limit_bytes", "gauge", "Soft limit of a tenant");
+    bufpool__append_tenants(&all, pool, "tenant_soft_limit_bytes", bufpool__limit);
     bufpool__append_family(&all, "soft_limit_exceeded", "counter",
                            "Acquisitions and charges that ended above the tenant's soft limit");
     bufpool__append_tenants(&all, pool, "soft_limit_exceeded_total", bufpool__exceeded);
@@ -2579,11 +2737,8 @@ static void bufpool__free_all(bufpool *pool)
     }
     for (bufpool__chunk *next, *chunk = pool->chunks; chunk; chunk = next) {
         next = chunk->next;
-        if (chunk->pages) {
-            BUFPOOL__SHOW(chunk->pages, BUFPOOL__PAGES);
-            BUFPOOL_UNMAP(chunk->pages, BUFPOOL__PAGES);
-        }
-        BUFPOOL_UNMAP(chunk, sizeof *chunk);
+        BUFPOOL__SHOW(chunk, chunk->size);
+        BUFPOOL_UNMAP(chunk, chunk->size);
     }
     BUFPOOL_UNMAP(pool, sizeof *pool);
 }

@@ -491,33 +491,38 @@ static void tenants_read_as_the_stats(const struct text *text)
 {
     static const char          other[] = "__other__";
     struct bufpool_tenant_info stats;
-    uint64_t                   live_rest = 0, exceeded_rest = 0;
+    uint64_t                   live_rest = 0, limit_rest = 0, exceeded_rest = 0;
     size_t                     shown = 0, folded;
 
     for (size_t i = 0; i < tenant_count; i++) {
         char                 label[5 * 255];
         size_t               len      = spell(label, tenants[i].name, tenants[i].len);
         const struct series *live     = series(text, "tenant_live_bytes", label, len);
+        const struct series *limit    = series(text, "tenant_soft_limit_bytes", label, len);
         const struct series *exceeded = series(text, "soft_limit_exceeded_total", label, len);
 
         bufpool_tenant_stats(tenants[i].tenant, &stats);
-        CHECK(!live == !exceeded);
-        if (!live || !exceeded || (len == 9 && memcmp(label, other, 9) == 0)) {
+        CHECK(!live == !exceeded && !live == !limit);
+        if (!live || !limit || !exceeded || (len == 9 && memcmp(label, other, 9) == 0)) {
             live_rest += stats.live_bytes;
+            limit_rest += stats.soft_limit_bytes;
             exceeded_rest += stats.soft_limit_exceeded;
             continue;
         }
         shown++;
         CHECK_EQ(live->number, stats.live_bytes);
+        CHECK_EQ(limit->number, stats.soft_limit_bytes);
         CHECK_EQ(exceeded->number, stats.soft_limit_exceeded);
         CHECK(strcmp(live->label_name, "tenant_id") == 0);
         CHECK(strcmp(exceeded->label_name, "tenant_id") == 0);
     }
     folded = shown < tenant_count;
     CHECK_EQ(rows(text, "tenant_live_bytes"), shown + folded);
+    CHECK_EQ(rows(text, "tenant_soft_limit_bytes"), shown + folded);
     CHECK_EQ(rows(text, "soft_limit_exceeded_total"), shown + folded);
     if (!folded) return;
     CHECK_EQ(number(text, "tenant_live_bytes", "tenant_id", other), live_rest);
+    CHECK_EQ(number(text, "tenant_soft_limit_bytes", "tenant_id", other), limit_rest);
     CHECK_EQ(number(text, "soft_limit_exceeded_total", "tenant_id", other), exceeded_rest);
 }
 

@@ -260,7 +260,7 @@ static void what_the_system_has_again_is_anybodys(void)
         for (int way = 0; way < RELEASES; way++) {
             setup(0);
             bool           ends = way % 2 == 0, pooled = class < BUFPOOL_CLASSES;
-            bool           stays = class == BUFPOOL_SMALL; /* its addresses, as long as the pool */
+            bool           stays = class <= BUFPOOL_MEDIUM; /* its addresses, as long as the pool */
             size_t         size  = pooled ? size_of(class) : (11u << 20);
             bufpool_buf   *buf = acquire(way % ACQUIRES, size), *last = acquire(0, size);
             unsigned char *at = bufpool_data(buf), *held = bufpool_data(last);

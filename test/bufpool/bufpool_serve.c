@@ -197,6 +197,8 @@ static void stats(struct answer *answer)
     for (struct named *it = tenants; it < tenants + tenant_count; it++) {
         bufpool_tenant_stats(it->tenant, &of);
         line(answer, "tenant_live_bytes", "tenant_id", it->shown, it->shown_len, of.live_bytes);
+        line(answer, "tenant_soft_limit_bytes", "tenant_id", it->shown, it->shown_len,
+             of.soft_limit_bytes);
         line(answer, "soft_limit_exceeded_total", "tenant_id", it->shown, it->shown_len,
              of.soft_limit_exceeded);
     }

@@ -28,10 +28,11 @@ static long test_syscall(long number, long a, long b, long c, long d, long e, lo
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
 static bool no_membarrier; /* a kernel before 4.14, or a filter that forbids it */
+static bool no_getrandom;  /* a kernel before 3.17, or a filter */
 
 static long test_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
-    if (number == SYS_membarrier && no_membarrier) {
+    if ((number == SYS_membarrier && no_membarrier) || (number == SYS_getrandom && no_getrandom)) {
         errno = ENOSYS;
         return -1;
     }
@@ -307,7 +308,10 @@ static void bad_configs(void)
 
 static void nothing_is_nothing(void)
 {
-    bufpool_view view = {(const unsigned char *)"x", 1, NULL};
+    bufpool_view               view = {(const unsigned char *)"x", 1, NULL};
+    struct bufpool_info        figures, no_figures = {0};
+    struct bufpool_tenant_info account, no_account = {0};
+    char                       text[2] = "x";
 
     CHECK_EQ(bufpool_destroy(NULL), 0);
     bufpool_cache_close(NULL);
@@ -320,6 +324,25 @@ static void nothing_is_nothing(void)
     CHECK(!view.data && !view.len && !view.buf);
     CHECK_EQ(bufpool_view_drop(&view), -ESTALE);
     CHECK_EQ(bufpool_view_cut(&view, 0, 0, &view), -ESTALE);
+    CHECK_EQ(bufpool_capacity(NULL), 0);
+    CHECK_EQ(bufpool_class_of(NULL), BUFPOOL_OVERSIZE);
+    CHECK(!bufpool_writable(NULL));
+    CHECK(bufpool_acquire(NULL, 1, NULL) == NULL);
+    CHECK(bufpool_cache_open(NULL) == NULL);
+    CHECK(bufpool_tenant_get(NULL, "acme", 4) == NULL);
+    CHECK_EQ(bufpool_trim(NULL, 0), 0);
+    CHECK_EQ(bufpool_metrics(NULL, text, sizeof text), 0);
+    CHECK_EQ(text[0], 0);
+    CHECK_EQ(bufpool_metrics(NULL, NULL, 0), 0);
+    bufpool_tenant_limit(NULL, 5);
+    memset(&account, 0x5a, sizeof account);
+    bufpool_tenant_stats(NULL, &account);
+    CHECK(memcmp(&account, &no_account, sizeof account) == 0);
+    bufpool_tenant_stats(NULL, NULL);
+    memset(&figures, 0x5a, sizeof figures);
+    bufpool_stats(NULL, &figures);
+    CHECK(memcmp(&figures, &no_figures, sizeof figures) == 0);
+    bufpool_stats(NULL, NULL);
     make_with_caches((bufpool_config){0});
     CHECK_EQ(bufpool_cache_release(cache, NULL), -ESTALE);
     CHECK_EQ(info().underflows, 0);
@@ -995,6 +1018,100 @@ static size_t resident_bytes(void)
     return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Names of 22 blocks of 8 bytes. Under a hash that multiplies and folds each block, these two
+ * changes cancel each other, whatever the seed: bit 63 of a block, bits 63 and 34 of the next. */
+enum { CHOSEN = 2048, PAIRS = 11 };
+
+static void choose_name(unsigned char *name, uint32_t which, bool collides)
+{
+    memset(name, 'x', PAIRS * 16);
+    for (int pair = 0; pair < PAIRS; pair++) {
+        if (!(which >> pair & 1)) continue;
+        uint64_t       blocks[2];
+        unsigned char *at = name + 16 * pair;
+        memcpy(blocks, at, 16);
+        blocks[0] ^= UINT64_C(1) << 63;
+        if (collides) blocks[1] ^= UINT64_C(1) << 63 | UINT64_C(1) << 34;
+        memcpy(at, blocks, 16);
+    }
+}
+
+/* The time of a look-up of one of such names. */
+static double look_up_chosen(bool collides)
+{
+    static bufpool_tenant *chosen[CHOSEN];
+    unsigned char          name[PAIRS * 16];
+
+    make((bufpool_config){0});
+    for (uint32_t i = 0; i < CHOSEN; i++) {
+        choose_name(name, i, collides);
+        CHECK((chosen[i] = bufpool_tenant_get(pool, (char *)name, sizeof name)) != NULL);
+    }
+    CHECK_EQ(info().tenants, CHOSEN);
+    double start = now();
+    for (uint32_t i = 0; i < CHOSEN; i++) {
+        choose_name(name, i, collides);
+        CHECK(bufpool_tenant_get(pool, (char *)name, sizeof name) == chosen[i]);
+    }
+    double time = (now() - start) / CHOSEN * 1e9;
+    end();
+    return time;
+}
+
+static void names_that_are_chosen_to_collide(void)
+{
+    double others = look_up_chosen(false), chosen = look_up_chosen(true);
+
+    CHECK(chosen < 10 * others + 1000);
+    printf("# a look-up takes %.0f ns, of names that are chosen to collide %.0f\n", others, chosen);
+}
+
+/* The results are those of CPython 3.11 for the same bytes (PYTHONHASHSEED=0: a key of zeros). */
+static void the_hash_is_siphash_1_3(void)
+{
+    static const struct {
+        size_t   len;
+        uint64_t hash;
+    } known[] = {{1, UINT64_C(0x68a914128e01e473)},  {7, UINT64_C(0x2f098ab0c751325a)},
+                 {8, UINT64_C(0xead411e67ebe2eea)},  {9, UINT64_C(0x75927f9d95124362)},
+                 {15, UINT64_C(0xf30eb725bb91c9ea)}, {16, UINT64_C(0x8972188433a5c5b7)},
+                 {63, UINT64_C(0x385d3e39e5f37359)}};
+    static const uint64_t key[2] = {0, 0};
+    char                  bytes[63];
+
+    for (int i = 0; i < 63; i++) bytes[i] = (char)i;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        CHECK(bufpool__sip(key, bytes, known[i].len) == known[i].hash);
+}
+
+/* With getrandom and without: no pool's key is another's, or what the C library keeps secret. */
+static void each_pool_has_a_key_of_its_own(void)
+{
+    uint64_t        keys[4][2], secret[2];
+    bufpool_tenant *tenant;
+
+    memcpy(secret, (const void *)getauxval(AT_RANDOM), sizeof secret);
+    for (int i = 0; i < 4; i++) {
+        bufpool *pools[2];
+        no_getrandom = i >= 2;
+        CHECK_EQ(bufpool_create(&pools[0], NULL), 0);
+        CHECK_EQ(bufpool_create(&pools[1], NULL), 0);
+        memcpy(keys[i], pools[i % 2]->key, sizeof keys[i]);
+        CHECK((tenant = bufpool_tenant_get(pools[1], "acme", 4)) != NULL);
+        CHECK(bufpool_tenant_get(pools[1], "acme", 4) == tenant);
+        for (int word = 0; word < 2; word++) {
+            CHECK(keys[i][word] != 0 && keys[i][word] != keys[i][!word]);
+            CHECK(keys[i][word] != secret[0] && keys[i][word] != secret[1]);
+            for (int before = 0; before < i; before++)
+                if (before / 2 == i / 2 || !no_getrandom)
+                    CHECK(keys[before][word] != keys[i][word]);
+        }
+        CHECK_EQ(bufpool_destroy(pools[0]), 0);
+        CHECK_EQ(bufpool_destroy(pools[1]), 0);
+    }
+    no_getrandom = false;
+}
+
 static uint32_t         how_many = 20000;
 static bufpool_tenant **crowd;
 
@@ -1177,6 +1294,30 @@ static void more_tenants_than_a_cache_knows(void)
     }
     CHECK_EQ(info().underflows, 0);
     close_caches();
+    end();
+}
+
+/* More than a figure holds is the most that it holds. */
+static void charges_of_many_tenants(void)
+{
+    const uint64_t  most = UINT64_C(1) << 62;
+    bufpool_tenant *tenants[6];
+    bufpool_buf    *buf;
+
+    make((bufpool_config){.tenant_soft_limit = UINT64_MAX});
+    CHECK((buf = bufpool_acquire(pool, 100, NULL)) != NULL);
+    for (uint32_t i = 0; i < 6; i++) {
+        bufpool_charge(tenants[i] = tenant_number(i), most);
+        CHECK_EQ(info().live_bytes, i < 3 ? (i + 1) * most + 100 : UINT64_MAX);
+    }
+    for (uint32_t i = 6; i-- > 0;) {
+        for (int piece = 0; piece < 5; piece++) /* no whole units of 2^32 */
+            bufpool_discharge(tenants[i], UINT32_MAX - 1);
+        bufpool_discharge(tenants[i], most - 5 * UINT64_C(0xfffffffe));
+        CHECK_EQ(info().live_bytes, i < 4 ? i * most + 100 : UINT64_MAX);
+    }
+    CHECK_EQ(info().underflows, 0);
+    CHECK_EQ(bufpool_release(buf), 0);
     end();
 }
 
@@ -1851,11 +1992,15 @@ int main(int argc, char **argv)
     RUN(trim_gives_the_largest_first);
     RUN(trim_reaches_caches_of_others);
     RUN(names_of_tenants);
+    RUN(names_that_are_chosen_to_collide);
+    RUN(the_hash_is_siphash_1_3);
+    RUN(each_pool_has_a_key_of_its_own);
     RUN(a_crowd_of_tenants);
     RUN(more_tenants_than_a_cache_knows);
     RUN(soft_limits_are_counted);
     RUN(near_the_limit);
     RUN(charges);
+    RUN(charges_of_many_tenants);
     RUN(nobody_sees_anothers_bytes);
     RUN(nor_through_another_way);
     RUN(a_buffer_costs_what_is_written);

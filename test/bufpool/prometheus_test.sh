@@ -118,7 +118,8 @@ def right_values():
     for key in sorted(told.keys() | found.keys(), key=repr):
         if told.get(key) != found.get(key):
             yield '%r is %s, not %s' % (key, found.get(key), told.get(key))
-    for name in 'buffer_pool_tenant_live_bytes', 'buffer_pool_soft_limit_exceeded_total':
+    for name in ('buffer_pool_tenant_live_bytes', 'buffer_pool_tenant_soft_limit_bytes',
+                 'buffer_pool_soft_limit_exceeded_total'):
         rows = sum(key[0] == name for key in found)
         if rows != NAMED + 1:
             yield '%s has %d rows' % (name, rows)

@@ -13,8 +13,7 @@ static struct bufpool_info read_pool(void)
 {
     struct bufpool_info info = {0};
 
-    bufpool__subtract_outs(pool, &info);
-    bufpool__add_ins(pool, &info);
+    bufpool__add_up(pool, &info);
     return info;
 }
 

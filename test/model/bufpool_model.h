@@ -23,6 +23,11 @@ static _Thread_local unsigned model_yielded;
 #define BUFPOOL_LIGHT_FENCE() atomic_thread_fence(memory_order_seq_cst)
 #define BUFPOOL_HEAVY_FENCE() atomic_thread_fence(memory_order_seq_cst)
 
+/* The kernel refuses this thread its fences. */
+static _Thread_local bool model_refused;
+#define BUFPOOL_TRY_HEAVY_FENCE() \
+    (model_refused ? false : (atomic_thread_fence(memory_order_seq_cst), true))
+
 #ifndef MODEL_HINTS
 #define BUFPOOL_HINT(head)        ((void)(head), 0u)
 #define BUFPOOL_SET_HINT(head, n) ((void)(head))
@@ -207,9 +212,9 @@ MODEL_INLINE void model_create(uint32_t shards)
     pool->shard_count              = shards;
     for (uint32_t i = 0; i < shards; i++) bufpool__take_seat(pool, &model_shards[i], true);
 #ifdef MODEL
-    pool->has_fences = true;
+    bufpool__set(&pool->has_fences, 1);
 #else
-    pool->has_fences = syscall(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0) == 0;
+    bufpool__set(&pool->has_fences, syscall(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0) == 0);
 #endif
     atomic_store_explicit(&pool->holders, BUFPOOL__UNDECIDED, memory_order_relaxed);
 }

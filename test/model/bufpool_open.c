@@ -75,8 +75,7 @@ play(accounts)
     bufpool__bill(&pool->shards[0], tenant, 100);
     bufpool__head_of(buf)->tenant = tenant;
     model_thread thread           = model_start(open_and_settle);
-    bufpool__subtract_outs(pool, &info);
-    bufpool__add_ins(pool, &info);
+    bufpool__add_up(pool, &info);
     must(info.live_buffers <= 1 && info.live_bytes <= 100 && info.capacity_bytes <= 4096);
     must(bufpool__live(tenant) <= 100);
     model_join(thread);

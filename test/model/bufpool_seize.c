@@ -147,6 +147,61 @@ play(wait)
     must(model_data[0] <= 1 && model_data[1] <= 1);
 }
 
+/* refused: the kernel refuses main its fence. Main lets go of the cache, untouched, and nobody
+ * seizes it any more. A thread whose fence was not refused may have seized it before; what it did
+ * to the cache happens before what the cache's thread does.
+ *
+ *    cache's thread               other                        main
+ *                                 seized: 0 -> 1
+ *                                 pop, seized := 0
+ *                                                              seized: 0 -> 1
+ *    busy := 1, light fence                                    no fence: busy says nothing
+ *                                                              has_fences := 0, seized := 0
+ *    seized is 0?
+ *    pop, busy := 0               has_fences is 0: give up
+ *
+ * Broken if main looks at busy all the same: it may see an old 0, and pop what the cache's thread
+ * pops. Broken if main's seized := 0 does not release, or its compare-exchange does not acquire:
+ * the cache's thread does not see that the other has popped. */
+static void *take_if_there(void *unused)
+{
+    bufpool__head *head = seize_and_pop();
+    if (!head) return unused;
+    model_use(head);
+    atomic_fetch_add_explicit(&taken, 1, memory_order_relaxed); /* read after the joins */
+    return unused;
+}
+
+static void *pop_with_an_owners_right(void *unused)
+{
+    bufpool__enter(cache);
+    bufpool__head *head = bufpool__pop(&cache->stacks[BUFPOOL_MEDIUM]);
+    bufpool__give_back(cache);
+    if (!head) return unused;
+    model_use(head);
+    atomic_fetch_add_explicit(&taken, 1, memory_order_relaxed); /* read after the joins */
+    return unused;
+}
+
+play(refused)
+{
+    taken = 0;
+    model_create(1);
+    cache = model_open(0, false);
+    for (uint32_t i = 0; i < MODEL_HEADS; i++) (void)model_idle(cache, i, BUFPOOL_MEDIUM);
+    model_thread owner = model_start(pop_with_an_owners_right);
+    model_thread other = model_start(take_if_there);
+#ifdef MODEL
+    model_refused = true;
+    must(!bufpool__seize(cache));
+#endif
+    (void)take_if_there(NULL);
+    model_join(owner);
+    model_join(other);
+    must(bufpool__get(&taken) >= 1);
+    must(model_count(BUFPOOL_MEDIUM) + bufpool__get(&taken) == MODEL_HEADS);
+}
+
 /* close: a thread closes a cache with a small buffer of its own and a medium one in its stack; they
  * go to the shard or the system, once. A thread that opens a cache on the seat that becomes free
  * comes after it.

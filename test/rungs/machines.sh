@@ -22,13 +22,9 @@ rung_riscv64() { # under this qemu it says little that aarch64 does not
     cross riscv64-linux-gnu riscv64 $(($(nproc) - 1))
 }
 rung_s390x() { cross s390x-linux-gnu s390x; }
-
-# Pages of 8 KiB, which bufpool.h does not know of yet.
-rung_sparc64() {
-    programs=$short known_to_fail=bufpool_test why_known='bufpool.h takes pages for 4 KiB'
+rung_sparc64() { # pages of 8 KiB
+    programs=$short
     cross sparc64-linux-gnu sparc64 0
-    grep -q '# TODO' "$raw" || grep -q '# SKIP' "$raw" ||
-        fail 'bufpool_test passes now: end this exception in machines.sh'
 }
 
 # What make check runs, as a user without privileges who may lock 8 MiB of memory.
