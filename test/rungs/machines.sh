@@ -22,8 +22,15 @@ rung_riscv64() { # under this qemu it says little that aarch64 does not
     cross riscv64-linux-gnu riscv64 $(($(nproc) - 1))
 }
 rung_s390x() { cross s390x-linux-gnu s390x; }
-rung_sparc64() { # pages of 8 KiB
-    programs=$short
+# Pages of 8 KiB. Where these are larger than the host's, qemu maps nothing beyond a file's end, so
+# that a region cannot grow, and its mincore counts the host's pages.
+rung_sparc64() {
+    programs="$short slab_kernel bufpool_kernel"
+    why_known="qemu's mmap and mincore"
+    known_to_fail() {
+        case $1 in *overflow_test:*status* | *slab_kernel:*reports*) return 0 ;; esac
+        return 1
+    }
     cross sparc64-linux-gnu sparc64 0
 }
 
