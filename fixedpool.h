@@ -176,11 +176,16 @@ FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame);
 FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iovecs,
                                         uint32_t count);
 
-/* Ends a registration. Any thread, before the ring is closed; waits as fixedpool_register does.
- * Does not wait for I/O: what is in flight goes on, and keeps its pages pinned. Returns
- *   0       on success;
- *   -ENXIO  if the pool is not registered with the ring, or the ring was closed before; in the
- *           latter case the pool forgets it. */
+/* Ends a registration. Any thread, before the ring is closed; but for a ring with
+ * IORING_SETUP_SINGLE_ISSUER, the thread that submits to it. Waits as fixedpool_register does.
+ * Does not wait for I/O (from Linux 5.13 on): what is in flight goes on, and keeps its pages
+ * pinned. Returns
+ *   0        on success;
+ *   -ENXIO   if the pool is not registered with the ring, or the ring was closed or its buffers
+ *            were unregistered before; in the latter cases the pool forgets it;
+ *   -EEXIST  if the ring has SINGLE_ISSUER and belongs to another thread. If that thread has ended,
+ *            close the ring and call again;
+ *   or what io_uring_register(2) reports. On -EEXIST and other errors it is still registered. */
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd);
 
 /* -- Frames -- */
@@ -1919,6 +1924,20 @@ FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
     return error;
 }
 
+/* Asks the kernel, as long as the descriptor is still that ring. Returns 0, -ENXIO if there is no
+ * such registration any more, or why the kernel keeps it. */
+static int fixedpool__unpin(const fixedpool__ring *ring)
+{
+    long done;
+
+    if (ring->inode != fixedpool__inode(ring->fd)) return -ENXIO;
+    do { /* before Linux 5.13 it waits, and can be interrupted */
+        done = fixedpool__io_uring_register(ring->fd, FIXEDPOOL__UNREGISTER_BUFFERS, NULL, 0);
+    } while (done != 0 && errno == EINTR);
+    if (done == 0) return 0;
+    return errno == EBADF || errno == EOPNOTSUPP ? -ENXIO : -errno; /* both: it is no ring */
+}
+
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
 {
     int error = -ENXIO;
@@ -1926,15 +1945,8 @@ FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
     fixedpool__lock(&pool->lock);
     uint32_t at = fixedpool__ring_at(pool, ring_fd);
     if (at < pool->ring_count) {
-        const int opcode = FIXEDPOOL__UNREGISTER_BUFFERS;
-        long      done   = -1;
-        if (pool->rings[at].inode == fixedpool__inode(ring_fd)) {
-            do { /* before Linux 5.13 it waits, and can be interrupted */
-                done = fixedpool__io_uring_register(ring_fd, opcode, NULL, 0);
-            } while (done != 0 && errno == EINTR);
-        }
-        if (done == 0) error = 0;
-        fixedpool__forget_ring(pool, at);
+        error = fixedpool__unpin(&pool->rings[at]);
+        if (error == 0 || error == -ENXIO) fixedpool__forget_ring(pool, at);
     }
     fixedpool__unlock(&pool->lock);
     return error;

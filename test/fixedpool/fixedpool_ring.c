@@ -88,11 +88,14 @@ struct ring {
     struct sqe    *sqes;
 };
 
+enum { SINGLE_ISSUER = 1 << 12, DEFER_TASKRUN = 1 << 13 }; /* since Linux 6.0 and 6.1 */
+
 /* 0, or the errno that says why there is none. */
-static int open_ring(struct ring *ring)
+static int open_ring_with(struct ring *ring, uint32_t setup)
 {
     memset(ring, 0, sizeof *ring);
-    ring->fd = (int)syscall(SETUP, ENTRIES, &ring->params);
+    ring->params.flags = setup;
+    ring->fd           = (int)syscall(SETUP, ENTRIES, &ring->params);
     if (ring->fd < 0) return errno;
     int prot = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_POPULATE;
     ring->sq   = mmap(NULL, QUEUES_SIZE, prot, flags, ring->fd, 0);
@@ -103,6 +106,8 @@ static int open_ring(struct ring *ring)
         exit(1);
     return 0;
 }
+
+static int open_ring(struct ring *ring) { return open_ring_with(ring, 0); }
 
 static void close_ring(struct ring *ring)
 {
@@ -499,6 +504,73 @@ static void no_clone_of_strange_buffers(void)
     end();
 }
 
+/* ---- Rings that belong to a thread ---- */
+
+static bool threads_have_rings; /* this kernel has SINGLE_ISSUER and DEFER_TASKRUN */
+
+/* A thread with such a ring: registers, and unregisters unless it is to end with the ring open. */
+struct issuer {
+    pthread_t         thread;
+    struct ring       ring;
+    int               registered, unregistered;
+    bool              leaves_it;
+    pthread_barrier_t turn;
+};
+
+static void *issue(void *arg)
+{
+    struct issuer *self = arg;
+
+    CHECK_EQ(open_ring_with(&self->ring, SINGLE_ISSUER | DEFER_TASKRUN), 0);
+    self->registered = fixedpool_register(pool, self->ring.fd);
+    works(&self->ring);
+    pthread_barrier_wait(&self->turn);
+    pthread_barrier_wait(&self->turn);
+    if (!self->leaves_it) self->unregistered = fixedpool_unregister(pool, self->ring.fd);
+    return NULL;
+}
+
+static void start_issuer(struct issuer *issuer, bool leaves_it)
+{
+    issuer->leaves_it = leaves_it;
+    pthread_barrier_init(&issuer->turn, NULL, 2);
+    pthread_create(&issuer->thread, NULL, issue, issuer);
+    pthread_barrier_wait(&issuer->turn);
+    CHECK_EQ(issuer->registered, 0);
+}
+
+static void end_issuer(struct issuer *issuer)
+{
+    pthread_barrier_wait(&issuer->turn);
+    pthread_join(issuer->thread, NULL);
+    pthread_barrier_destroy(&issuer->turn);
+}
+
+/* What the kernel did not unregister stays registered. */
+static void a_ring_of_another_thread(void)
+{
+    static struct issuer issuer;
+
+    make(4096, 4);
+    start_issuer(&issuer, false);
+    CHECK(fixedpool_unregister(pool, issuer.ring.fd) < 0);
+    CHECK(fixedpool_unregister(pool, issuer.ring.fd) != -ENXIO);
+    CHECK_EQ(rings(), 1);
+    end_issuer(&issuer);
+    CHECK_EQ(issuer.unregistered, 0);
+    CHECK_EQ(rings(), 0);
+    close_ring(&issuer.ring);
+
+    start_issuer(&issuer, true); /* and is over before its ring */
+    end_issuer(&issuer);
+    CHECK(fixedpool_unregister(pool, issuer.ring.fd) < 0);
+    CHECK_EQ(rings(), 1);
+    close_ring(&issuer.ring);
+    CHECK_EQ(fixedpool_unregister(pool, issuer.ring.fd), -ENXIO);
+    CHECK_EQ(rings(), 0);
+    end();
+}
+
 /* ---- In the kernel's stead ---- */
 
 /* Needs no io_uring, but a descriptor. */
@@ -567,6 +639,29 @@ static void what_the_kernel_says_is_passed_on(void)
     CHECK_EQ(fixedpool_register(pool, fd), -EEXIST);
     CHECK_EQ(fixedpool_unregister(pool, fd), 0);
     answers = false;
+    close(fd);
+    end();
+}
+
+/* Each error but those that say that there is no such registration. */
+static void a_refused_unregister_changes_nothing(void)
+{
+    static const int errors[] = {EEXIST, EPERM, EACCES, ENOSYS, EINVAL, ENOMEM};
+    int              fd       = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    make(4096, 4);
+    answers = true;
+    CHECK_EQ(fixedpool_register(pool, fd), 0);
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        refusal[UNREGISTER] = errors[i];
+        CHECK_EQ(fixedpool_unregister(pool, fd), -errors[i]);
+        CHECK_EQ(rings(), 1);
+    }
+    refusal[UNREGISTER] = ENXIO; /* the user did it by hand */
+    CHECK_EQ(fixedpool_unregister(pool, fd), -ENXIO);
+    CHECK_EQ(rings(), 0);
+    refusal[UNREGISTER] = 0;
+    answers             = false;
     close(fd);
     end();
 }
@@ -655,12 +750,16 @@ int main(void)
 {
     int error  = open_ring(&ring);
     rings_work = error == 0;
-    if (rings_work) close_ring(&ring);
-    else printf("# no io_uring here: %s\n", strerror(error));
+    if (rings_work) {
+        close_ring(&ring);
+        threads_have_rings = open_ring_with(&ring, SINGLE_ISSUER | DEFER_TASKRUN) == 0;
+        if (threads_have_rings) close_ring(&ring);
+    } else printf("# no io_uring here: %s\n", strerror(error));
     open_file();
 
     RUN(spans_are_what_is_registered);
     RUN(what_the_kernel_says_is_passed_on);
+    RUN(a_refused_unregister_changes_nothing);
     RUN(as_many_rings_as_there_are);
     RUN(a_kernel_that_forbids_it);
     if (rings_work) {
@@ -671,6 +770,8 @@ int main(void)
         RUN(refusals);
         RUN(a_ring_that_was_closed);
         RUN(no_clone_of_strange_buffers);
+        if (threads_have_rings) RUN(a_ring_of_another_thread);
+        else puts("# this kernel has no rings that belong to a thread");
         RUN(memory_that_must_not_be_locked);
     }
     return REPORT();
