@@ -103,6 +103,10 @@ extern "C" {
  *   - A cache that is not used while other threads take over and leave one of its groups of frames
  *     exactly 2^30 times (43 s of nothing else), and is used then, leases frames that are not its
  *     own.
+ *   - A filter of system calls (seccomp) that is installed after create may refuse membarrier(2):
+ *     the thread that finds out, in alloc, pauses once for 20 ms, and from then on caches cost as
+ *     much as fixedpool_alloc. If it refuses futex(2), sleepers look each millisecond; if only the
+ *     freeing thread's filter does, each 100 ms.
  *   - A child after fork has no frames, since a copy must not separate them from the pages that the
  *     device has pinned. It must not use the pool. */
 
@@ -199,12 +203,16 @@ FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool);
  * compare-exchange, if they lie in one group of 16. */
 FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32_t count);
 
-/* Leases a frame, and sleeps until one is free if there is none. Any thread. Returns its number, or
- * -ETIMEDOUT after timeout_ns nanoseconds; if timeout_ns is negative, waits for ever.
+/* Leases a frame, and sleeps until one is free if there is none. Any thread. If timeout_ns is
+ * negative, waits for ever. Returns the frame's number, or
+ *   -ETIMEDOUT  after timeout_ns nanoseconds;
+ *   -errno      if a filter of system calls refuses both futex(2) and nanosleep(2), or does not let
+ *               the C library read the clock: -EPERM, for example.
  *
  * No wake-up is lost, but a thread that is stopped after it freed a frame, and before it woke a
- * sleeper, delays that sleeper. Sleepers are woken in order of arrival, one for each frame that is
- * freed. Another thread may lease the frame before the woken one does, which then sleeps again. */
+ * sleeper, delays that sleeper by up to 100 ms. One sleeper is woken for each frame that is freed:
+ * of those with one priority, about in order of arrival. Another thread may lease the frame before
+ * the woken one does, which then sleeps again. */
 FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
 
 /* Returns the address of a frame, leased or not, or NULL if there is no such frame. Any thread. */
@@ -468,11 +476,14 @@ static void fixedpool__unlock(_Atomic(uint32_t) *lock)
 
 /* ---- io_uring, futexes and clocks ---- */
 
-#ifdef SYS_clock_gettime32 /* musl's name for it where long has 32 bits */
-#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime32
-#else
-#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime
-#endif
+/* A time as the C library and the kernel have it under names without 64. A strict build hides these
+ * functions. They are the library's, not system calls: it reads the clock without the kernel. */
+typedef struct fixedpool__time {
+    long seconds, nanoseconds;
+} fixedpool__time;
+
+int fixedpool__clock_gettime(int clock, fixedpool__time *now) __asm__("clock_gettime");
+int fixedpool__nanosleep(const fixedpool__time *time, fixedpool__time *rest) __asm__("nanosleep");
 
 enum { /* Linux's numbers, on every processor; old headers lack some of them */
     FIXEDPOOL__IO_URING_REGISTER  = 427,
@@ -480,7 +491,7 @@ enum { /* Linux's numbers, on every processor; old headers lack some of them */
     FIXEDPOOL__UNREGISTER_BUFFERS = 1,
     FIXEDPOOL__CLONE_BUFFERS      = 30,
     FIXEDPOOL__MAP_HUGE_2MB       = 21 << 26,
-    FIXEDPOOL__FUTEX_WAIT         = 9 | 128, /* bitset, private: the deadline is a time */
+    FIXEDPOOL__FUTEX_WAIT         = 0 | 128, /* private */
     FIXEDPOOL__FUTEX_WAKE         = 1 | 128,
     FIXEDPOOL__MONOTONIC          = 1,
 };
@@ -543,6 +554,11 @@ enum {
     FIXEDPOOL__BUFFER_MAX  = 1 << 30, /* bytes, the kernel's */
     FIXEDPOOL__NONE        = -1,
 
+    FIXEDPOOL__PAUSE_NS = 20 * 1000 * 1000,  /* in a heavy fence's place */
+    FIXEDPOOL__SPINS    = 100 * 1000 * 1000, /* in that pause's place: 20 ms or more */
+    FIXEDPOOL__SLEEP_NS = 100 * 1000 * 1000, /* a sleeper looks at events at least so often, */
+    FIXEDPOOL__POLL_NS  = 1000 * 1000,       /* and so often if the kernel refuses futexes */
+
     FIXEDPOOL__UNOWNED = 0, /* turn % 4 */
     FIXEDPOOL__OWNED   = 1,
     FIXEDPOOL__REVOKED = 2,
@@ -580,7 +596,7 @@ typedef struct fixedpool__ring {
 } fixedpool__ring;
 
 struct fixedpool {
-    /* Constant after create. */
+    /* Constant after create, but for unfenced, which becomes 1 at most once. */
     alignas(FIXEDPOOL__LINE) unsigned char *frames;
     uint32_t          frame_size;
     uint32_t          frame_count;
@@ -589,7 +605,8 @@ struct fixedpool {
     uint32_t          group_count;
     uint32_t          span;       /* frames in a registered buffer */
     uint32_t          pages;      /* FIXEDPOOL_PAGES_... */
-    bool              has_fences; /* the kernel has membarrier */
+    bool              has_fences; /* the kernel had membarrier then */
+    _Atomic(uint32_t) unfenced;   /* it has none now: caches adopt no groups */
     size_t            size;       /* of the pool itself */
     size_t            frames_size;
 
@@ -867,6 +884,8 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
     }
     made->has_fences =
         FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER_READY, 0, 0, 0, 0, 0) == 0;
+    /* relaxed: nobody else has the pool yet. */
+    atomic_store_explicit(&made->unfenced, !made->has_fences, memory_order_relaxed);
     fixedpool__hide_all(made);
     *pool = made;
     return 0;
@@ -906,6 +925,7 @@ static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
     atomic_thread_fence(memory_order_release);
     /* seq_cst, pairs with the seq_cst in fixedpool__sleep, as the count above. */
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) == 0) return;
+    /* If that is refused, the sleepers see the count by themselves: see fixedpool__await. */
     (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
 }
 
@@ -921,7 +941,7 @@ static inline void fixedpool__tell_watchers(fixedpool *pool, uint32_t count)
 /* After a plain store made a frame idle. */
 static inline void fixedpool__tell_watchers_lightly(fixedpool *pool)
 {
-    /* light, pairs with the heavy fence in fixedpool__watch: as in fixedpool__tell_watchers, the
+    /* light, pairs with the heavy fence in fixedpool__fence: as in fixedpool__tell_watchers, the
        watcher's look at the frames sees ours idle, or we see the watcher. */
     FIXEDPOOL_LIGHT_FENCE();
     if (atomic_load_explicit(&pool->watchers, memory_order_relaxed) != 0) fixedpool__tell(pool, 1);
@@ -1257,6 +1277,116 @@ static bool fixedpool__lease_revoked(fixedpool *pool, uint32_t index, uint64_t *
     return true;
 }
 
+/* -- The heavy half of a fence, and what stands in for it --
+ *
+ * A program may install a filter of system calls (seccomp) after it created the pool, and the
+ * filter may refuse membarrier(2). It may be in force for some threads only. Then a thread that
+ * needs a heavy fence cannot have it, while owners are on paths with a light fence, which is none.
+ * From that moment on the pool does without owners:
+ *
+ *    a thief or a watcher                           an owner
+ *    1. unfenced := 1                               adopt: turn: unowned -> owned
+ *    2. turn of each group:                         unfenced? then leave the group, lend nothing
+ *         owned -> revoked
+ *    3. pause for 20 ms                             busy := frame; is the turn its own?
+ *    4. each group whose owner is not busy:           no: leave the group, go on without a cache
+ *         turn: revoked -> unowned,
+ *         lent frames become taken
+ *
+ * 1 and 2 cross with adopt, by seq_cst accesses: either the new owner sees unfenced, or we see that
+ * the group has an owner. So after 2 nobody lends from a group that we did not revoke.
+ *
+ * 3 takes the place of the heavy fence. An owner that did not see its group revoked had looked at
+ * the turn before step 2 was visible, and its store to busy, or what it did afterwards, was on the
+ * way to memory: in the store buffer of its processor. A store stays there for the time of a few
+ * cache misses, well under 10 us, whether or not its thread goes on running: an interrupt, a switch
+ * to another thread or a stopped virtual machine cannot take it back. 20 ms are a thousand times
+ * that, and at least one tick of the kernel's timer. After the pause we see what each owner is busy
+ * with, as after a fence. This rests on the machine and not on the memory model of C. It is known
+ * as bounded TSO (Morrison and Afek, Temporally Bounding TSO for Fence-Free Asymmetric
+ * Synchronization, ASPLOS 2015).
+ *
+ * 4 loses nothing: an idle frame of a cache becomes an idle frame of the pool, and a lent one
+ * becomes a taken one, in one compare-exchange with the change of the turn, as in
+ * fixedpool__leave; its free, through whatever cache, clears that bit. From here on each lease and
+ * each free is an atomic operation on the group's word, and nothing needs a heavy fence.
+ *
+ * An owner that was stopped in the middle of a call keeps its group revoked, and what it is busy
+ * with stays out of reach, until it goes on. As long as there is such a group, each new watcher
+ * goes through 2 to 4 again, since that owner's call may end with a light fence.
+ *
+ * Any number of threads do this at the same moment; none waits for another. */
+
+#define FIXEDPOOL__TRY_HEAVY_FENCE() \
+    (FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
+
+static FIXEDPOOL__COLD void fixedpool__pause(void)
+{
+    fixedpool__time rest = {0, FIXEDPOOL__PAUSE_NS};
+
+    while (fixedpool__nanosleep(&rest, &rest) != 0) {
+        if (errno == EINTR) continue;
+        for (volatile uint32_t spins = 0; spins < FIXEDPOOL__SPINS;) spins = spins + 1;
+        return; /* the kernel refuses that, too */
+    }
+}
+
+/* Whether there is a group that has an owner, or had one that did not leave it yet. */
+static bool fixedpool__revoke_all(fixedpool *pool)
+{
+    bool found = false;
+
+    for (uint32_t index = 0; index < pool->group_count; index++) {
+        fixedpool__group *group = &pool->groups[index];
+        /* seq_cst, pairs with the seq_cst in fixedpool__adopt: we see that there is an owner, or it
+           sees unfenced. */
+        uint64_t shared = atomic_load_explicit(&group->shared, memory_order_seq_cst);
+        while (fixedpool__state(shared) == FIXEDPOOL__OWNED) {
+            uint64_t revoked = fixedpool__with_turn(shared, fixedpool__turn(shared) + 1);
+            /* relaxed, both: the pause orders the new turn, and an owner that came after our look
+               sees unfenced. */
+            if (atomic_compare_exchange_weak_explicit(&group->shared, &shared, revoked,
+                                                      memory_order_relaxed, memory_order_relaxed))
+                shared = revoked;
+        }
+        if (fixedpool__state(shared) != FIXEDPOOL__UNOWNED) found = true;
+    }
+    return found;
+}
+
+/* Makes everybody's what is revoked and whose owner is not busy. */
+static void fixedpool__disown_all(fixedpool *pool)
+{
+    uint32_t none;
+
+    for (uint32_t index = 0; index < pool->group_count; index++) {
+        /* relaxed: an owner that is not busy is one whose changes fixedpool__is_busy acquired. */
+        uint64_t shared = atomic_load_explicit(&pool->groups[index].shared, memory_order_relaxed);
+        while (fixedpool__state(shared) == FIXEDPOOL__REVOKED)
+            if (fixedpool__lease_revoked(pool, index, &shared, 0, &none)) break;
+    }
+}
+
+static FIXEDPOOL__COLD void fixedpool__do_without_owners(fixedpool *pool)
+{
+    /* seq_cst, pairs with the seq_cst in fixedpool__adopt: see fixedpool__revoke_all. */
+    atomic_store_explicit(&pool->unfenced, 1, memory_order_seq_cst);
+    if (!fixedpool__revoke_all(pool)) return;
+    fixedpool__pause();
+    fixedpool__disown_all(pool);
+}
+
+/* For a pool that had membarrier at create. Afterwards we see what each owner did before it last
+ * looked at its group's turn and did not find it revoked. */
+static void fixedpool__fence(fixedpool *pool)
+{
+    /* relaxed: if we do not see that others were refused, we ask the kernel ourselves. */
+    uint32_t unfenced = atomic_load_explicit(&pool->unfenced, memory_order_relaxed);
+    /* heavy, pairs with the light fence in fixedpool__lend, fixedpool__take_back, fixedpool__absorb
+       and fixedpool__tell_watchers_lightly. */
+    if (unfenced || !FIXEDPOOL__TRY_HEAVY_FENCE()) fixedpool__do_without_owners(pool);
+}
+
 /* Leases at most count idle frames of a group, with or without an owner. Returns their bits; 0: it
  * had none, or one that its owner was busy with. */
 static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count)
@@ -1280,9 +1410,8 @@ static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count
                 continue;
             shared = revoked;
         }
-        /* heavy, pairs with the light fence in fixedpool__lend, fixedpool__take_back and
-           fixedpool__absorb, where the owner says that it is busy and then looks at the turn. */
-        if (fenced != fixedpool__turn(shared)) FIXEDPOOL_HEAVY_FENCE();
+        /* The owner says that it is busy, and then looks at the turn; we go the other way round. */
+        if (fenced != fixedpool__turn(shared)) fixedpool__fence(pool);
         fenced = fixedpool__turn(shared);
         if (fixedpool__lease_revoked(pool, index, &shared, count, &bits)) return bits;
     }
@@ -1298,10 +1427,9 @@ static void fixedpool__watch(fixedpool *pool)
        the thread that freed it sees us watch. */
     atomic_fetch_add_explicit(&pool->watchers, 1, memory_order_seq_cst);
     /* seq_cst, pairs with the seq_cst in fixedpool_cache_open: either we see the cache's seat, or
-       the cache sees us watch. Then heavy, pairs with the light fence in
-       fixedpool__tell_watchers_lightly. */
+       the cache sees us watch: if it frees lightly, only after the fence. */
     if (atomic_load_explicit(&pool->seats, memory_order_seq_cst) && pool->has_fences)
-        FIXEDPOOL_HEAVY_FENCE();
+        fixedpool__fence(pool);
 }
 
 static void fixedpool__unwatch(fixedpool *pool)
@@ -1397,70 +1525,74 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
 
 /* -- Wait -- */
 
-typedef struct fixedpool__time {
-    long seconds, nanoseconds; /* as the kernel's calls without 64 in their names have it */
-} fixedpool__time;
-
-static fixedpool__time fixedpool__now(void)
+/* Returns nanoseconds, or -errno. */
+static int64_t fixedpool__now(void)
 {
-    fixedpool__time now = {0, 0};
-    (void)FIXEDPOOL_SYSCALL(FIXEDPOOL__CLOCK_GETTIME, FIXEDPOOL__MONOTONIC, &now, 0, 0, 0, 0);
-    return now;
+    fixedpool__time now;
+    if (fixedpool__clock_gettime(FIXEDPOOL__MONOTONIC, &now) != 0) return -errno;
+    return (int64_t)now.seconds * 1000000000 + now.nanoseconds;
 }
 
-static fixedpool__time fixedpool__after(int64_t ns)
+/* Sleeps until events is no longer that, for at most so long, or for no reason. Returns 0, or
+ * -errno if the kernel lets nobody sleep. */
+static int fixedpool__sleep(fixedpool *pool, uint32_t events, long nanoseconds)
 {
-    fixedpool__time time    = fixedpool__now();
-    int64_t         seconds = ns / 1000000000;
+    fixedpool__time time = {0, nanoseconds};
 
-    time.nanoseconds += (long)(ns % 1000000000);
-    if (time.nanoseconds >= 1000000000) {
-        time.nanoseconds -= 1000000000;
-        seconds++;
-    }
-    time.seconds = seconds < LONG_MAX - time.seconds ? time.seconds + (long)seconds : LONG_MAX;
-    return time;
-}
-
-static bool fixedpool__is_over(const fixedpool__time *deadline)
-{
-    if (!deadline) return false;
-    fixedpool__time now = fixedpool__now();
-    return now.seconds > deadline->seconds ||
-           (now.seconds == deadline->seconds && now.nanoseconds >= deadline->nanoseconds);
-}
-
-/* Until events is no longer that, or the deadline; or for no reason. */
-static void fixedpool__sleep(fixedpool *pool, uint32_t events, const fixedpool__time *deadline)
-{
     /* seq_cst, pairs with the seq_cst in fixedpool__tell: the kernel sees the new count of events,
        or the thread that counts sees us sleep. */
     atomic_fetch_add_explicit(&pool->sleepers, 1, memory_order_seq_cst);
-    (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAIT, events, deadline, 0,
-                            UINT32_MAX);
+    long woken = FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAIT, events, &time,
+                                   0, 0);
+    int  error = woken == 0 ? 0 : errno;
     /* relaxed: who still sees us sleep wakes nobody. */
     atomic_fetch_sub_explicit(&pool->sleepers, 1, memory_order_relaxed);
+    if (error == 0 || error == EAGAIN || error == EINTR || error == ETIMEDOUT) return 0;
+
+    /* Futexes are refused. */
+    if (time.nanoseconds > FIXEDPOOL__POLL_NS) time.nanoseconds = FIXEDPOOL__POLL_NS;
+    return fixedpool__nanosleep(&time, NULL) == 0 || errno == EINTR ? 0 : -errno;
 }
 
-/* Looks at everything, and sleeps, in turn. */
-static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns)
+/* Returns 0 when events is no longer that, -ETIMEDOUT at the deadline (-1: none), or -errno if the
+ * system gives no time or no sleep. Does not rely on being woken: the thread that frees a frame may
+ * be one whose futexes are refused. */
+static int fixedpool__await(fixedpool *pool, uint32_t events, int64_t deadline)
 {
-    fixedpool__time   time = fixedpool__after(timeout_ns > 0 ? timeout_ns : 0), *deadline = NULL;
-    bool              over = timeout_ns == 0, slept = false;
+    int error;
+
+    do {
+        long time = FIXEDPOOL__SLEEP_NS;
+        if (deadline >= 0) {
+            int64_t now = fixedpool__now();
+            if (now < 0) return (int)now;
+            if (now >= deadline) return -ETIMEDOUT;
+            if (deadline - now < time) time = (long)(deadline - now);
+        }
+        error = fixedpool__sleep(pool, events, time);
+    } while (error == 0 && !fixedpool__has_changed(pool, events));
+    return error;
+}
+
+/* Looks at everything and sleeps, alternately. None: *error says why. */
+static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns, int *error)
+{
+    int64_t           now   = timeout_ns > 0 ? fixedpool__now() : 0, deadline = -1;
+    bool              slept = false;
     fixedpool__frames found;
     uint32_t          events;
 
-    if (timeout_ns > 0) deadline = &time;
+    *error = now < 0 ? (int)now : timeout_ns == 0 ? -ETIMEDOUT : 0;
+    if (timeout_ns > 0) deadline = timeout_ns < INT64_MAX - now ? now + timeout_ns : INT64_MAX;
     fixedpool__watch(pool);
     for (;;) { /* after the deadline, too, a last look: we may have been woken */
         found = fixedpool__look(pool, 1, &events);
-        if (found.bits || (over && !fixedpool__has_changed(pool, events))) break;
-        if (over) continue;
+        if (found.bits || (*error && !fixedpool__has_changed(pool, events))) break;
+        if (*error) continue;
         /* relaxed: a count. */
         if (!slept) atomic_fetch_add_explicit(&pool->waits, 1, memory_order_relaxed);
-        slept = true;
-        fixedpool__sleep(pool, events, deadline);
-        over = fixedpool__is_over(deadline);
+        slept  = true;
+        *error = fixedpool__await(pool, events, deadline);
     }
     fixedpool__unwatch(pool);
     return found;
@@ -1469,11 +1601,12 @@ static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns)
 FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns)
 {
     fixedpool__frames found = {fixedpool__home_in(pool), 0};
+    int               error;
 
     found.bits = fixedpool__lease(pool, found.group, 1);
     if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__lease_elsewhere(pool, 1);
-    if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__wait(pool, timeout_ns);
-    if (!found.bits) return -ETIMEDOUT;
+    if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__wait(pool, timeout_ns, &error);
+    if (!found.bits) return error;
     fixedpool__show(pool, found.group, found.bits);
     return (int)fixedpool__frame(pool, found.group, found.bits);
 }
@@ -1574,7 +1707,7 @@ static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
 
     atomic_store_explicit(&cache->seat->busy, FIXEDPOOL__WHOLE | (slot->first + 1),
                           memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__steal */
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__fence */
     /* acquire, pairs with the release in fixedpool__free_lent: what was done to a frame before its
        free happens before what its next lessee does. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
@@ -1627,12 +1760,13 @@ static bool fixedpool__adopt(fixedpool_cache *cache, uint32_t at, uint32_t index
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
     uint32_t turn   = fixedpool__turn(shared) + 1;
 
-    /* acquire, pairs with the release in fixedpool__leave and fixedpool__lease_revoked: our stores
-       to lent come after those of the last owner. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__revoke_all, see below. As acquire, pairs with
+       the release in fixedpool__leave and fixedpool__lease_revoked: our stores to lent come after
+       those of the last owner. */
     if (fixedpool__state(shared) != FIXEDPOOL__UNOWNED ||
         !atomic_compare_exchange_strong_explicit(&group->shared, &shared,
                                                  fixedpool__with_turn(shared, turn),
-                                                 memory_order_acquire, memory_order_relaxed))
+                                                 memory_order_seq_cst, memory_order_relaxed))
         return false;
     /* release, pairs with the acquire in fixedpool__lent: a thread that takes these for those of
        the last owner sees that there is a new one when it looks again. */
@@ -1646,7 +1780,11 @@ static bool fixedpool__adopt(fixedpool_cache *cache, uint32_t at, uint32_t index
     uint32_t taken   = fixedpool__taken(shared);
     cache->slots[at] = (fixedpool__slot){group, turn, index << pool->group_shift,
                                          fixedpool__idle(shared, 0), taken};
-    return true;
+    /* seq_cst, pairs with the seq_cst in fixedpool__do_without_owners: either we see that there are
+       to be no owners, or that thread sees us. */
+    if (!atomic_load_explicit(&pool->unfenced, memory_order_seq_cst)) return true;
+    fixedpool__leave(pool, &cache->slots[at]);
+    return false;
 }
 
 /* What is idle in the current group, for when it is not the current one. */
@@ -1669,9 +1807,11 @@ static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache, bool may_a
     fixedpool__keep_idle(cache); /* nothing, if all went well */
     for (uint32_t i = 0; i < FIXEDPOOL__SLOTS; i++)
         if (fixedpool__lend_from(cache, (at + i) % FIXEDPOOL__SLOTS)) return true;
-    if (!may_adopt || !pool->has_fences) return false;
-    while ((found = fixedpool__find(pool, fixedpool__group_of(pool, cache->now.first))) !=
-           FIXEDPOOL__NONE) {
+    if (!may_adopt) return false;
+    /* relaxed: adopt looks again. */
+    while (!atomic_load_explicit(&pool->unfenced, memory_order_relaxed) &&
+           (found = fixedpool__find(pool, fixedpool__group_of(pool, cache->now.first))) !=
+               FIXEDPOOL__NONE) {
         /* The slot's frames are all out: it makes room for one that has some. */
         if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
         if (fixedpool__adopt(cache, at, (uint32_t)found)) return fixedpool__lend_from(cache, at);
@@ -1703,7 +1843,7 @@ static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
     fixedpool__group *group = cache->now.group;
     /* relaxed: the fence puts it in its place. */
     atomic_store_explicit(&cache->seat->busy, busy, memory_order_relaxed);
-    /* light, pairs with the heavy fence in fixedpool__steal: either we see that the group was
+    /* light, pairs with the heavy fence in fixedpool__fence: either we see that the group was
        revoked, or the thread that revoked it sees what we are busy with. */
     FIXEDPOOL_LIGHT_FENCE();
     /* acquire, pairs with the release in fixedpool__free_bits and fixedpool__free_taken, if the
@@ -1748,7 +1888,7 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
 {
     fixedpool__poison_enter();
     atomic_store_explicit(&cache->seat->busy, frame + 1, memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__steal */
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__fence */
     /* relaxed, both: what we look for we did ourselves; or others before this frame's free, if it
        is its second. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);

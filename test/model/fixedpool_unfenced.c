@@ -1,7 +1,7 @@
 /* Goal:   what needs no fence works without one: the light fence alone orders nothing in the
  *         processor, so here it is nothing.
- * Method: executions that reach a heavy fence are not explored. In the others nobody steals, and
- *         only the acquires and releases order anything. */
+ * Method: executions that reach a heavy fence, or the pause in its place, are not explored. In the
+ *         others nobody steals, and only the acquires and releases order anything. */
 #define MODEL_LIGHTER
 #include "fixedpool_model.h"
 
@@ -82,4 +82,40 @@ play(opened)
     }
     model_join(thread);
     model_destroy();
+}
+
+/* late: a search that saw no owner and then was refused the heavy fence, does not miss a frame
+ * that a late owner frees lightly: there is none. At no time are both frames leased.
+ *
+ *    searcher                                late owner
+ *    watchers := 1
+ *    unfenced := 1                           adopt: turn: unowned -> owned
+ *    no group has an owner: no pause         unfenced? then leave the group again
+ *    look at group 0: lent                   (otherwise: lend frame 0)
+ *                                            (free it: lent := 0, watchers is 0)
+ *    look at group 1: taken                  (lease frame 1)
+ *
+ * Store and load cross. Broken if one of these four accesses is not seq_cst, or if adopt does not
+ * look: the owner lends, and its light free and the look of the search miss each other. */
+static void *search_thrice(void *unused)
+{
+    model_home(0);
+    model_search();
+    return unused;
+}
+
+play(late)
+{
+    model_create(2, 0);
+    model_home(0);
+    cache               = fixedpool_cache_open(pool);
+    model_refuses       = true;
+    model_thread thread = model_start(search_thrice);
+    if (model_own(cache, 0) && fixedpool__lend(cache) == 0) {
+        must(fixedpool_cache_free(cache, 0) == 0);
+        (void)fixedpool__lease(pool, 1, 1);
+    }
+    model_join(thread);
+    model_destroy();
+    model_refuses = false;
 }
