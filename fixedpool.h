@@ -918,11 +918,9 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool) { return pool->
 static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
 {
     /* seq_cst, pairs with the seq_cst in fixedpool__sleep, which counts a sleeper before the kernel
-       looks at events: the kernel sees the new count, or we see the sleeper. */
+       looks at events: the kernel sees the new count, or we see the sleeper. Each lease is a
+       release, so a searcher that sees one made by a thread that knows of this sees it, too. */
     atomic_fetch_add_explicit(&pool->events, 1, memory_order_seq_cst);
-    /* release, pairs with the acquire in fixedpool__look, fixedpool__lent and fixedpool__steal: a
-       thread that sees a lease that we make after this sees the new count. */
-    atomic_thread_fence(memory_order_release);
     /* seq_cst, pairs with the seq_cst in fixedpool__sleep, as the count above. */
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) == 0) return;
     /* If that is refused, the sleepers see the count by themselves: see fixedpool__await. */
@@ -970,7 +968,8 @@ static uint32_t fixedpool__lent(const fixedpool *pool, const fixedpool__group *g
     uint64_t owner = atomic_load_explicit(&group->owner, memory_order_acquire);
     if ((uint32_t)(owner >> 32) != fixedpool__owners_turn(shared)) return 0;
     /* acquire, pairs with the release in fixedpool__take_back: everything that the owner did to a
-       frame before its free happens before the next lessee's first access. */
+       frame before its free happens before the next lessee's first access. Also pairs with the
+       release in fixedpool__lend: if we see a lease, we see the events that its thread knew of. */
     for (uint32_t i = 0; i <= pool->group_mask; i++)
         lent |= (uint32_t)atomic_load_explicit(&group->lent[i], memory_order_acquire) << i;
     return lent;
@@ -1138,12 +1137,14 @@ static FIXEDPOOL__HOT uint32_t fixedpool__lease_unowned(fixedpool__group *group,
 {
     while (fixedpool__state(*shared) == FIXEDPOOL__UNOWNED) {
         uint32_t bits = fixedpool__pick(fixedpool__idle(*shared, 0), count);
-        /* acquire, both, pairs with the release in fixedpool__free_bits, fixedpool__free_taken,
-           fixedpool__leave and fixedpool__lease_revoked: what was done to an idle frame before its
-           free happens before what its lessee does. A word that was changed and changed back (ABA)
-           does no harm: it says all there is to know. */
+        /* acq_rel. As acquire, and on failure, pairs with the release in fixedpool__free_bits,
+           fixedpool__free_taken, fixedpool__leave and fixedpool__lease_revoked: what was done to an
+           idle frame before its free happens before what its lessee does. As release, pairs with
+           the acquire in fixedpool__look and fixedpool__steal: a searcher that sees this lease sees
+           the events that we know of, see fixedpool__tell. A word that was changed and changed back
+           (ABA) does no harm: it says all there is to know. */
         if (!bits || atomic_compare_exchange_weak_explicit(&group->shared, shared, *shared | bits,
-                                                           memory_order_acquire,
+                                                           memory_order_acq_rel,
                                                            memory_order_acquire))
             return bits;
     }
@@ -1394,16 +1395,16 @@ static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count
     fixedpool__group *group  = &pool->groups[index];
     uint32_t          fenced = 0, bits; /* fenced: the revoked turn that a fence came after */
 
-    /* acquire, pairs with the release in fixedpool__tell: if we see a lease here, we see the count
-       of what its thread freed before it. */
+    /* acquire, pairs with the release in fixedpool__lease_unowned: if we see a lease here, we see
+       the events that its thread knew of. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     for (;;) {
         bits = fixedpool__lease_unowned(group, &shared, count);
         if (bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) return bits;
         if (fixedpool__state(shared) == FIXEDPOOL__OWNED) {
             uint64_t revoked = fixedpool__with_turn(shared, fixedpool__turn(shared) + 1);
-            /* acquire, both, pairs with the release in fixedpool__tell as the load above does; the
-               fence below orders the new turn. */
+            /* acquire, both, pairs with the release in fixedpool__lease_unowned as the load above
+               does; the fence below orders the new turn. */
             if (!atomic_compare_exchange_strong_explicit(&group->shared, &shared, revoked,
                                                          memory_order_acquire,
                                                          memory_order_acquire))
@@ -1444,7 +1445,7 @@ static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32
 {
     uint32_t home = fixedpool__home_in(pool);
 
-    /* acquire, pairs with the release in fixedpool__tell: the looks below come after this, and see
+    /* acquire, pairs with the seq_cst in fixedpool__tell: the looks below come after this, and see
        what was idle before the count. */
     *events = atomic_load_explicit(&pool->events, memory_order_acquire);
     for (uint32_t i = 0; i < pool->group_count; i++) {
@@ -1705,8 +1706,9 @@ static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
 {
     fixedpool__group *group = slot->group;
 
+    /* release, pairs with the acquire in fixedpool__is_busy, as in fixedpool__lend. */
     atomic_store_explicit(&cache->seat->busy, FIXEDPOOL__WHOLE | (slot->first + 1),
-                          memory_order_relaxed);
+                          memory_order_release);
     FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__fence */
     /* acquire, pairs with the release in fixedpool__free_lent: what was done to a frame before its
        free happens before what its next lessee does. */
@@ -1841,8 +1843,9 @@ static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
 
     uint32_t          frame = busy - 1, offset = frame - cache->now.first;
     fixedpool__group *group = cache->now.group;
-    /* relaxed: the fence puts it in its place. */
-    atomic_store_explicit(&cache->seat->busy, busy, memory_order_relaxed);
+    /* release, pairs with the acquire in fixedpool__is_busy: a thread that reads this and not the 0
+       before it sees all the same what we did until then. */
+    atomic_store_explicit(&cache->seat->busy, busy, memory_order_release);
     /* light, pairs with the heavy fence in fixedpool__fence: either we see that the group was
        revoked, or the thread that revoked it sees what we are busy with. */
     FIXEDPOOL_LIGHT_FENCE();
@@ -1854,8 +1857,9 @@ static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
         fixedpool__back_off(cache);
         return -1;
     }
-    /* relaxed: a thread that finds it lent need not know more; see also fixedpool__tell. */
-    atomic_store_explicit(&group->lent[offset], 1, memory_order_relaxed);
+    /* release, pairs with the acquire in fixedpool__lent: a searcher that sees this lease sees the
+       events that we know of, see fixedpool__tell. */
+    atomic_store_explicit(&group->lent[offset], 1, memory_order_release);
     /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
     atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
     fixedpool__show(cache->pool, fixedpool__group_of(cache->pool, frame), UINT32_C(1) << offset);
@@ -1887,7 +1891,8 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
                                                 uint32_t turn, uint32_t frame, uint32_t offset)
 {
     fixedpool__poison_enter();
-    atomic_store_explicit(&cache->seat->busy, frame + 1, memory_order_relaxed);
+    /* release, pairs with the acquire in fixedpool__is_busy, as in fixedpool__lend. */
+    atomic_store_explicit(&cache->seat->busy, frame + 1, memory_order_release);
     FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__fence */
     /* relaxed, both: what we look for we did ourselves; or others before this frame's free, if it
        is its second. */

@@ -119,3 +119,54 @@ play(late)
     model_destroy();
     model_refuses = false;
 }
+
+/* told: a search does not miss a frame that one thread frees and counts before it tells another,
+ * which then lends the frame ahead from its cache. The heavy fence of the search came before all
+ * that.
+ *
+ *    searcher                    other                       owner
+ *    look at group 0: leased
+ *                                free frame 0: events++
+ *                                told := 1, release          told is 1, acquire
+ *                                                            lend frame 1: lent := 1, release
+ *    look at group 1: lent is 1
+ *    events has changed: look again
+ *
+ * Broken if lent := 1 in fixedpool__lend does not release, or if the loads of lent in
+ * fixedpool__lent do not acquire: the searcher sees frame 1 lent, but not the count that its lessee
+ * knows of. */
+static _Atomic(int) told;
+
+static void *look_twice(void *unused)
+{
+    uint32_t events;
+
+    model_home(0);
+    fixedpool__frames found = fixedpool__look(pool, 1, &events);
+    if (!found.bits && fixedpool__has_changed(pool, events))
+        found = fixedpool__look(pool, 1, &events);
+    must(found.bits);
+    return unused;
+}
+
+static void *lend_when_told(void *unused)
+{
+    if (atomic_load_explicit(&told, memory_order_acquire)) (void)fixedpool__lend(cache);
+    return unused;
+}
+
+play(told)
+{
+    model_create(2, 0);
+    cache = fixedpool_cache_open(pool);
+    must(fixedpool__lease(pool, 0, 1) == 1 && model_own(cache, 1));
+    atomic_store_explicit(&told, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->watchers, 1, memory_order_relaxed);
+    model_thread thread = model_start(look_twice);
+    model_thread owner  = model_start(lend_when_told);
+    must(fixedpool_free(pool, 0) == 0);
+    atomic_store_explicit(&told, 1, memory_order_release);
+    model_join(thread);
+    model_join(owner);
+    model_destroy();
+}
