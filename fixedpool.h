@@ -155,9 +155,11 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
 /* -- io_uring -- */
 
 /* Registers the frames with an io_uring, as buffers of at most 1 GiB that consist of whole frames:
- * 65,536 frames of 4 KiB are one buffer. Any thread; waits while another one registers or
- * unregisters. A second ring shares the pages that the first one pinned, where the kernel is able
- * to (Linux 6.12 or later). Returns
+ * 65,536 frames of 4 KiB are one buffer. Any thread; but for a ring with
+ * IORING_SETUP_SINGLE_ISSUER, the thread that submits to it. Waits while another one registers or
+ * unregisters. From Linux 6.12 on all rings share pages that are pinned once, by a small ring of
+ * the pool's own, which is one descriptor, and is closed when the last ring is unregistered. Before
+ * that, and where the pool can have no ring, each ring pins all frames. Returns
  *   0            on success;
  *   -EEXIST      if the pool is registered with this ring already;
  *   -EBUSY       if the ring has buffers of another origin;
@@ -486,6 +488,7 @@ int fixedpool__clock_gettime(int clock, fixedpool__time *now) __asm__("clock_get
 int fixedpool__nanosleep(const fixedpool__time *time, fixedpool__time *rest) __asm__("nanosleep");
 
 enum { /* Linux's numbers, on every processor; old headers lack some of them */
+    FIXEDPOOL__IO_URING_SETUP     = 425,
     FIXEDPOOL__IO_URING_REGISTER  = 427,
     FIXEDPOOL__REGISTER_BUFFERS   = 0,
     FIXEDPOOL__UNREGISTER_BUFFERS = 1,
@@ -623,6 +626,7 @@ struct fixedpool {
     uint32_t                    caches;
     uint32_t                    ring_count;
     _Atomic(fixedpool__seats *) seats;
+    fixedpool__ring             donor; /* the pool's own ring, or fd -1 */
     fixedpool__ring             rings[FIXEDPOOL__RINGS];
 
     /* Bit g: group g may have an idle frame and no owner. Set by who makes it so; cleared by who
@@ -871,6 +875,7 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
     made->group_mask  = (UINT32_C(1) << shift) - 1;
     made->group_count = group_count;
     made->span        = FIXEDPOOL__BUFFER_MAX / frame_size;
+    made->donor.fd    = FIXEDPOOL__NONE;
     fixedpool__make_groups(made);
     if (!fixedpool__map_frames(made, config->flags)) {
         FIXEDPOOL_UNMAP(made, size);
@@ -1993,11 +1998,6 @@ static uint32_t fixedpool__ring_at(const fixedpool *pool, int ring_fd)
     return at;
 }
 
-static void fixedpool__forget_ring(fixedpool *pool, uint32_t at)
-{
-    pool->rings[at] = pool->rings[--pool->ring_count];
-}
-
 FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iovecs, uint32_t count)
 {
     uint32_t spans = 0;
@@ -2016,19 +2016,7 @@ FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame)
     return (uint16_t)((uint32_t)frame / pool->span);
 }
 
-/* Shares the pages that another ring has pinned. False: the kernel would not. */
-static bool fixedpool__clone(const fixedpool *pool, int ring_fd)
-{
-    for (uint32_t at = 0; at < pool->ring_count; at++) {
-        const fixedpool__ring *from     = &pool->rings[at];
-        uint32_t               clone[8] = {(uint32_t)from->fd}; /* flags, offsets, number: 0, all */
-        if (from->inode != fixedpool__inode(from->fd)) continue;
-        return fixedpool__io_uring_register(ring_fd, FIXEDPOOL__CLONE_BUFFERS, clone, 1) == 0;
-    }
-    return false;
-}
-
-/* Pins the pages. 0 or -errno. */
+/* Pins the pages for a ring. 0 or -errno. */
 static int fixedpool__pin(const fixedpool *pool, int ring_fd)
 {
     uint32_t      spans  = fixedpool_iovecs(pool, NULL, 0);
@@ -2043,32 +2031,6 @@ static int fixedpool__pin(const fixedpool *pool, int ring_fd)
     return why;
 }
 
-/* Under the lock. */
-static int fixedpool__register(fixedpool *pool, int ring_fd)
-{
-    uint64_t inode = fixedpool__inode(ring_fd);
-    uint32_t at    = fixedpool__ring_at(pool, ring_fd);
-    int      error = 0;
-
-    if (ring_fd < 0) return -EBADF; /* to the kernel -1 is something else */
-    if (at < pool->ring_count) {
-        if (pool->rings[at].inode == inode) return -EEXIST;
-        fixedpool__forget_ring(pool, at); /* that one was closed */
-    }
-    if (pool->ring_count == FIXEDPOOL__RINGS) return -ENOSPC;
-    if (!fixedpool__clone(pool, ring_fd)) error = fixedpool__pin(pool, ring_fd);
-    if (error == 0) pool->rings[pool->ring_count++] = (fixedpool__ring){ring_fd, inode};
-    return error;
-}
-
-FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
-{
-    fixedpool__lock(&pool->lock);
-    int error = fixedpool__register(pool, ring_fd);
-    fixedpool__unlock(&pool->lock);
-    return error;
-}
-
 /* Asks the kernel, as long as the descriptor is still that ring. Returns 0, -ENXIO if there is no
  * such registration any more, or why the kernel keeps it. */
 static int fixedpool__unpin(const fixedpool__ring *ring)
@@ -2081,6 +2043,93 @@ static int fixedpool__unpin(const fixedpool__ring *ring)
     } while (done != 0 && errno == EINTR);
     if (done == 0) return 0;
     return errno == EBADF || errno == EOPNOTSUPP ? -ENXIO : -errno; /* both: it is no ring */
+}
+
+/* -- The donor --
+ *
+ * The kernel clones the buffers of one ring into another one (Linux 6.12), which then shares the
+ * pinned pages. It refuses to clone from another thread's ring with SINGLE_ISSUER. So the pool has
+ * a plain ring of its own, which nobody submits to: the frames are pinned for that, and cloned into
+ * each other ring. It lives while rings are registered.
+ *
+ * There is a donor <=> ring_count > 0, and the kernel gave a ring, cloned and let it pin. Otherwise
+ * each ring pins for itself, and the error of that is the caller's. */
+
+static bool fixedpool__clone(int from, int to)
+{
+    uint32_t clone[8] = {(uint32_t)from}; /* flags, offsets, number: 0, all */
+    return fixedpool__io_uring_register(to, FIXEDPOOL__CLONE_BUFFERS, clone, 1) == 0;
+}
+
+/* Ends the donor, unless its descriptor is the user's by now, who closed it. */
+static void fixedpool__donor_close(fixedpool *pool)
+{
+    fixedpool__ring *donor = &pool->donor;
+
+    if (donor->fd < 0) return;
+    if (donor->inode == fixedpool__inode(donor->fd)) {
+        (void)fixedpool__unpin(donor); /* at once; close would do it some time later */
+        (void)close(donor->fd);
+    }
+    donor->fd = FIXEDPOOL__NONE;
+}
+
+/* Makes a donor for this ring. False: there is none to be had. */
+static bool fixedpool__donor_open(fixedpool *pool, int ring_fd)
+{
+    uint32_t         params[30] = {0};
+    fixedpool__ring *donor      = &pool->donor;
+
+    if (donor->fd >= 0 && donor->inode == fixedpool__inode(donor->fd)) return true;
+    donor->fd = (int)FIXEDPOOL_SYSCALL(FIXEDPOOL__IO_URING_SETUP, 1, params, 0, 0, 0, 0);
+    if (donor->fd < 0) return false;
+    donor->inode = fixedpool__inode(donor->fd);
+    /* A kernel that clones says ENXIO as long as the donor has nothing. */
+    if ((fixedpool__clone(donor->fd, ring_fd) || errno == ENXIO) &&
+        fixedpool__pin(pool, donor->fd) == 0)
+        return true;
+    fixedpool__donor_close(pool);
+    return false;
+}
+
+/* Under the lock. Registers the frames with a ring. 0 or -errno. */
+static int fixedpool__donate(fixedpool *pool, int ring_fd)
+{
+    if (fixedpool__donor_open(pool, ring_fd) && fixedpool__clone(pool->donor.fd, ring_fd)) return 0;
+    if (pool->ring_count == 0) fixedpool__donor_close(pool);
+    return fixedpool__pin(pool, ring_fd);
+}
+
+static void fixedpool__forget_ring(fixedpool *pool, uint32_t at)
+{
+    pool->rings[at] = pool->rings[--pool->ring_count];
+    if (pool->ring_count == 0) fixedpool__donor_close(pool);
+}
+
+/* Under the lock. */
+static int fixedpool__register(fixedpool *pool, int ring_fd)
+{
+    uint64_t inode = fixedpool__inode(ring_fd);
+    uint32_t at    = fixedpool__ring_at(pool, ring_fd);
+    int      error;
+
+    if (ring_fd < 0) return -EBADF; /* to the kernel -1 is something else */
+    if (at < pool->ring_count) {
+        if (pool->rings[at].inode == inode) return -EEXIST;
+        fixedpool__forget_ring(pool, at); /* that one was closed */
+    }
+    if (pool->ring_count == FIXEDPOOL__RINGS) return -ENOSPC;
+    error = fixedpool__donate(pool, ring_fd);
+    if (error == 0) pool->rings[pool->ring_count++] = (fixedpool__ring){ring_fd, inode};
+    return error;
+}
+
+FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
+{
+    fixedpool__lock(&pool->lock);
+    int error = fixedpool__register(pool, ring_fd);
+    fixedpool__unlock(&pool->lock);
+    return error;
 }
 
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)

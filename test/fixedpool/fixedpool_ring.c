@@ -32,8 +32,14 @@ static bool         answers;             /* all others succeed, and the kernel i
 static struct iovec seen_spans[8];       /* what was to be registered */
 static long         seen_count;
 
+static bool         no_more_rings;       /* the header gets none of its own */
+
 static long test_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
+    if (number == SETUP && no_more_rings) {
+        errno = EMFILE;
+        return -1;
+    }
     if (number != REGISTER || b < 0 || b >= OPERATIONS) return syscall(number, a, b, c, d, e, f);
     atomic_fetch_add(&calls[b], 1);
     if (b == BUFFERS && answers) {
@@ -283,11 +289,30 @@ static long pinned(void)
     return sum;
 }
 
+/* Descriptors of this process. */
+static int descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1000; fd++) count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Since Linux 6.12: without buffers there is nothing to clone, which is another error. */
+static bool this_kernel_clones(void)
+{
+    CHECK(open_ring(&ring) == 0 && open_ring(&second) == 0);
+    uint32_t clone[8] = {(uint32_t)second.fd};
+    bool     clones   = syscall(REGISTER, ring.fd, CLONE, clone, 1) != 0 && errno == ENXIO;
+    close_ring(&ring);
+    close_ring(&second);
+    return clones;
+}
+
 /* With this kernel's cloning, and without any. */
 static void a_second_ring(int clone_refusal)
 {
     refusal[CLONE] = clone_refusal;
-    make(65536, 64);
+    make(65536, 16);
     CHECK(open_ring(&ring) == 0 && open_ring(&second) == 0);
     CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
     long one      = pinned();
@@ -571,6 +596,49 @@ static void a_ring_of_another_thread(void)
     end();
 }
 
+/* Each registers in its own thread. Returns the kilobytes that are pinned then. */
+static long three_issuers(void)
+{
+    static struct issuer issuers[3];
+    int                  before = descriptors();
+
+    for (int i = 0; i < 3; i++) start_issuer(&issuers[i], false);
+    CHECK_EQ(rings(), 3);
+    long all = pinned();
+    for (int i = 0; i < 3; i++) {
+        end_issuer(&issuers[i]);
+        CHECK_EQ(issuers[i].unregistered, 0);
+        close_ring(&issuers[i].ring);
+    }
+    CHECK_EQ(rings(), 0);
+    CHECK_EQ(descriptors(), before);
+    return all;
+}
+
+/* Rings of three threads, and the frames are pinned once; three times without a clone, or without
+ * a ring of the pool's own. */
+static void a_thread_a_ring(void)
+{
+    long none = pinned();
+
+    for (int i = 0; none > 0 && i < 1000; i++, none = pinned()) usleep(2000); /* closed rings */
+    if (!this_kernel_clones()) puts("# this kernel does not clone buffers");
+    make(65536, 16);
+    long all = three_issuers() - none;
+    if (none >= 0) CHECK_EQ(all, this_kernel_clones() ? 16 * 64 : 3 * 16 * 64);
+    CHECK_EQ(pinned(), none);
+    refusal[CLONE] = EINVAL;
+    all            = three_issuers() - none;
+    refusal[CLONE] = 0;
+    if (none >= 0) CHECK_EQ(all, 3 * 16 * 64);
+    no_more_rings = true;
+    all           = three_issuers() - none;
+    no_more_rings = false;
+    if (none >= 0) CHECK_EQ(all, 3 * 16 * 64);
+    CHECK_EQ(pinned(), none);
+    end();
+}
+
 /* ---- In the kernel's stead ---- */
 
 /* Needs no io_uring, but a descriptor. */
@@ -709,6 +777,27 @@ static void memory_that_must_not_be_locked(void)
     else CHECK_EQ(result, 0);
 }
 
+/* Room for the frames once, and half a time more. */
+static int as_somebody_with_enough_memory(void)
+{
+    struct rlimit limit = {6 << 20, 6 << 20};
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 10;
+    if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) return 11;
+    if (open_ring(&ring) != 0) return 77;
+    if (make_pool(65536, 64) != 0) return 12;
+    (void)three_issuers();
+    if (fixedpool_register(pool, ring.fd) != 0) return 13;
+    if (fixedpool_unregister(pool, ring.fd) != 0) return 14;
+    return atomic_load(&check_failures) ? 15 : works_without_a_ring();
+}
+
+static void memory_for_one_registration(void)
+{
+    int result = this_kernel_clones() ? in_a_child(as_somebody_with_enough_memory) : 77;
+    if (result == 77) puts("# io_uring is only for some users here, or this kernel does not clone");
+    else CHECK_EQ(result, 0);
+}
+
 /* A filter as of a container that knows no io_uring. */
 static int forbid_io_uring(void)
 {
@@ -770,8 +859,11 @@ int main(void)
         RUN(refusals);
         RUN(a_ring_that_was_closed);
         RUN(no_clone_of_strange_buffers);
-        if (threads_have_rings) RUN(a_ring_of_another_thread);
-        else puts("# this kernel has no rings that belong to a thread");
+        if (threads_have_rings) {
+            RUN(a_ring_of_another_thread);
+            RUN(a_thread_a_ring);
+            RUN(memory_for_one_registration);
+        } else puts("# this kernel has no rings that belong to a thread");
         RUN(memory_that_must_not_be_locked);
     }
     return REPORT();
