@@ -162,6 +162,8 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
  * that, and where the pool can have no ring, each ring pins all frames. Returns
  *   0            on success;
  *   -EEXIST      if the pool is registered with this ring already;
+ *   -EPERM       if the ring has SINGLE_ISSUER and another thread submits to it, or a filter of
+ *                system calls forbids io_uring;
  *   -EBUSY       if the ring has buffers of another origin;
  *   -ENOMEM      if RLIMIT_MEMLOCK does not cover the frames: raise it (`ulimit -l`, LimitMEMLOCK=
  *                in a systemd unit), or create the ring with CAP_IPC_LOCK, which is not counted;
@@ -2120,6 +2122,7 @@ static int fixedpool__register(fixedpool *pool, int ring_fd)
     }
     if (pool->ring_count == FIXEDPOOL__RINGS) return -ENOSPC;
     error = fixedpool__donate(pool, ring_fd);
+    if (error == -EEXIST) error = -EPERM; /* the kernel's word for a ring of another thread */
     if (error == 0) pool->rings[pool->ring_count++] = (fixedpool__ring){ring_fd, inode};
     return error;
 }

@@ -596,6 +596,26 @@ static void a_ring_of_another_thread(void)
     end();
 }
 
+/* That another thread must call, and that it did so already, are two answers. */
+static void two_reasons_not_to_register(void)
+{
+    static struct issuer issuer;
+    fixedpool           *first;
+
+    make(4096, 4);
+    first = pool;
+    start_issuer(&issuer, false);
+    CHECK_EQ(fixedpool_register(pool, issuer.ring.fd), -EEXIST);
+    make(4096, 4);
+    CHECK_EQ(fixedpool_register(pool, issuer.ring.fd), -EPERM);
+    CHECK_EQ(rings(), 0);
+    end();
+    pool = first;
+    end_issuer(&issuer);
+    close_ring(&issuer.ring);
+    end();
+}
+
 /* Each registers in its own thread. Returns the kilobytes that are pinned then. */
 static long three_issuers(void)
 {
@@ -861,6 +881,7 @@ int main(void)
         RUN(no_clone_of_strange_buffers);
         if (threads_have_rings) {
             RUN(a_ring_of_another_thread);
+            RUN(two_reasons_not_to_register);
             RUN(a_thread_a_ring);
             RUN(memory_for_one_registration);
         } else puts("# this kernel has no rings that belong to a thread");
