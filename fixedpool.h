@@ -171,8 +171,9 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
  *   -EOPNOTSUPP  if the descriptor is not an io_uring;
  *   -EBADF       if it is not an open descriptor;
  *   -EINVAL      if there would be more than 16,384 buffers: very many frames above 512 MiB;
- *   -ENOSPC      if the pool is registered with 1,024 rings, which is the most;
- *   or what io_uring_register(2) reports. On failure nothing has changed. */
+ *   -ENOSPC      if the pool is registered with 1,024 rings that are open, which is the most;
+ *   or what io_uring_register(2) reports. On failure nothing has changed. A copy of the descriptor
+ * (dup) is the same ring, before and after the first one is closed (Linux 5.16 or later). */
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd);
 
 /* Returns the number of the buffer that a frame lies in, for sqe->buf_index. Any thread. frame must
@@ -597,7 +598,8 @@ typedef struct fixedpool__seats {
 
 typedef struct fixedpool__ring {
     int      fd;
-    uint64_t inode; /* tells it from another ring that has its number later */
+    uint32_t device; /* this and the next tell it from another ring that has its number later */
+    uint64_t inode;
 } fixedpool__ring;
 
 struct fixedpool {
@@ -1985,18 +1987,56 @@ static long fixedpool__io_uring_register(int ring_fd, int opcode, const void *ar
     return FIXEDPOOL_SYSCALL(FIXEDPOOL__IO_URING_REGISTER, ring_fd, opcode, argument, count, 0, 0);
 }
 
-/* Each ring has one of its own. 0: the kernel does not say. */
-static uint64_t fixedpool__inode(int fd)
+/* What a descriptor is at present. 0, 0: nothing, or the kernel does not say. */
+static fixedpool__ring fixedpool__ring_of(int fd)
 {
     struct stat about;
-    return fstat(fd, &about) == 0 ? (uint64_t)about.st_ino : 0;
+    if (fstat(fd, &about) != 0) return (fixedpool__ring){fd, 0, 0};
+    return (fixedpool__ring){fd, (uint32_t)about.st_dev, (uint64_t)about.st_ino};
 }
 
-/* Under the lock. The index of the ring, or ring_count. */
-static uint32_t fixedpool__ring_at(const fixedpool *pool, int ring_fd)
+static bool fixedpool__ring_equals(const fixedpool__ring *a, const fixedpool__ring *b)
+{
+    return a->device == b->device && a->inode == b->inode;
+}
+
+/* Whether the descriptor by which it was registered is still that ring. */
+static bool fixedpool__ring_is_open(const fixedpool__ring *ring)
+{
+    fixedpool__ring now = fixedpool__ring_of(ring->fd);
+    return fixedpool__ring_equals(ring, &now);
+}
+
+/* Whether its inode says which ring it is. Before Linux 5.16 rings shared one inode with all
+ * eventfds. */
+static bool fixedpool__ring_is_distinct(const fixedpool__ring *ring)
+{
+    int event = (int)FIXEDPOOL_SYSCALL(SYS_eventfd2, 0, 0, 0, 0, 0, 0);
+    if (event < 0) return false;
+    fixedpool__ring other = fixedpool__ring_of(event);
+    (void)close(event);
+    return ring->inode && !fixedpool__ring_equals(ring, &other);
+}
+
+/* Under the lock. The index of the ring that has this number, whether it still is that ring or not;
+ * ring_count: none. */
+static uint32_t fixedpool__ring_at(const fixedpool *pool, int fd)
 {
     uint32_t at = 0;
-    while (at < pool->ring_count && pool->rings[at].fd != ring_fd) at++;
+    while (at < pool->ring_count && pool->rings[at].fd != fd) at++;
+    return at;
+}
+
+/* Under the lock. The index of the ring that this is, by that number or by another one, as after
+ * dup; ring_count: none. */
+static uint32_t fixedpool__ring_find(const fixedpool *pool, const fixedpool__ring *ring)
+{
+    uint32_t at = fixedpool__ring_at(pool, ring->fd);
+
+    if (at < pool->ring_count && fixedpool__ring_equals(&pool->rings[at], ring)) return at;
+    for (at = 0; at < pool->ring_count; at++)
+        if (fixedpool__ring_equals(&pool->rings[at], ring)) break;
+    if (at < pool->ring_count && !fixedpool__ring_is_distinct(ring)) at = pool->ring_count;
     return at;
 }
 
@@ -2033,15 +2073,13 @@ static int fixedpool__pin(const fixedpool *pool, int ring_fd)
     return why;
 }
 
-/* Asks the kernel, as long as the descriptor is still that ring. Returns 0, -ENXIO if there is no
- * such registration any more, or why the kernel keeps it. */
-static int fixedpool__unpin(const fixedpool__ring *ring)
+/* Returns 0, -ENXIO if there is no such registration any more, or why the kernel keeps it. */
+static int fixedpool__unpin(int ring_fd)
 {
     long done;
 
-    if (ring->inode != fixedpool__inode(ring->fd)) return -ENXIO;
     do { /* before Linux 5.13 it waits, and can be interrupted */
-        done = fixedpool__io_uring_register(ring->fd, FIXEDPOOL__UNREGISTER_BUFFERS, NULL, 0);
+        done = fixedpool__io_uring_register(ring_fd, FIXEDPOOL__UNREGISTER_BUFFERS, NULL, 0);
     } while (done != 0 && errno == EINTR);
     if (done == 0) return 0;
     return errno == EBADF || errno == EOPNOTSUPP ? -ENXIO : -errno; /* both: it is no ring */
@@ -2069,8 +2107,8 @@ static void fixedpool__donor_close(fixedpool *pool)
     fixedpool__ring *donor = &pool->donor;
 
     if (donor->fd < 0) return;
-    if (donor->inode == fixedpool__inode(donor->fd)) {
-        (void)fixedpool__unpin(donor); /* at once; close would do it some time later */
+    if (fixedpool__ring_is_open(donor)) {
+        (void)fixedpool__unpin(donor->fd); /* at once; close would do it some time later */
         (void)close(donor->fd);
     }
     donor->fd = FIXEDPOOL__NONE;
@@ -2082,10 +2120,10 @@ static bool fixedpool__donor_open(fixedpool *pool, int ring_fd)
     uint32_t         params[30] = {0};
     fixedpool__ring *donor      = &pool->donor;
 
-    if (donor->fd >= 0 && donor->inode == fixedpool__inode(donor->fd)) return true;
+    if (donor->fd >= 0 && fixedpool__ring_is_open(donor)) return true;
     donor->fd = (int)FIXEDPOOL_SYSCALL(FIXEDPOOL__IO_URING_SETUP, 1, params, 0, 0, 0, 0);
     if (donor->fd < 0) return false;
-    donor->inode = fixedpool__inode(donor->fd);
+    *donor = fixedpool__ring_of(donor->fd);
     /* A kernel that clones says ENXIO as long as the donor has nothing. */
     if ((fixedpool__clone(donor->fd, ring_fd) || errno == ENXIO) &&
         fixedpool__pin(pool, donor->fd) == 0)
@@ -2108,23 +2146,31 @@ static void fixedpool__forget_ring(fixedpool *pool, uint32_t at)
     if (pool->ring_count == 0) fixedpool__donor_close(pool);
 }
 
+/* Under the lock. Rings that were closed and not unregistered, as far as their numbers tell. */
+static void fixedpool__forget_closed(fixedpool *pool)
+{
+    for (uint32_t at = pool->ring_count; at-- > 0;)
+        if (!fixedpool__ring_is_open(&pool->rings[at])) fixedpool__forget_ring(pool, at);
+}
+
 /* Under the lock. */
 static int fixedpool__register(fixedpool *pool, int ring_fd)
 {
-    uint64_t inode = fixedpool__inode(ring_fd);
-    uint32_t at    = fixedpool__ring_at(pool, ring_fd);
-    int      error;
+    fixedpool__ring ring = fixedpool__ring_of(ring_fd);
+    uint32_t        at   = fixedpool__ring_find(pool, &ring);
 
     if (ring_fd < 0) return -EBADF; /* to the kernel -1 is something else */
     if (at < pool->ring_count) {
-        if (pool->rings[at].inode == inode) return -EEXIST;
-        fixedpool__forget_ring(pool, at); /* that one was closed */
+        if (!fixedpool__ring_is_open(&pool->rings[at])) pool->rings[at] = ring;
+        return -EEXIST;
     }
+    at = fixedpool__ring_at(pool, ring_fd);
+    if (at < pool->ring_count) fixedpool__forget_ring(pool, at); /* that one was closed */
+    if (pool->ring_count == FIXEDPOOL__RINGS) fixedpool__forget_closed(pool);
     if (pool->ring_count == FIXEDPOOL__RINGS) return -ENOSPC;
-    error = fixedpool__donate(pool, ring_fd);
-    if (error == -EEXIST) error = -EPERM; /* the kernel's word for a ring of another thread */
-    if (error == 0) pool->rings[pool->ring_count++] = (fixedpool__ring){ring_fd, inode};
-    return error;
+    int error = fixedpool__donate(pool, ring_fd);
+    if (error == 0) pool->rings[pool->ring_count++] = ring;
+    return error == -EEXIST ? -EPERM : error; /* the kernel's word for a ring of another thread */
 }
 
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
@@ -2135,16 +2181,23 @@ FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
     return error;
 }
 
+/* Under the lock. */
+static int fixedpool__unregister(fixedpool *pool, int ring_fd)
+{
+    fixedpool__ring ring  = fixedpool__ring_of(ring_fd);
+    uint32_t        at    = fixedpool__ring_find(pool, &ring);
+    int             error = -ENXIO;
+
+    if (at < pool->ring_count) error = fixedpool__unpin(ring_fd);
+    else at = fixedpool__ring_at(pool, ring_fd); /* if it is there, that one was closed */
+    if (at < pool->ring_count && (error == 0 || error == -ENXIO)) fixedpool__forget_ring(pool, at);
+    return error;
+}
+
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
 {
-    int error = -ENXIO;
-
     fixedpool__lock(&pool->lock);
-    uint32_t at = fixedpool__ring_at(pool, ring_fd);
-    if (at < pool->ring_count) {
-        error = fixedpool__unpin(&pool->rings[at]);
-        if (error == 0 || error == -ENXIO) fixedpool__forget_ring(pool, at);
-    }
+    int error = fixedpool__unregister(pool, ring_fd);
     fixedpool__unlock(&pool->lock);
     return error;
 }

@@ -529,6 +529,70 @@ static void no_clone_of_strange_buffers(void)
     end();
 }
 
+/* ---- Which ring a descriptor is ---- */
+
+/* A copy of a descriptor is the same ring, also when the first one is closed. */
+static void a_copy_of_a_descriptor(void)
+{
+    make(4096, 4);
+    CHECK_EQ(open_ring(&ring), 0);
+    int copy = fcntl(ring.fd, F_DUPFD_CLOEXEC, 0), first = ring.fd;
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    CHECK_EQ(fixedpool_register(pool, copy), -EEXIST);
+    CHECK_EQ(rings(), 1);
+    CHECK_EQ(fixedpool_unregister(pool, copy), 0);
+    CHECK_EQ(rings(), 0);
+    CHECK(!has_buffers(&ring));
+
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    close(first);
+    ring.fd = copy;
+    CHECK_EQ(fixedpool_register(pool, copy), -EEXIST);
+    works(&ring);
+    CHECK_EQ(fixedpool_unregister(pool, copy), 0);
+    CHECK_EQ(rings(), 0);
+    CHECK(!has_buffers(&ring));
+    close_ring(&ring);
+    end();
+}
+
+/* Rings that were closed and not unregistered make room when it is needed; others do not. */
+static void closed_rings_make_room(void)
+{
+    enum { MOST = 1024, SPARE = 200 };
+    struct rlimit files;
+    int           fd = 64; /* each ring gets a number above the last one's */
+
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+    files.rlim_cur = files.rlim_max;
+    if (files.rlim_max < MOST + SPARE || setrlimit(RLIMIT_NOFILE, &files) != 0) {
+        puts("# a process has too few descriptors here");
+        return;
+    }
+    make(4096, 4);
+    CHECK_EQ(open_ring(&second), 0);
+    CHECK_EQ(fixedpool_register(pool, second.fd), 0);
+    for (int i = 1; i < MOST; i++) {
+        CHECK_EQ(open_ring(&ring), 0);
+        fd = fcntl(ring.fd, F_DUPFD_CLOEXEC, fd + 1);
+        CHECK_EQ(fixedpool_register(pool, fd), 0);
+        close_ring(&ring);
+        close(fd);
+    }
+    CHECK_EQ(rings(), MOST);
+    CHECK_EQ(open_ring(&ring), 0);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    CHECK_EQ(rings(), 2);
+    works(&ring);
+    works(&second);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), 0);
+    CHECK_EQ(fixedpool_unregister(pool, second.fd), 0);
+    CHECK_EQ(rings(), 0);
+    close_ring(&ring);
+    close_ring(&second);
+    end();
+}
+
 /* ---- Rings that belong to a thread ---- */
 
 static bool threads_have_rings; /* this kernel has SINGLE_ISSUER and DEFER_TASKRUN */
@@ -879,6 +943,8 @@ int main(void)
         RUN(refusals);
         RUN(a_ring_that_was_closed);
         RUN(no_clone_of_strange_buffers);
+        RUN(a_copy_of_a_descriptor);
+        RUN(closed_rings_make_room);
         if (threads_have_rings) {
             RUN(a_ring_of_another_thread);
             RUN(two_reasons_not_to_register);
