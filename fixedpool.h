@@ -71,8 +71,7 @@ extern "C" {
  * Threads
  *
  *   Any thread calls any function of a pool. A cache belongs to one thread at a time. A frame may
- *   be leased in one way, and freed in another by another thread. A pool, a cache and an array must
- *   not be NULL unless the function says so.
+ *   be leased in one way, and freed in another by another thread.
  *
  * Promises
  *
@@ -94,7 +93,8 @@ extern "C" {
  *
  * Memory
  *
- *   Besides the frames, 4 bytes for each frame, at most 19 KiB, and 0.5 KiB for each cache.
+ *   Besides the frames, 4 bytes for each frame, at most 19 KiB, and 0.5 KiB for each cache. On huge
+ *   pages the frames take a multiple of 2 MiB.
  *
  * Limitations
  *
@@ -149,7 +149,7 @@ struct fixedpool_info {
  * On failure *pool is NULL. */
 FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *config);
 
-/* Returns the bytes of a frame. Any thread. */
+/* Returns the bytes of a frame, or 0 if pool is NULL. Any thread. */
 FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
 
 /* -- io_uring -- */
@@ -170,18 +170,19 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
  *   -ENOSYS      if the kernel has no io_uring: the pool works all the same;
  *   -EOPNOTSUPP  if the descriptor is not an io_uring;
  *   -EBADF       if it is not an open descriptor;
- *   -EINVAL      if there would be more than 16,384 buffers: very many frames above 512 MiB;
+ *   -EINVAL      if there would be more than 16,384 buffers: very many frames above 512 MiB; or if
+ *                pool is NULL;
  *   -ENOSPC      if the pool is registered with 1,024 rings that are open, which is the most;
  *   or what io_uring_register(2) reports. On failure nothing has changed. A copy of the descriptor
  * (dup) is the same ring, before and after the first one is closed (Linux 5.16 or later). */
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd);
 
-/* Returns the number of the buffer that a frame lies in, for sqe->buf_index. Any thread. frame must
- * be within 0..frame_count - 1. */
+/* Returns the number of the buffer that a frame lies in, for sqe->buf_index, or 0 if pool is NULL.
+ * Any thread. frame must be within 0..frame_count - 1. */
 FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame);
 
 /* Returns how many buffers the frames make up, and fills in at most count iovecs, for a program
- * that registers them by other means. Any thread. iovecs may be NULL if count is 0. */
+ * that registers them by other means. Any thread. iovecs may be NULL. Returns 0 if pool is NULL. */
 FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iovecs,
                                         uint32_t count);
 
@@ -194,23 +195,26 @@ FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iov
  *            were unregistered before; in the latter cases the pool forgets it;
  *   -EEXIST  if the ring has SINGLE_ISSUER and belongs to another thread. If that thread has ended,
  *            close the ring and call again;
+ *   -EINVAL  if pool is NULL;
  *   or what io_uring_register(2) reports. On -EEXIST and other errors it is still registered. */
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd);
 
 /* -- Frames -- */
 
 /* Leases a frame. Any thread; lock-free. Returns its number, or -ENOBUFS, but only if every frame
- * is leased. Usually costs one compare-exchange; if every frame is leased, looks at all of them. */
+ * is leased; -EINVAL if pool is NULL. Usually costs one compare-exchange; if every frame is leased,
+ * looks at all of them. */
 FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool);
 
 /* Leases count frames and writes their numbers to frames. Any thread; lock-free. Returns how many
- * it leased: fewer than count only if every frame is leased. Takes up to 16 frames with one
- * compare-exchange, if they lie in one group of 16. */
+ * it leased: fewer than count only if every frame is leased, or 0 if pool or frames is NULL. Takes
+ * up to 16 frames with one compare-exchange, if they lie in one group of 16. */
 FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32_t count);
 
 /* Leases a frame, and sleeps until one is free if there is none. Any thread. If timeout_ns is
  * negative, waits for ever. Returns the frame's number, or
  *   -ETIMEDOUT  after timeout_ns nanoseconds;
+ *   -EINVAL     if pool is NULL;
  *   -errno      if a filter of system calls refuses both futex(2) and nanosleep(2), or does not let
  *               the C library read the clock: -EPERM, for example.
  *
@@ -220,39 +224,41 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
  * the woken one does, which then sleeps again. */
 FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
 
-/* Returns the address of a frame, leased or not, or NULL if there is no such frame. Any thread. */
+/* Returns the address of a frame, leased or not, or NULL if there is no such frame or pool is NULL.
+ * Any thread. */
 FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame);
 
-/* Returns the frame that ptr points into, at any byte of it, or -EINVAL if there is none. Any
- * thread. */
+/* Returns the frame that ptr points into, at any byte of it, or -EINVAL if there is none or pool is
+ * NULL. Any thread. */
 FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr);
 
 /* Frees a frame. Any thread; lock-free. Returns
  *   0          on success;
- *   -EINVAL    if there is no such frame;
+ *   -EINVAL    if there is no such frame, or pool is NULL;
  *   -EALREADY  if it is not leased.
  * A second free of the same frame returns -EALREADY and changes nothing, unless the frame was
  * leased again (see Limitations). */
 FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame);
 
 /* Frees count frames. Any thread; lock-free. Returns how many of them were leased; the others are
- * refused, each by itself. Frees up to 16 frames with one atomic operation, if they follow each
- * other in the array and lie in one group of 16. */
+ * refused, each by itself. Returns 0 if pool or frames is NULL. Frees up to 16 frames with one
+ * atomic operation, if they follow each other in the array and lie in one group of 16. */
 FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, uint32_t count);
 
 /* -- Caches -- */
 
 /* Opens a cache: some frames for one thread, of which at most 128 are idle, that it leases and
  * frees without any locked instruction. Any thread; waits while another one registers. Returns NULL
- * if the system has no memory. A cache may move to another thread as any other data does: through a
- * lock or a queue.
+ * if the system has no memory, or pool is NULL. A cache may move to another thread as any other
+ * data does: through a lock or a queue.
  *
  * A thread that finds no idle frame elsewhere takes one from any cache. Where the kernel has no
  * membarrier(2) (before Linux 4.14), a cache works all the same, at the cost of fixedpool_alloc. */
 FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
 
 /* Leases and frees a frame, with the results of fixedpool_alloc and fixedpool_free. The cache's
- * thread; lock-free. fixedpool_cache_free accepts any leased frame of the pool. */
+ * thread; lock-free. fixedpool_cache_free accepts any leased frame of the pool. cache must not be
+ * NULL. */
 FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
 FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame);
 
@@ -264,7 +270,8 @@ FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache);
 /* -- The pool -- */
 
 /* Fills in *stats. Any thread; waits while another one registers. Exact if no other thread is
- * inside a call. Does nothing if stats is NULL. Looks at each group of frames. */
+ * inside a call. If pool is NULL, all fields are 0. Does nothing if stats is NULL. Looks at each
+ * group of frames. */
 FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats);
 
 /* Destroys a pool. Any thread, while no other thread is inside a call, and after all I/O on frames
@@ -904,7 +911,7 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
  * unsigned, so that a negative one is out of range. */
 static inline bool fixedpool__is_frame(const fixedpool *pool, int frame)
 {
-    return (uint32_t)frame < pool->frame_count;
+    return pool && (uint32_t)frame < pool->frame_count;
 }
 
 FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame)
@@ -914,12 +921,16 @@ FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame)
 
 FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr)
 {
+    if (!pool) return -EINVAL;
     uintptr_t offset = (uintptr_t)ptr - (uintptr_t)pool->frames; /* huge if ptr lies below */
     uintptr_t frame  = offset / pool->frame_size;
     return frame < pool->frame_count ? (int)frame : -EINVAL;
 }
 
-FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool) { return pool->frame_size; }
+FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool)
+{
+    return pool ? pool->frame_size : 0;
+}
 
 /* -- Waking watchers -- */
 
@@ -1098,7 +1109,8 @@ static FIXEDPOOL__COLD int fixedpool__free_any(fixedpool *pool, uint32_t index, 
 
 FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame)
 {
-    if (!fixedpool__is_frame(pool, frame)) return fixedpool__refuse(pool, 1, -EINVAL);
+    if (!FIXEDPOOL__LIKELY(fixedpool__is_frame(pool, frame)))
+        return pool ? fixedpool__refuse(pool, 1, -EINVAL) : -EINVAL;
     uint32_t index  = fixedpool__group_of(pool, (uint32_t)frame);
     uint32_t offset = fixedpool__offset_of(pool, (uint32_t)frame);
     if (!FIXEDPOOL__LIKELY(fixedpool__free_taken(pool, index, offset)))
@@ -1111,6 +1123,7 @@ FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, u
 {
     uint32_t freed = 0, i = 0;
 
+    if (!pool || !frames) return 0;
     while (i < count) { /* those that follow each other in one group, each once */
         uint32_t group = fixedpool__group_of(pool, (uint32_t)frames[i]), bits = 0;
         for (; i < count && fixedpool__is_frame(pool, frames[i]); i++) {
@@ -1516,6 +1529,7 @@ static FIXEDPOOL__HOT fixedpool__frames fixedpool__alloc(fixedpool *pool, uint32
 
 FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool)
 {
+    if (!FIXEDPOOL__LIKELY(pool != NULL)) return -EINVAL;
     fixedpool__frames found = fixedpool__alloc(pool, 1);
     return found.bits ? (int)fixedpool__frame(pool, found.group, found.bits) : -ENOBUFS;
 }
@@ -1524,6 +1538,7 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
 {
     uint32_t got = 0;
 
+    if (!pool || !frames) return 0;
     while (got < count) {
         fixedpool__frames found = fixedpool__alloc(pool, count - got);
         if (!found.bits) break;
@@ -1610,6 +1625,7 @@ static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns, in
 
 FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns)
 {
+    if (!pool) return -EINVAL;
     fixedpool__frames found = {fixedpool__home_in(pool), 0};
     int               error;
 
@@ -1656,7 +1672,7 @@ static fixedpool__seat *fixedpool__take_seat(fixedpool *pool)
 
 FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
 {
-    fixedpool_cache *cache = (fixedpool_cache *)calloc(1, sizeof *cache);
+    fixedpool_cache *cache = pool ? (fixedpool_cache *)calloc(1, sizeof *cache) : NULL;
 
     if (!cache) return NULL;
     fixedpool__lock(&pool->lock);
@@ -2044,6 +2060,7 @@ FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iov
 {
     uint32_t spans = 0;
 
+    if (!pool) return 0;
     for (uint32_t frame = 0; frame < pool->frame_count; frame += pool->span, spans++) {
         uint32_t rest = pool->frame_count - frame, frames = rest < pool->span ? rest : pool->span;
         if (!iovecs || spans >= count) continue;
@@ -2055,7 +2072,7 @@ FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iov
 
 FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame)
 {
-    return (uint16_t)((uint32_t)frame / pool->span);
+    return pool ? (uint16_t)((uint32_t)frame / pool->span) : 0;
 }
 
 /* Pins the pages for a ring. 0 or -errno. */
@@ -2175,6 +2192,7 @@ static int fixedpool__register(fixedpool *pool, int ring_fd)
 
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
 {
+    if (!pool) return -EINVAL;
     fixedpool__lock(&pool->lock);
     int error = fixedpool__register(pool, ring_fd);
     fixedpool__unlock(&pool->lock);
@@ -2196,6 +2214,7 @@ static int fixedpool__unregister(fixedpool *pool, int ring_fd)
 
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
 {
+    if (!pool) return -EINVAL;
     fixedpool__lock(&pool->lock);
     int error = fixedpool__unregister(pool, ring_fd);
     fixedpool__unlock(&pool->lock);
@@ -2207,7 +2226,8 @@ FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
 FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats)
 {
     if (!stats) return;
-    *stats             = (struct fixedpool_info){0, 0, 0, 0, 0, 0, 0, 0};
+    *stats = (struct fixedpool_info){0, 0, 0, 0, 0, 0, 0, 0};
+    if (!pool) return;
     stats->frame_count = pool->frame_count;
     stats->leased      = pool->frame_count;
     for (uint32_t index = 0; index < pool->group_count; index++) {
