@@ -248,7 +248,7 @@ FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, u
 /* -- Caches -- */
 
 /* Opens a cache: some frames for one thread, of which at most 128 are idle, that it leases and
- * frees without any locked instruction. Any thread; waits while another one registers. Returns NULL
+ * frees without any locked instruction. Any thread. Returns NULL
  * if the system has no memory, or pool is NULL. A cache may move to another thread as any other
  * data does: through a lock or a queue.
  *
@@ -262,14 +262,14 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
 FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
 FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame);
 
-/* Closes a cache. The cache's thread; waits while another one registers. Idle frames of the cache
+/* Closes a cache. The cache's thread. Idle frames of the cache
  * become idle frames of the pool. Frames that were leased through it stay leased. Does nothing if
  * cache is NULL. */
 FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache);
 
 /* -- The pool -- */
 
-/* Fills in *stats. Any thread; waits while another one registers. Exact if no other thread is
+/* Fills in *stats. Any thread; waits for nothing. Exact if no other thread is
  * inside a call. If pool is NULL, all fields are 0. Does nothing if stats is NULL. Looks at each
  * group of frames. */
 FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats);
@@ -470,22 +470,6 @@ static inline void fixedpool__heavy_fence(void)
 }
 #endif
 
-/* ---- prelude: lock ---- */
-
-#include <sched.h>
-
-static void fixedpool__lock(_Atomic(uint32_t) *lock)
-{
-    /* acquire, pairs with the release in fixedpool__unlock: the last holder's changes are seen. */
-    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
-}
-
-static void fixedpool__unlock(_Atomic(uint32_t) *lock)
-{
-    /* release, pairs with the acquire in fixedpool__lock. */
-    atomic_store_explicit(lock, 0, memory_order_release);
-}
-
 /* ---- io_uring, futexes and clocks ---- */
 
 /* A time as the C library and the kernel have it under names without 64. A strict build hides these
@@ -595,12 +579,12 @@ typedef struct fixedpool__seat {
     alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) busy; /* frame + 1 that it is about to lend or take
                                                       * back, or WHOLE; 0 = nothing */
     uint32_t number;                                 /* 1 .. */
-    bool     in_use;                                 /* under the pool's lock */
 } fixedpool__seat;
 
 typedef struct fixedpool__seats {
     fixedpool__seat seats[FIXEDPOOL__SEATS];
     _Atomic(struct fixedpool__seats *) next;
+    _Atomic(uint32_t) occupied; /* seats that a cache has: bits */
 } fixedpool__seats;
 
 typedef struct fixedpool__ring {
@@ -632,11 +616,13 @@ struct fixedpool {
     alignas(FIXEDPOOL__LINE) _Atomic(uint64_t) waits;
     _Atomic(uint64_t) refused;
 
-    /* Under the lock, but for reading seats. */
+    _Atomic(uint32_t)           caches;
+    _Atomic(fixedpool__seats *) seats; /* blocks, each published when it is complete */
+
+    /* Under the lock, but for reading registered. */
     alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) lock;
-    uint32_t                    caches;
+    _Atomic(uint32_t)           registered; /* ring_count, for stats */
     uint32_t                    ring_count;
-    _Atomic(fixedpool__seats *) seats;
     fixedpool__ring             donor; /* the pool's own ring, or fd -1 */
     fixedpool__ring             rings[FIXEDPOOL__RINGS];
 
@@ -1558,25 +1544,30 @@ static int64_t fixedpool__now(void)
     return (int64_t)now.seconds * 1000000000 + now.nanoseconds;
 }
 
-/* Sleeps until events is no longer that, for at most so long, or for no reason. Returns 0, or
+/* Sleeps until the word is no longer that, for at most so long, or for no reason. Returns 0, or
  * -errno if the kernel lets nobody sleep. */
-static int fixedpool__sleep(fixedpool *pool, uint32_t events, long nanoseconds)
+static int fixedpool__doze(_Atomic(uint32_t) *word, uint32_t value, long nanoseconds)
 {
     fixedpool__time time = {0, nanoseconds};
 
-    /* seq_cst, pairs with the seq_cst in fixedpool__tell: the kernel sees the new count of events,
-       or the thread that counts sees us sleep. */
-    atomic_fetch_add_explicit(&pool->sleepers, 1, memory_order_seq_cst);
-    long woken = FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAIT, events, &time,
-                                   0, 0);
-    int  error = woken == 0 ? 0 : errno;
-    /* relaxed: who still sees us sleep wakes nobody. */
-    atomic_fetch_sub_explicit(&pool->sleepers, 1, memory_order_relaxed);
-    if (error == 0 || error == EAGAIN || error == EINTR || error == ETIMEDOUT) return 0;
-
+    long woken = FIXEDPOOL_SYSCALL(SYS_futex, word, FIXEDPOOL__FUTEX_WAIT, value, &time, 0, 0);
+    if (woken == 0) return 0;
+    if (errno == EAGAIN || errno == EINTR || errno == ETIMEDOUT) return 0;
     /* Futexes are refused. */
     if (time.nanoseconds > FIXEDPOOL__POLL_NS) time.nanoseconds = FIXEDPOOL__POLL_NS;
     return fixedpool__nanosleep(&time, NULL) == 0 || errno == EINTR ? 0 : -errno;
+}
+
+/* Sleeps until events is no longer that: as doze. */
+static int fixedpool__sleep(fixedpool *pool, uint32_t events, long nanoseconds)
+{
+    /* seq_cst, pairs with the seq_cst in fixedpool__tell: the kernel sees the new count of events,
+       or the thread that counts sees us sleep. */
+    atomic_fetch_add_explicit(&pool->sleepers, 1, memory_order_seq_cst);
+    int error = fixedpool__doze(&pool->events, events, nanoseconds);
+    /* relaxed: who still sees us sleep wakes nobody. */
+    atomic_fetch_sub_explicit(&pool->sleepers, 1, memory_order_relaxed);
+    return error;
 }
 
 /* Returns 0 when events is no longer that, -ETIMEDOUT at the deadline (-1: none), or -errno if the
@@ -1639,33 +1630,49 @@ FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns)
 
 /* -- Caches -- */
 
-/* Under the lock. More seats, at *end. NULL: out of memory. */
+/* Adds a block of seats at *end, unless another thread did. Returns it, or NULL: out of memory. */
 static fixedpool__seats *fixedpool__new_seats(_Atomic(fixedpool__seats *) *end, uint32_t number)
 {
-    fixedpool__seats *made = (fixedpool__seats *)FIXEDPOOL_MAP(sizeof *made);
+    fixedpool__seats *made = (fixedpool__seats *)FIXEDPOOL_MAP(sizeof *made), *there = NULL;
 
     if (!made) return NULL;
     for (uint32_t i = 0; i < FIXEDPOOL__SEATS; i++) made->seats[i].number = number + i;
-    /* relaxed: others learn of a seat by the owner of a group, which comes after. */
-    atomic_store_explicit(end, made, memory_order_relaxed);
-    return made;
+    /* acq_rel. As release, pairs with the acquire in fixedpool__take_seat: the block is complete.
+       acquire on failure, for the same. */
+    if (atomic_compare_exchange_strong_explicit(end, &there, made, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return made;
+    FIXEDPOOL_UNMAP(made, sizeof *made);
+    return there;
 }
 
-/* Under the lock. NULL: out of memory. */
+/* Takes a free seat of a block. NULL: there is none. */
+static fixedpool__seat *fixedpool__occupy(fixedpool__seats *seats)
+{
+    /* relaxed, all: the compare-exchange looks again, and cache_open has a fence. */
+    uint32_t bits = atomic_load_explicit(&seats->occupied, memory_order_relaxed);
+
+    while (bits != UINT32_MAX) {
+        uint32_t bit = fixedpool__first_bit(~bits);
+        if (atomic_compare_exchange_weak_explicit(&seats->occupied, &bits, bits | bit,
+                                                  memory_order_relaxed, memory_order_relaxed))
+            return &seats->seats[fixedpool__index(bit)];
+    }
+    return NULL;
+}
+
+/* Looks at 32 seats at a time. NULL: out of memory. */
 static fixedpool__seat *fixedpool__take_seat(fixedpool *pool)
 {
     _Atomic(fixedpool__seats *) *end = &pool->seats;
 
     for (uint32_t number = 1;; number += FIXEDPOOL__SEATS) {
-        /* relaxed: written under this lock. */
-        fixedpool__seats *seats = atomic_load_explicit(end, memory_order_relaxed);
+        /* acquire, pairs with the acq_rel in fixedpool__new_seats: the block is complete. */
+        fixedpool__seats *seats = atomic_load_explicit(end, memory_order_acquire);
         if (!seats) seats = fixedpool__new_seats(end, number);
         if (!seats) return NULL;
-        for (fixedpool__seat *seat = seats->seats; seat < seats->seats + FIXEDPOOL__SEATS; seat++) {
-            if (seat->in_use) continue;
-            seat->in_use = true;
-            return seat;
-        }
+        fixedpool__seat *seat = fixedpool__occupy(seats);
+        if (seat) return seat;
         end = &seats->next;
     }
 }
@@ -1675,19 +1682,19 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
     fixedpool_cache *cache = pool ? (fixedpool_cache *)calloc(1, sizeof *cache) : NULL;
 
     if (!cache) return NULL;
-    fixedpool__lock(&pool->lock);
     cache->seat = fixedpool__take_seat(pool);
-    if (cache->seat) pool->caches++;
-    fixedpool__unlock(&pool->lock);
     if (!cache->seat) {
         free(cache);
         return NULL;
     }
+    cache->number = cache->seat->number;
+    /* relaxed: a count. */
+    atomic_fetch_add_explicit(&pool->caches, 1, memory_order_relaxed);
     /* seq_cst, pairs with the seq_cst in fixedpool__watch: either a watcher sees our seat, or our
-       looks for watchers see it. */
+       looks for watchers see it. As acquire, pairs with the release in fixedpool_cache_close: our
+       stores to the seat come after those of its last cache. */
     atomic_thread_fence(memory_order_seq_cst);
     cache->pool       = pool;
-    cache->number     = cache->seat->number;
     cache->group_mask = pool->group_mask;
     cache->now.first  = fixedpool__home_in(pool) << pool->group_shift;
     cache->now.group  = &pool->groups[fixedpool__group_of(pool, cache->now.first)];
@@ -1988,11 +1995,41 @@ FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache)
     fixedpool *pool = cache->pool;
     for (uint32_t at = 0; at < FIXEDPOOL__SLOTS; at++)
         if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
-    fixedpool__lock(&pool->lock);
-    cache->seat->in_use = false;
-    pool->caches--;
-    fixedpool__unlock(&pool->lock);
+    uint32_t          at    = (cache->number - 1) % FIXEDPOOL__SEATS;
+    fixedpool__seats *seats = (fixedpool__seats *)(void *)(cache->seat - at);
+    /* release, pairs with the seq_cst in fixedpool_cache_open: our stores to the seat are first. */
+    atomic_fetch_and_explicit(&seats->occupied, ~(UINT32_C(1) << at), memory_order_release);
+    /* relaxed: a count. */
+    atomic_fetch_sub_explicit(&pool->caches, 1, memory_order_relaxed);
     free(cache);
+}
+
+/* -- The lock of the rings --
+ *
+ * Held while the kernel pins, which may take seconds: so a thread that waits sleeps. Nothing but
+ * register and unregister takes it. 0 free, 1 taken, 2 taken and others may sleep. */
+
+static void fixedpool__lock(fixedpool *pool)
+{
+    uint32_t free_word = 0;
+
+    /* acquire, both, pairs with the release in fixedpool__unlock: the last holder's changes are
+       seen. relaxed, on failure: the exchange looks again. */
+    if (atomic_compare_exchange_strong_explicit(&pool->lock, &free_word, 1, memory_order_acquire,
+                                                memory_order_relaxed))
+        return;
+    while (atomic_exchange_explicit(&pool->lock, 2, memory_order_acquire) != 0)
+        (void)fixedpool__doze(&pool->lock, 2, FIXEDPOOL__SLEEP_NS);
+}
+
+static void fixedpool__unlock(fixedpool *pool)
+{
+    /* relaxed: a count, for stats. */
+    atomic_store_explicit(&pool->registered, pool->ring_count, memory_order_relaxed);
+    /* release, pairs with the acquire in fixedpool__lock. If waking is refused, a sleeper looks by
+       itself. */
+    if (atomic_exchange_explicit(&pool->lock, 0, memory_order_release) == 2)
+        (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->lock, FIXEDPOOL__FUTEX_WAKE, 1, 0, 0, 0);
 }
 
 /* -- io_uring -- */
@@ -2193,9 +2230,9 @@ static int fixedpool__register(fixedpool *pool, int ring_fd)
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
 {
     if (!pool) return -EINVAL;
-    fixedpool__lock(&pool->lock);
+    fixedpool__lock(pool);
     int error = fixedpool__register(pool, ring_fd);
-    fixedpool__unlock(&pool->lock);
+    fixedpool__unlock(pool);
     return error;
 }
 
@@ -2215,9 +2252,9 @@ static int fixedpool__unregister(fixedpool *pool, int ring_fd)
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
 {
     if (!pool) return -EINVAL;
-    fixedpool__lock(&pool->lock);
+    fixedpool__lock(pool);
     int error = fixedpool__unregister(pool, ring_fd);
-    fixedpool__unlock(&pool->lock);
+    fixedpool__unlock(pool);
     return error;
 }
 
@@ -2241,13 +2278,9 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     /* relaxed: counts. */
     stats->waits   = atomic_load_explicit(&pool->waits, memory_order_relaxed);
     stats->refused = atomic_load_explicit(&pool->refused, memory_order_relaxed);
+    stats->caches  = atomic_load_explicit(&pool->caches, memory_order_relaxed);
+    stats->rings   = atomic_load_explicit(&pool->registered, memory_order_relaxed);
     stats->pages   = pool->pages;
-
-    fixedpool *locked = (fixedpool *)(uintptr_t)pool;
-    fixedpool__lock(&locked->lock);
-    stats->caches = pool->caches;
-    stats->rings  = pool->ring_count;
-    fixedpool__unlock(&locked->lock);
 }
 
 FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static long test_syscall(long number, long a, long b, long c, long d, long e, long f);
@@ -32,6 +33,7 @@ static bool         answers;             /* all others succeed, and the kernel i
 static struct iovec seen_spans[8];       /* what was to be registered */
 static long         seen_count;
 
+static atomic_bool  takes_long;          /* half a second to register */
 static bool         no_more_rings;       /* the header gets none of its own */
 
 static long test_syscall(long number, long a, long b, long c, long d, long e, long f)
@@ -47,6 +49,7 @@ static long test_syscall(long number, long a, long b, long c, long d, long e, lo
         for (long i = 0; i < d && i < 8; i++)
             seen_spans[i] = ((const struct iovec *)(intptr_t)c)[i];
     }
+    if (b == BUFFERS && atomic_load(&takes_long)) usleep(500000);
     if (refusal[b]) {
         errno = refusal[b];
         return -1;
@@ -529,6 +532,56 @@ static void no_clone_of_strange_buffers(void)
     end();
 }
 
+/* ---- While the kernel pins ---- */
+
+static double seconds(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double worked[2]; /* processor time of a thread that registers */
+
+static void *register_slowly(void *arg)
+{
+    uint32_t    number = *(const uint32_t *)arg;
+    struct ring mine;
+
+    CHECK_EQ(open_ring(&mine), 0);
+    double before = seconds(CLOCK_THREAD_CPUTIME_ID);
+    CHECK_EQ(fixedpool_register(pool, mine.fd), 0);
+    worked[number] = seconds(CLOCK_THREAD_CPUTIME_ID) - before;
+    CHECK_EQ(fixedpool_unregister(pool, mine.fd), 0);
+    close_ring(&mine);
+    return NULL;
+}
+
+/* Nothing but another registration waits for one, and that sleeps. */
+static void a_long_registration(void)
+{
+    static const uint32_t numbers[2] = {0, 1};
+    pthread_t             threads[2];
+
+    make(4096, 4);
+    refusal[CLONE] = EINVAL;
+    atomic_store(&takes_long, true);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, register_slowly, (void *)(uintptr_t)&numbers[i]);
+    usleep(100000);
+    double           start = seconds(CLOCK_MONOTONIC);
+    fixedpool_cache *cache = fixedpool_cache_open(pool);
+    CHECK(cache != NULL);
+    CHECK_EQ(rings(), 0);
+    fixedpool_cache_close(cache);
+    CHECK(seconds(CLOCK_MONOTONIC) - start < 0.2);
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    CHECK(worked[0] < 0.1 && worked[1] < 0.1);
+    atomic_store(&takes_long, false);
+    refusal[CLONE] = 0;
+    end();
+}
+
 /* ---- Which ring a descriptor is ---- */
 
 /* A copy of a descriptor is the same ring, also when the first one is closed. */
@@ -943,6 +996,7 @@ int main(void)
         RUN(refusals);
         RUN(a_ring_that_was_closed);
         RUN(no_clone_of_strange_buffers);
+        RUN(a_long_registration);
         RUN(a_copy_of_a_descriptor);
         RUN(closed_rings_make_room);
         if (threads_have_rings) {

@@ -170,3 +170,41 @@ play(told)
     model_join(owner);
     model_destroy();
 }
+
+/* reopened: a cache that gets the seat of one that is closed at that moment is busy with nothing
+ * but its own: the last stores to busy come before.
+ *
+ *    first                                   second
+ *    busy := frame, busy := 0
+ *    close: occupied 1 -> 0, release         open: occupied 0 -> 1, fence
+ *                                            busy := frame + 1, WHOLE
+ *
+ * Broken if giving a seat back does not release, or if there is no fence in fixedpool_cache_open:
+ * busy := 0 may come after the next cache's store. */
+static fixedpool_cache *next_cache;
+static bool             same_seat;
+
+static void *open_and_be_busy(void *unused)
+{
+    model_home(0);
+    next_cache = fixedpool_cache_open(pool);
+    same_seat  = next_cache->number == 1;
+    atomic_store_explicit(&next_cache->seat->busy, 7, memory_order_relaxed);
+    return unused;
+}
+
+play(reopened)
+{
+    model_create(1, 0);
+    model_home(0);
+    cache                = model_open();
+    fixedpool__seat *old = cache->seat;
+    model_thread thread  = model_start(open_and_be_busy);
+    must(fixedpool_cache_free(cache, fixedpool__lend(cache)) == 0);
+    fixedpool_cache_close(cache);
+    model_join(thread);
+    must(!same_seat || atomic_load_explicit(&old->busy, memory_order_relaxed) == 7);
+    atomic_store_explicit(&next_cache->seat->busy, 0, memory_order_relaxed);
+    fixedpool_cache_close(next_cache);
+    model_destroy();
+}
