@@ -71,8 +71,7 @@ extern "C" {
  * Threads
  *
  *   Any thread calls any function of a pool. A cache belongs to one thread at a time. A frame may
- *   be leased in one way, and freed in another by another thread. A pool, a cache and an array must
- *   not be NULL unless the function says so.
+ *   be leased in one way, and freed in another by another thread.
  *
  * Promises
  *
@@ -94,7 +93,8 @@ extern "C" {
  *
  * Memory
  *
- *   Besides the frames, 4 bytes for each frame, at most 19 KiB, and 0.5 KiB for each cache.
+ *   Besides the frames, 4 bytes for each frame, at most 19 KiB, and 0.5 KiB for each cache. On huge
+ *   pages the frames take a multiple of 2 MiB.
  *
  * Limitations
  *
@@ -103,6 +103,10 @@ extern "C" {
  *   - A cache that is not used while other threads take over and leave one of its groups of frames
  *     exactly 2^30 times (43 s of nothing else), and is used then, leases frames that are not its
  *     own.
+ *   - A filter of system calls (seccomp) that is installed after create may refuse membarrier(2):
+ *     the thread that finds out, in alloc, pauses once for 20 ms, and from then on caches cost as
+ *     much as fixedpool_alloc. If it refuses futex(2), sleepers look each millisecond; if only the
+ *     freeing thread's filter does, each 100 ms.
  *   - A child after fork has no frames, since a copy must not separate them from the pages that the
  *     device has pinned. It must not use the pool. */
 
@@ -145,108 +149,129 @@ struct fixedpool_info {
  * On failure *pool is NULL. */
 FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *config);
 
-/* Returns the bytes of a frame. Any thread. */
+/* Returns the bytes of a frame, or 0 if pool is NULL. Any thread. */
 FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool);
 
 /* -- io_uring -- */
 
 /* Registers the frames with an io_uring, as buffers of at most 1 GiB that consist of whole frames:
- * 65,536 frames of 4 KiB are one buffer. Any thread; waits while another one registers or
- * unregisters. A second ring shares the pages that the first one pinned, where the kernel is able
- * to (Linux 6.12 or later). Returns
+ * 65,536 frames of 4 KiB are one buffer. Any thread; but for a ring with
+ * IORING_SETUP_SINGLE_ISSUER, the thread that submits to it. Waits while another one registers or
+ * unregisters. From Linux 6.12 on all rings share pages that are pinned once, by a small ring of
+ * the pool's own, which is one descriptor, and is closed when the last ring is unregistered. Before
+ * that, and where the pool can have no ring, each ring pins all frames. Returns
  *   0            on success;
  *   -EEXIST      if the pool is registered with this ring already;
+ *   -EPERM       if the ring has SINGLE_ISSUER and another thread submits to it, or a filter of
+ *                system calls forbids io_uring;
  *   -EBUSY       if the ring has buffers of another origin;
  *   -ENOMEM      if RLIMIT_MEMLOCK does not cover the frames: raise it (`ulimit -l`, LimitMEMLOCK=
  *                in a systemd unit), or create the ring with CAP_IPC_LOCK, which is not counted;
  *   -ENOSYS      if the kernel has no io_uring: the pool works all the same;
  *   -EOPNOTSUPP  if the descriptor is not an io_uring;
  *   -EBADF       if it is not an open descriptor;
- *   -EINVAL      if there would be more than 16,384 buffers: very many frames above 512 MiB;
- *   -ENOSPC      if the pool is registered with 1,024 rings, which is the most;
- *   or what io_uring_register(2) reports. On failure nothing has changed. */
+ *   -EINVAL      if there would be more than 16,384 buffers: very many frames above 512 MiB; or if
+ *                pool is NULL;
+ *   -ENOSPC      if the pool is registered with 1,024 rings that are open, which is the most;
+ *   or what io_uring_register(2) reports. On failure nothing has changed. A copy of the descriptor
+ * (dup) is the same ring, before and after the first one is closed (Linux 5.16 or later). */
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd);
 
-/* Returns the number of the buffer that a frame lies in, for sqe->buf_index. Any thread. frame must
- * be within 0..frame_count - 1. */
+/* Returns the number of the buffer that a frame lies in, for sqe->buf_index, or 0 if pool is NULL.
+ * Any thread. frame must be within 0..frame_count - 1. */
 FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame);
 
 /* Returns how many buffers the frames make up, and fills in at most count iovecs, for a program
- * that registers them by other means. Any thread. iovecs may be NULL if count is 0. */
+ * that registers them by other means. Any thread. iovecs may be NULL. Returns 0 if pool is NULL. */
 FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iovecs,
                                         uint32_t count);
 
-/* Ends a registration. Any thread, before the ring is closed; waits as fixedpool_register does.
- * Does not wait for I/O: what is in flight goes on, and keeps its pages pinned. Returns
- *   0       on success;
- *   -ENXIO  if the pool is not registered with the ring, or the ring was closed before; in the
- *           latter case the pool forgets it. */
+/* Ends a registration. Any thread, before the ring is closed; but for a ring with
+ * IORING_SETUP_SINGLE_ISSUER, the thread that submits to it. Waits as fixedpool_register does.
+ * Does not wait for I/O (from Linux 5.13 on): what is in flight goes on, and keeps its pages
+ * pinned. Returns
+ *   0        on success;
+ *   -ENXIO   if the pool is not registered with the ring, or the ring was closed or its buffers
+ *            were unregistered before; in the latter cases the pool forgets it;
+ *   -EEXIST  if the ring has SINGLE_ISSUER and belongs to another thread. If that thread has ended,
+ *            close the ring and call again;
+ *   -EINVAL  if pool is NULL;
+ *   or what io_uring_register(2) reports. On -EEXIST and other errors it is still registered. */
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd);
 
 /* -- Frames -- */
 
 /* Leases a frame. Any thread; lock-free. Returns its number, or -ENOBUFS, but only if every frame
- * is leased. Usually costs one compare-exchange; if every frame is leased, looks at all of them. */
+ * is leased; -EINVAL if pool is NULL. Usually costs one compare-exchange; if every frame is leased,
+ * looks at all of them. */
 FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool);
 
 /* Leases count frames and writes their numbers to frames. Any thread; lock-free. Returns how many
- * it leased: fewer than count only if every frame is leased. Takes up to 16 frames with one
- * compare-exchange, if they lie in one group of 16. */
+ * it leased: fewer than count only if every frame is leased, or 0 if pool or frames is NULL. Takes
+ * up to 16 frames with one compare-exchange, if they lie in one group of 16. */
 FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32_t count);
 
-/* Leases a frame, and sleeps until one is free if there is none. Any thread. Returns its number, or
- * -ETIMEDOUT after timeout_ns nanoseconds; if timeout_ns is negative, waits for ever.
+/* Leases a frame, and sleeps until one is free if there is none. Any thread. If timeout_ns is
+ * negative, waits for ever. Returns the frame's number, or
+ *   -ETIMEDOUT  after timeout_ns nanoseconds;
+ *   -EINVAL     if pool is NULL;
+ *   -errno      if a filter of system calls refuses both futex(2) and nanosleep(2), or does not let
+ *               the C library read the clock: -EPERM, for example.
  *
  * No wake-up is lost, but a thread that is stopped after it freed a frame, and before it woke a
- * sleeper, delays that sleeper. Sleepers are woken in order of arrival, one for each frame that is
- * freed. Another thread may lease the frame before the woken one does, which then sleeps again. */
+ * sleeper, delays that sleeper by up to 100 ms. One sleeper is woken for each frame that is freed:
+ * of those with one priority, about in order of arrival. Another thread may lease the frame before
+ * the woken one does, which then sleeps again. */
 FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
 
-/* Returns the address of a frame, leased or not, or NULL if there is no such frame. Any thread. */
+/* Returns the address of a frame, leased or not, or NULL if there is no such frame or pool is NULL.
+ * Any thread. */
 FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame);
 
-/* Returns the frame that ptr points into, at any byte of it, or -EINVAL if there is none. Any
- * thread. */
+/* Returns the frame that ptr points into, at any byte of it, or -EINVAL if there is none or pool is
+ * NULL. Any thread. */
 FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr);
 
 /* Frees a frame. Any thread; lock-free. Returns
  *   0          on success;
- *   -EINVAL    if there is no such frame;
+ *   -EINVAL    if there is no such frame, or pool is NULL;
  *   -EALREADY  if it is not leased.
  * A second free of the same frame returns -EALREADY and changes nothing, unless the frame was
  * leased again (see Limitations). */
 FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame);
 
 /* Frees count frames. Any thread; lock-free. Returns how many of them were leased; the others are
- * refused, each by itself. Frees up to 16 frames with one atomic operation, if they follow each
- * other in the array and lie in one group of 16. */
+ * refused, each by itself. Returns 0 if pool or frames is NULL. Frees up to 16 frames with one
+ * atomic operation, if they follow each other in the array and lie in one group of 16. */
 FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, uint32_t count);
 
 /* -- Caches -- */
 
 /* Opens a cache: some frames for one thread, of which at most 128 are idle, that it leases and
- * frees without any locked instruction. Any thread; waits while another one registers. Returns NULL
- * if the system has no memory. A cache may move to another thread as any other data does: through a
- * lock or a queue.
+ * frees without any locked instruction. Any thread. Returns NULL
+ * if the system has no memory, or pool is NULL. A cache may move to another thread as any other
+ * data does: through a lock or a queue.
  *
  * A thread that finds no idle frame elsewhere takes one from any cache. Where the kernel has no
  * membarrier(2) (before Linux 4.14), a cache works all the same, at the cost of fixedpool_alloc. */
 FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
 
 /* Leases and frees a frame, with the results of fixedpool_alloc and fixedpool_free. The cache's
- * thread; lock-free. fixedpool_cache_free accepts any leased frame of the pool. */
+ * thread; lock-free. fixedpool_cache_free accepts any leased frame of the pool. cache must not be
+ * NULL. */
 FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
 FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame);
 
-/* Closes a cache. The cache's thread; waits while another one registers. Idle frames of the cache
+/* Closes a cache. The cache's thread. Idle frames of the cache
  * become idle frames of the pool. Frames that were leased through it stay leased. Does nothing if
  * cache is NULL. */
 FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache);
 
 /* -- The pool -- */
 
-/* Fills in *stats. Any thread; waits while another one registers. Exact if no other thread is
- * inside a call. Does nothing if stats is NULL. Looks at each group of frames. */
+/* Fills in *stats. Any thread; waits for nothing. Exact if no other thread is
+ * inside a call. If pool is NULL, all fields are 0. Does nothing if stats is NULL. Looks at each
+ * group of frames. */
 FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats);
 
 /* Destroys a pool. Any thread, while no other thread is inside a call, and after all I/O on frames
@@ -445,37 +470,25 @@ static inline void fixedpool__heavy_fence(void)
 }
 #endif
 
-/* ---- prelude: lock ---- */
-
-#include <sched.h>
-
-static void fixedpool__lock(_Atomic(uint32_t) *lock)
-{
-    /* acquire, pairs with the release in fixedpool__unlock: the last holder's changes are seen. */
-    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
-}
-
-static void fixedpool__unlock(_Atomic(uint32_t) *lock)
-{
-    /* release, pairs with the acquire in fixedpool__lock. */
-    atomic_store_explicit(lock, 0, memory_order_release);
-}
-
 /* ---- io_uring, futexes and clocks ---- */
 
-#ifdef SYS_clock_gettime32 /* musl's name for it where long has 32 bits */
-#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime32
-#else
-#define FIXEDPOOL__CLOCK_GETTIME SYS_clock_gettime
-#endif
+/* A time as the C library and the kernel have it under names without 64. A strict build hides these
+ * functions. They are the library's, not system calls: it reads the clock without the kernel. */
+typedef struct fixedpool__time {
+    long seconds, nanoseconds;
+} fixedpool__time;
+
+int fixedpool__clock_gettime(int clock, fixedpool__time *now) __asm__("clock_gettime");
+int fixedpool__nanosleep(const fixedpool__time *time, fixedpool__time *rest) __asm__("nanosleep");
 
 enum { /* Linux's numbers, on every processor; old headers lack some of them */
+    FIXEDPOOL__IO_URING_SETUP     = 425,
     FIXEDPOOL__IO_URING_REGISTER  = 427,
     FIXEDPOOL__REGISTER_BUFFERS   = 0,
     FIXEDPOOL__UNREGISTER_BUFFERS = 1,
     FIXEDPOOL__CLONE_BUFFERS      = 30,
     FIXEDPOOL__MAP_HUGE_2MB       = 21 << 26,
-    FIXEDPOOL__FUTEX_WAIT         = 9 | 128, /* bitset, private: the deadline is a time */
+    FIXEDPOOL__FUTEX_WAIT         = 0 | 128, /* private */
     FIXEDPOOL__FUTEX_WAKE         = 1 | 128,
     FIXEDPOOL__MONOTONIC          = 1,
 };
@@ -538,6 +551,11 @@ enum {
     FIXEDPOOL__BUFFER_MAX  = 1 << 30, /* bytes, the kernel's */
     FIXEDPOOL__NONE        = -1,
 
+    FIXEDPOOL__PAUSE_NS = 20 * 1000 * 1000,  /* in a heavy fence's place */
+    FIXEDPOOL__SPINS    = 100 * 1000 * 1000, /* in that pause's place: 20 ms or more */
+    FIXEDPOOL__SLEEP_NS = 100 * 1000 * 1000, /* a sleeper looks at events at least so often, */
+    FIXEDPOOL__POLL_NS  = 1000 * 1000,       /* and so often if the kernel refuses futexes */
+
     FIXEDPOOL__UNOWNED = 0, /* turn % 4 */
     FIXEDPOOL__OWNED   = 1,
     FIXEDPOOL__REVOKED = 2,
@@ -561,21 +579,22 @@ typedef struct fixedpool__seat {
     alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) busy; /* frame + 1 that it is about to lend or take
                                                       * back, or WHOLE; 0 = nothing */
     uint32_t number;                                 /* 1 .. */
-    bool     in_use;                                 /* under the pool's lock */
 } fixedpool__seat;
 
 typedef struct fixedpool__seats {
     fixedpool__seat seats[FIXEDPOOL__SEATS];
     _Atomic(struct fixedpool__seats *) next;
+    _Atomic(uint32_t) occupied; /* seats that a cache has: bits */
 } fixedpool__seats;
 
 typedef struct fixedpool__ring {
     int      fd;
-    uint64_t inode; /* tells it from another ring that has its number later */
+    uint32_t device; /* this and the next tell it from another ring that has its number later */
+    uint64_t inode;
 } fixedpool__ring;
 
 struct fixedpool {
-    /* Constant after create. */
+    /* Constant after create, but for unfenced, which becomes 1 at most once. */
     alignas(FIXEDPOOL__LINE) unsigned char *frames;
     uint32_t          frame_size;
     uint32_t          frame_count;
@@ -584,7 +603,8 @@ struct fixedpool {
     uint32_t          group_count;
     uint32_t          span;       /* frames in a registered buffer */
     uint32_t          pages;      /* FIXEDPOOL_PAGES_... */
-    bool              has_fences; /* the kernel has membarrier */
+    bool              has_fences; /* the kernel had membarrier then */
+    _Atomic(uint32_t) unfenced;   /* it has none now: caches adopt no groups */
     size_t            size;       /* of the pool itself */
     size_t            frames_size;
 
@@ -596,11 +616,14 @@ struct fixedpool {
     alignas(FIXEDPOOL__LINE) _Atomic(uint64_t) waits;
     _Atomic(uint64_t) refused;
 
-    /* Under the lock, but for reading seats. */
+    _Atomic(uint32_t)           caches;
+    _Atomic(fixedpool__seats *) seats; /* blocks, each published when it is complete */
+
+    /* Under the lock, but for reading registered. */
     alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) lock;
-    uint32_t                    caches;
+    _Atomic(uint32_t)           registered; /* ring_count, for stats */
     uint32_t                    ring_count;
-    _Atomic(fixedpool__seats *) seats;
+    fixedpool__ring             donor; /* the pool's own ring, or fd -1 */
     fixedpool__ring             rings[FIXEDPOOL__RINGS];
 
     /* Bit g: group g may have an idle frame and no owner. Set by who makes it so; cleared by who
@@ -849,6 +872,7 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
     made->group_mask  = (UINT32_C(1) << shift) - 1;
     made->group_count = group_count;
     made->span        = FIXEDPOOL__BUFFER_MAX / frame_size;
+    made->donor.fd    = FIXEDPOOL__NONE;
     fixedpool__make_groups(made);
     if (!fixedpool__map_frames(made, config->flags)) {
         FIXEDPOOL_UNMAP(made, size);
@@ -862,6 +886,8 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
     }
     made->has_fences =
         FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER_READY, 0, 0, 0, 0, 0) == 0;
+    /* relaxed: nobody else has the pool yet. */
+    atomic_store_explicit(&made->unfenced, !made->has_fences, memory_order_relaxed);
     fixedpool__hide_all(made);
     *pool = made;
     return 0;
@@ -871,7 +897,7 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
  * unsigned, so that a negative one is out of range. */
 static inline bool fixedpool__is_frame(const fixedpool *pool, int frame)
 {
-    return (uint32_t)frame < pool->frame_count;
+    return pool && (uint32_t)frame < pool->frame_count;
 }
 
 FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame)
@@ -881,12 +907,16 @@ FIXEDPOOL_API void *fixedpool_ptr(const fixedpool *pool, int frame)
 
 FIXEDPOOL_API int fixedpool_frame_of(const fixedpool *pool, const void *ptr)
 {
+    if (!pool) return -EINVAL;
     uintptr_t offset = (uintptr_t)ptr - (uintptr_t)pool->frames; /* huge if ptr lies below */
     uintptr_t frame  = offset / pool->frame_size;
     return frame < pool->frame_count ? (int)frame : -EINVAL;
 }
 
-FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool) { return pool->frame_size; }
+FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool)
+{
+    return pool ? pool->frame_size : 0;
+}
 
 /* -- Waking watchers -- */
 
@@ -894,13 +924,12 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool) { return pool->
 static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
 {
     /* seq_cst, pairs with the seq_cst in fixedpool__sleep, which counts a sleeper before the kernel
-       looks at events: the kernel sees the new count, or we see the sleeper. */
+       looks at events: the kernel sees the new count, or we see the sleeper. Each lease is a
+       release, so a searcher that sees one made by a thread that knows of this sees it, too. */
     atomic_fetch_add_explicit(&pool->events, 1, memory_order_seq_cst);
-    /* release, pairs with the acquire in fixedpool__look, fixedpool__lent and fixedpool__steal: a
-       thread that sees a lease that we make after this sees the new count. */
-    atomic_thread_fence(memory_order_release);
     /* seq_cst, pairs with the seq_cst in fixedpool__sleep, as the count above. */
     if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) == 0) return;
+    /* If that is refused, the sleepers see the count by themselves: see fixedpool__await. */
     (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
 }
 
@@ -916,7 +945,7 @@ static inline void fixedpool__tell_watchers(fixedpool *pool, uint32_t count)
 /* After a plain store made a frame idle. */
 static inline void fixedpool__tell_watchers_lightly(fixedpool *pool)
 {
-    /* light, pairs with the heavy fence in fixedpool__watch: as in fixedpool__tell_watchers, the
+    /* light, pairs with the heavy fence in fixedpool__fence: as in fixedpool__tell_watchers, the
        watcher's look at the frames sees ours idle, or we see the watcher. */
     FIXEDPOOL_LIGHT_FENCE();
     if (atomic_load_explicit(&pool->watchers, memory_order_relaxed) != 0) fixedpool__tell(pool, 1);
@@ -945,7 +974,8 @@ static uint32_t fixedpool__lent(const fixedpool *pool, const fixedpool__group *g
     uint64_t owner = atomic_load_explicit(&group->owner, memory_order_acquire);
     if ((uint32_t)(owner >> 32) != fixedpool__owners_turn(shared)) return 0;
     /* acquire, pairs with the release in fixedpool__take_back: everything that the owner did to a
-       frame before its free happens before the next lessee's first access. */
+       frame before its free happens before the next lessee's first access. Also pairs with the
+       release in fixedpool__lend: if we see a lease, we see the events that its thread knew of. */
     for (uint32_t i = 0; i <= pool->group_mask; i++)
         lent |= (uint32_t)atomic_load_explicit(&group->lent[i], memory_order_acquire) << i;
     return lent;
@@ -1065,7 +1095,8 @@ static FIXEDPOOL__COLD int fixedpool__free_any(fixedpool *pool, uint32_t index, 
 
 FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame)
 {
-    if (!fixedpool__is_frame(pool, frame)) return fixedpool__refuse(pool, 1, -EINVAL);
+    if (!FIXEDPOOL__LIKELY(fixedpool__is_frame(pool, frame)))
+        return pool ? fixedpool__refuse(pool, 1, -EINVAL) : -EINVAL;
     uint32_t index  = fixedpool__group_of(pool, (uint32_t)frame);
     uint32_t offset = fixedpool__offset_of(pool, (uint32_t)frame);
     if (!FIXEDPOOL__LIKELY(fixedpool__free_taken(pool, index, offset)))
@@ -1078,6 +1109,7 @@ FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, u
 {
     uint32_t freed = 0, i = 0;
 
+    if (!pool || !frames) return 0;
     while (i < count) { /* those that follow each other in one group, each once */
         uint32_t group = fixedpool__group_of(pool, (uint32_t)frames[i]), bits = 0;
         for (; i < count && fixedpool__is_frame(pool, frames[i]); i++) {
@@ -1113,12 +1145,14 @@ static FIXEDPOOL__HOT uint32_t fixedpool__lease_unowned(fixedpool__group *group,
 {
     while (fixedpool__state(*shared) == FIXEDPOOL__UNOWNED) {
         uint32_t bits = fixedpool__pick(fixedpool__idle(*shared, 0), count);
-        /* acquire, both, pairs with the release in fixedpool__free_bits, fixedpool__free_taken,
-           fixedpool__leave and fixedpool__lease_revoked: what was done to an idle frame before its
-           free happens before what its lessee does. A word that was changed and changed back (ABA)
-           does no harm: it says all there is to know. */
+        /* acq_rel. As acquire, and on failure, pairs with the release in fixedpool__free_bits,
+           fixedpool__free_taken, fixedpool__leave and fixedpool__lease_revoked: what was done to an
+           idle frame before its free happens before what its lessee does. As release, pairs with
+           the acquire in fixedpool__look and fixedpool__steal: a searcher that sees this lease sees
+           the events that we know of, see fixedpool__tell. A word that was changed and changed back
+           (ABA) does no harm: it says all there is to know. */
         if (!bits || atomic_compare_exchange_weak_explicit(&group->shared, shared, *shared | bits,
-                                                           memory_order_acquire,
+                                                           memory_order_acq_rel,
                                                            memory_order_acquire))
             return bits;
     }
@@ -1252,6 +1286,116 @@ static bool fixedpool__lease_revoked(fixedpool *pool, uint32_t index, uint64_t *
     return true;
 }
 
+/* -- The heavy half of a fence, and what stands in for it --
+ *
+ * A program may install a filter of system calls (seccomp) after it created the pool, and the
+ * filter may refuse membarrier(2). It may be in force for some threads only. Then a thread that
+ * needs a heavy fence cannot have it, while owners are on paths with a light fence, which is none.
+ * From that moment on the pool does without owners:
+ *
+ *    a thief or a watcher                           an owner
+ *    1. unfenced := 1                               adopt: turn: unowned -> owned
+ *    2. turn of each group:                         unfenced? then leave the group, lend nothing
+ *         owned -> revoked
+ *    3. pause for 20 ms                             busy := frame; is the turn its own?
+ *    4. each group whose owner is not busy:           no: leave the group, go on without a cache
+ *         turn: revoked -> unowned,
+ *         lent frames become taken
+ *
+ * 1 and 2 cross with adopt, by seq_cst accesses: either the new owner sees unfenced, or we see that
+ * the group has an owner. So after 2 nobody lends from a group that we did not revoke.
+ *
+ * 3 takes the place of the heavy fence. An owner that did not see its group revoked had looked at
+ * the turn before step 2 was visible, and its store to busy, or what it did afterwards, was on the
+ * way to memory: in the store buffer of its processor. A store stays there for the time of a few
+ * cache misses, well under 10 us, whether or not its thread goes on running: an interrupt, a switch
+ * to another thread or a stopped virtual machine cannot take it back. 20 ms are a thousand times
+ * that, and at least one tick of the kernel's timer. After the pause we see what each owner is busy
+ * with, as after a fence. This rests on the machine and not on the memory model of C. It is known
+ * as bounded TSO (Morrison and Afek, Temporally Bounding TSO for Fence-Free Asymmetric
+ * Synchronization, ASPLOS 2015).
+ *
+ * 4 loses nothing: an idle frame of a cache becomes an idle frame of the pool, and a lent one
+ * becomes a taken one, in one compare-exchange with the change of the turn, as in
+ * fixedpool__leave; its free, through whatever cache, clears that bit. From here on each lease and
+ * each free is an atomic operation on the group's word, and nothing needs a heavy fence.
+ *
+ * An owner that was stopped in the middle of a call keeps its group revoked, and what it is busy
+ * with stays out of reach, until it goes on. As long as there is such a group, each new watcher
+ * goes through 2 to 4 again, since that owner's call may end with a light fence.
+ *
+ * Any number of threads do this at the same moment; none waits for another. */
+
+#define FIXEDPOOL__TRY_HEAVY_FENCE() \
+    (FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
+
+static FIXEDPOOL__COLD void fixedpool__pause(void)
+{
+    fixedpool__time rest = {0, FIXEDPOOL__PAUSE_NS};
+
+    while (fixedpool__nanosleep(&rest, &rest) != 0) {
+        if (errno == EINTR) continue;
+        for (volatile uint32_t spins = 0; spins < FIXEDPOOL__SPINS;) spins = spins + 1;
+        return; /* the kernel refuses that, too */
+    }
+}
+
+/* Whether there is a group that has an owner, or had one that did not leave it yet. */
+static bool fixedpool__revoke_all(fixedpool *pool)
+{
+    bool found = false;
+
+    for (uint32_t index = 0; index < pool->group_count; index++) {
+        fixedpool__group *group = &pool->groups[index];
+        /* seq_cst, pairs with the seq_cst in fixedpool__adopt: we see that there is an owner, or it
+           sees unfenced. */
+        uint64_t shared = atomic_load_explicit(&group->shared, memory_order_seq_cst);
+        while (fixedpool__state(shared) == FIXEDPOOL__OWNED) {
+            uint64_t revoked = fixedpool__with_turn(shared, fixedpool__turn(shared) + 1);
+            /* relaxed, both: the pause orders the new turn, and an owner that came after our look
+               sees unfenced. */
+            if (atomic_compare_exchange_weak_explicit(&group->shared, &shared, revoked,
+                                                      memory_order_relaxed, memory_order_relaxed))
+                shared = revoked;
+        }
+        if (fixedpool__state(shared) != FIXEDPOOL__UNOWNED) found = true;
+    }
+    return found;
+}
+
+/* Makes everybody's what is revoked and whose owner is not busy. */
+static void fixedpool__disown_all(fixedpool *pool)
+{
+    uint32_t none;
+
+    for (uint32_t index = 0; index < pool->group_count; index++) {
+        /* relaxed: an owner that is not busy is one whose changes fixedpool__is_busy acquired. */
+        uint64_t shared = atomic_load_explicit(&pool->groups[index].shared, memory_order_relaxed);
+        while (fixedpool__state(shared) == FIXEDPOOL__REVOKED)
+            if (fixedpool__lease_revoked(pool, index, &shared, 0, &none)) break;
+    }
+}
+
+static FIXEDPOOL__COLD void fixedpool__do_without_owners(fixedpool *pool)
+{
+    /* seq_cst, pairs with the seq_cst in fixedpool__adopt: see fixedpool__revoke_all. */
+    atomic_store_explicit(&pool->unfenced, 1, memory_order_seq_cst);
+    if (!fixedpool__revoke_all(pool)) return;
+    fixedpool__pause();
+    fixedpool__disown_all(pool);
+}
+
+/* For a pool that had membarrier at create. Afterwards we see what each owner did before it last
+ * looked at its group's turn and did not find it revoked. */
+static void fixedpool__fence(fixedpool *pool)
+{
+    /* relaxed: if we do not see that others were refused, we ask the kernel ourselves. */
+    uint32_t unfenced = atomic_load_explicit(&pool->unfenced, memory_order_relaxed);
+    /* heavy, pairs with the light fence in fixedpool__lend, fixedpool__take_back, fixedpool__absorb
+       and fixedpool__tell_watchers_lightly. */
+    if (unfenced || !FIXEDPOOL__TRY_HEAVY_FENCE()) fixedpool__do_without_owners(pool);
+}
+
 /* Leases at most count idle frames of a group, with or without an owner. Returns their bits; 0: it
  * had none, or one that its owner was busy with. */
 static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count)
@@ -1259,25 +1403,24 @@ static uint32_t fixedpool__steal(fixedpool *pool, uint32_t index, uint32_t count
     fixedpool__group *group  = &pool->groups[index];
     uint32_t          fenced = 0, bits; /* fenced: the revoked turn that a fence came after */
 
-    /* acquire, pairs with the release in fixedpool__tell: if we see a lease here, we see the count
-       of what its thread freed before it. */
+    /* acquire, pairs with the release in fixedpool__lease_unowned: if we see a lease here, we see
+       the events that its thread knew of. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
     for (;;) {
         bits = fixedpool__lease_unowned(group, &shared, count);
         if (bits || fixedpool__state(shared) == FIXEDPOOL__UNOWNED) return bits;
         if (fixedpool__state(shared) == FIXEDPOOL__OWNED) {
             uint64_t revoked = fixedpool__with_turn(shared, fixedpool__turn(shared) + 1);
-            /* acquire, both, pairs with the release in fixedpool__tell as the load above does; the
-               fence below orders the new turn. */
+            /* acquire, both, pairs with the release in fixedpool__lease_unowned as the load above
+               does; the fence below orders the new turn. */
             if (!atomic_compare_exchange_strong_explicit(&group->shared, &shared, revoked,
                                                          memory_order_acquire,
                                                          memory_order_acquire))
                 continue;
             shared = revoked;
         }
-        /* heavy, pairs with the light fence in fixedpool__lend, fixedpool__take_back and
-           fixedpool__absorb, where the owner says that it is busy and then looks at the turn. */
-        if (fenced != fixedpool__turn(shared)) FIXEDPOOL_HEAVY_FENCE();
+        /* The owner says that it is busy, and then looks at the turn; we go the other way round. */
+        if (fenced != fixedpool__turn(shared)) fixedpool__fence(pool);
         fenced = fixedpool__turn(shared);
         if (fixedpool__lease_revoked(pool, index, &shared, count, &bits)) return bits;
     }
@@ -1293,10 +1436,9 @@ static void fixedpool__watch(fixedpool *pool)
        the thread that freed it sees us watch. */
     atomic_fetch_add_explicit(&pool->watchers, 1, memory_order_seq_cst);
     /* seq_cst, pairs with the seq_cst in fixedpool_cache_open: either we see the cache's seat, or
-       the cache sees us watch. Then heavy, pairs with the light fence in
-       fixedpool__tell_watchers_lightly. */
+       the cache sees us watch: if it frees lightly, only after the fence. */
     if (atomic_load_explicit(&pool->seats, memory_order_seq_cst) && pool->has_fences)
-        FIXEDPOOL_HEAVY_FENCE();
+        fixedpool__fence(pool);
 }
 
 static void fixedpool__unwatch(fixedpool *pool)
@@ -1311,7 +1453,7 @@ static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32
 {
     uint32_t home = fixedpool__home_in(pool);
 
-    /* acquire, pairs with the release in fixedpool__tell: the looks below come after this, and see
+    /* acquire, pairs with the seq_cst in fixedpool__tell: the looks below come after this, and see
        what was idle before the count. */
     *events = atomic_load_explicit(&pool->events, memory_order_acquire);
     for (uint32_t i = 0; i < pool->group_count; i++) {
@@ -1373,6 +1515,7 @@ static FIXEDPOOL__HOT fixedpool__frames fixedpool__alloc(fixedpool *pool, uint32
 
 FIXEDPOOL_API int fixedpool_alloc(fixedpool *pool)
 {
+    if (!FIXEDPOOL__LIKELY(pool != NULL)) return -EINVAL;
     fixedpool__frames found = fixedpool__alloc(pool, 1);
     return found.bits ? (int)fixedpool__frame(pool, found.group, found.bits) : -ENOBUFS;
 }
@@ -1381,6 +1524,7 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
 {
     uint32_t got = 0;
 
+    if (!pool || !frames) return 0;
     while (got < count) {
         fixedpool__frames found = fixedpool__alloc(pool, count - got);
         if (!found.bits) break;
@@ -1392,70 +1536,79 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
 
 /* -- Wait -- */
 
-typedef struct fixedpool__time {
-    long seconds, nanoseconds; /* as the kernel's calls without 64 in their names have it */
-} fixedpool__time;
-
-static fixedpool__time fixedpool__now(void)
+/* Returns nanoseconds, or -errno. */
+static int64_t fixedpool__now(void)
 {
-    fixedpool__time now = {0, 0};
-    (void)FIXEDPOOL_SYSCALL(FIXEDPOOL__CLOCK_GETTIME, FIXEDPOOL__MONOTONIC, &now, 0, 0, 0, 0);
-    return now;
+    fixedpool__time now;
+    if (fixedpool__clock_gettime(FIXEDPOOL__MONOTONIC, &now) != 0) return -errno;
+    return (int64_t)now.seconds * 1000000000 + now.nanoseconds;
 }
 
-static fixedpool__time fixedpool__after(int64_t ns)
+/* Sleeps until the word is no longer that, for at most so long, or for no reason. Returns 0, or
+ * -errno if the kernel lets nobody sleep. */
+static int fixedpool__doze(_Atomic(uint32_t) *word, uint32_t value, long nanoseconds)
 {
-    fixedpool__time time    = fixedpool__now();
-    int64_t         seconds = ns / 1000000000;
+    fixedpool__time time = {0, nanoseconds};
 
-    time.nanoseconds += (long)(ns % 1000000000);
-    if (time.nanoseconds >= 1000000000) {
-        time.nanoseconds -= 1000000000;
-        seconds++;
-    }
-    time.seconds = seconds < LONG_MAX - time.seconds ? time.seconds + (long)seconds : LONG_MAX;
-    return time;
+    long woken = FIXEDPOOL_SYSCALL(SYS_futex, word, FIXEDPOOL__FUTEX_WAIT, value, &time, 0, 0);
+    if (woken == 0) return 0;
+    if (errno == EAGAIN || errno == EINTR || errno == ETIMEDOUT) return 0;
+    /* Futexes are refused. */
+    if (time.nanoseconds > FIXEDPOOL__POLL_NS) time.nanoseconds = FIXEDPOOL__POLL_NS;
+    return fixedpool__nanosleep(&time, NULL) == 0 || errno == EINTR ? 0 : -errno;
 }
 
-static bool fixedpool__is_over(const fixedpool__time *deadline)
-{
-    if (!deadline) return false;
-    fixedpool__time now = fixedpool__now();
-    return now.seconds > deadline->seconds ||
-           (now.seconds == deadline->seconds && now.nanoseconds >= deadline->nanoseconds);
-}
-
-/* Until events is no longer that, or the deadline; or for no reason. */
-static void fixedpool__sleep(fixedpool *pool, uint32_t events, const fixedpool__time *deadline)
+/* Sleeps until events is no longer that: as doze. */
+static int fixedpool__sleep(fixedpool *pool, uint32_t events, long nanoseconds)
 {
     /* seq_cst, pairs with the seq_cst in fixedpool__tell: the kernel sees the new count of events,
        or the thread that counts sees us sleep. */
     atomic_fetch_add_explicit(&pool->sleepers, 1, memory_order_seq_cst);
-    (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAIT, events, deadline, 0,
-                            UINT32_MAX);
+    int error = fixedpool__doze(&pool->events, events, nanoseconds);
     /* relaxed: who still sees us sleep wakes nobody. */
     atomic_fetch_sub_explicit(&pool->sleepers, 1, memory_order_relaxed);
+    return error;
 }
 
-/* Looks at everything, and sleeps, in turn. */
-static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns)
+/* Returns 0 when events is no longer that, -ETIMEDOUT at the deadline (-1: none), or -errno if the
+ * system gives no time or no sleep. Does not rely on being woken: the thread that frees a frame may
+ * be one whose futexes are refused. */
+static int fixedpool__await(fixedpool *pool, uint32_t events, int64_t deadline)
 {
-    fixedpool__time   time = fixedpool__after(timeout_ns > 0 ? timeout_ns : 0), *deadline = NULL;
-    bool              over = timeout_ns == 0, slept = false;
+    int error;
+
+    do {
+        long time = FIXEDPOOL__SLEEP_NS;
+        if (deadline >= 0) {
+            int64_t now = fixedpool__now();
+            if (now < 0) return (int)now;
+            if (now >= deadline) return -ETIMEDOUT;
+            if (deadline - now < time) time = (long)(deadline - now);
+        }
+        error = fixedpool__sleep(pool, events, time);
+    } while (error == 0 && !fixedpool__has_changed(pool, events));
+    return error;
+}
+
+/* Looks at everything and sleeps, alternately. None: *error says why. */
+static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns, int *error)
+{
+    int64_t           now   = timeout_ns > 0 ? fixedpool__now() : 0, deadline = -1;
+    bool              slept = false;
     fixedpool__frames found;
     uint32_t          events;
 
-    if (timeout_ns > 0) deadline = &time;
+    *error = now < 0 ? (int)now : timeout_ns == 0 ? -ETIMEDOUT : 0;
+    if (timeout_ns > 0) deadline = timeout_ns < INT64_MAX - now ? now + timeout_ns : INT64_MAX;
     fixedpool__watch(pool);
     for (;;) { /* after the deadline, too, a last look: we may have been woken */
         found = fixedpool__look(pool, 1, &events);
-        if (found.bits || (over && !fixedpool__has_changed(pool, events))) break;
-        if (over) continue;
+        if (found.bits || (*error && !fixedpool__has_changed(pool, events))) break;
+        if (*error) continue;
         /* relaxed: a count. */
         if (!slept) atomic_fetch_add_explicit(&pool->waits, 1, memory_order_relaxed);
-        slept = true;
-        fixedpool__sleep(pool, events, deadline);
-        over = fixedpool__is_over(deadline);
+        slept  = true;
+        *error = fixedpool__await(pool, events, deadline);
     }
     fixedpool__unwatch(pool);
     return found;
@@ -1463,67 +1616,85 @@ static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns)
 
 FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns)
 {
+    if (!pool) return -EINVAL;
     fixedpool__frames found = {fixedpool__home_in(pool), 0};
+    int               error;
 
     found.bits = fixedpool__lease(pool, found.group, 1);
     if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__lease_elsewhere(pool, 1);
-    if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__wait(pool, timeout_ns);
-    if (!found.bits) return -ETIMEDOUT;
+    if (!FIXEDPOOL__LIKELY(found.bits)) found = fixedpool__wait(pool, timeout_ns, &error);
+    if (!found.bits) return error;
     fixedpool__show(pool, found.group, found.bits);
     return (int)fixedpool__frame(pool, found.group, found.bits);
 }
 
 /* -- Caches -- */
 
-/* Under the lock. More seats, at *end. NULL: out of memory. */
+/* Adds a block of seats at *end, unless another thread did. Returns it, or NULL: out of memory. */
 static fixedpool__seats *fixedpool__new_seats(_Atomic(fixedpool__seats *) *end, uint32_t number)
 {
-    fixedpool__seats *made = (fixedpool__seats *)FIXEDPOOL_MAP(sizeof *made);
+    fixedpool__seats *made = (fixedpool__seats *)FIXEDPOOL_MAP(sizeof *made), *there = NULL;
 
     if (!made) return NULL;
     for (uint32_t i = 0; i < FIXEDPOOL__SEATS; i++) made->seats[i].number = number + i;
-    /* relaxed: others learn of a seat by the owner of a group, which comes after. */
-    atomic_store_explicit(end, made, memory_order_relaxed);
-    return made;
+    /* acq_rel. As release, pairs with the acquire in fixedpool__take_seat: the block is complete.
+       acquire on failure, for the same. */
+    if (atomic_compare_exchange_strong_explicit(end, &there, made, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return made;
+    FIXEDPOOL_UNMAP(made, sizeof *made);
+    return there;
 }
 
-/* Under the lock. NULL: out of memory. */
+/* Takes a free seat of a block. NULL: there is none. */
+static fixedpool__seat *fixedpool__occupy(fixedpool__seats *seats)
+{
+    /* relaxed, all: the compare-exchange looks again, and cache_open has a fence. */
+    uint32_t bits = atomic_load_explicit(&seats->occupied, memory_order_relaxed);
+
+    while (bits != UINT32_MAX) {
+        uint32_t bit = fixedpool__first_bit(~bits);
+        if (atomic_compare_exchange_weak_explicit(&seats->occupied, &bits, bits | bit,
+                                                  memory_order_relaxed, memory_order_relaxed))
+            return &seats->seats[fixedpool__index(bit)];
+    }
+    return NULL;
+}
+
+/* Looks at 32 seats at a time. NULL: out of memory. */
 static fixedpool__seat *fixedpool__take_seat(fixedpool *pool)
 {
     _Atomic(fixedpool__seats *) *end = &pool->seats;
 
     for (uint32_t number = 1;; number += FIXEDPOOL__SEATS) {
-        /* relaxed: written under this lock. */
-        fixedpool__seats *seats = atomic_load_explicit(end, memory_order_relaxed);
+        /* acquire, pairs with the acq_rel in fixedpool__new_seats: the block is complete. */
+        fixedpool__seats *seats = atomic_load_explicit(end, memory_order_acquire);
         if (!seats) seats = fixedpool__new_seats(end, number);
         if (!seats) return NULL;
-        for (fixedpool__seat *seat = seats->seats; seat < seats->seats + FIXEDPOOL__SEATS; seat++) {
-            if (seat->in_use) continue;
-            seat->in_use = true;
-            return seat;
-        }
+        fixedpool__seat *seat = fixedpool__occupy(seats);
+        if (seat) return seat;
         end = &seats->next;
     }
 }
 
 FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
 {
-    fixedpool_cache *cache = (fixedpool_cache *)calloc(1, sizeof *cache);
+    fixedpool_cache *cache = pool ? (fixedpool_cache *)calloc(1, sizeof *cache) : NULL;
 
     if (!cache) return NULL;
-    fixedpool__lock(&pool->lock);
     cache->seat = fixedpool__take_seat(pool);
-    if (cache->seat) pool->caches++;
-    fixedpool__unlock(&pool->lock);
     if (!cache->seat) {
         free(cache);
         return NULL;
     }
+    cache->number = cache->seat->number;
+    /* relaxed: a count. */
+    atomic_fetch_add_explicit(&pool->caches, 1, memory_order_relaxed);
     /* seq_cst, pairs with the seq_cst in fixedpool__watch: either a watcher sees our seat, or our
-       looks for watchers see it. */
+       looks for watchers see it. As acquire, pairs with the release in fixedpool_cache_close: our
+       stores to the seat come after those of its last cache. */
     atomic_thread_fence(memory_order_seq_cst);
     cache->pool       = pool;
-    cache->number     = cache->seat->number;
     cache->group_mask = pool->group_mask;
     cache->now.first  = fixedpool__home_in(pool) << pool->group_shift;
     cache->now.group  = &pool->groups[fixedpool__group_of(pool, cache->now.first)];
@@ -1567,9 +1738,10 @@ static uint64_t fixedpool__absorb(fixedpool_cache *cache, fixedpool__slot *slot)
 {
     fixedpool__group *group = slot->group;
 
+    /* release, pairs with the acquire in fixedpool__is_busy, as in fixedpool__lend. */
     atomic_store_explicit(&cache->seat->busy, FIXEDPOOL__WHOLE | (slot->first + 1),
-                          memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__steal */
+                          memory_order_release);
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__fence */
     /* acquire, pairs with the release in fixedpool__free_lent: what was done to a frame before its
        free happens before what its next lessee does. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
@@ -1622,12 +1794,13 @@ static bool fixedpool__adopt(fixedpool_cache *cache, uint32_t at, uint32_t index
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
     uint32_t turn   = fixedpool__turn(shared) + 1;
 
-    /* acquire, pairs with the release in fixedpool__leave and fixedpool__lease_revoked: our stores
-       to lent come after those of the last owner. */
+    /* seq_cst, pairs with the seq_cst in fixedpool__revoke_all, see below. As acquire, pairs with
+       the release in fixedpool__leave and fixedpool__lease_revoked: our stores to lent come after
+       those of the last owner. */
     if (fixedpool__state(shared) != FIXEDPOOL__UNOWNED ||
         !atomic_compare_exchange_strong_explicit(&group->shared, &shared,
                                                  fixedpool__with_turn(shared, turn),
-                                                 memory_order_acquire, memory_order_relaxed))
+                                                 memory_order_seq_cst, memory_order_relaxed))
         return false;
     /* release, pairs with the acquire in fixedpool__lent: a thread that takes these for those of
        the last owner sees that there is a new one when it looks again. */
@@ -1641,7 +1814,11 @@ static bool fixedpool__adopt(fixedpool_cache *cache, uint32_t at, uint32_t index
     uint32_t taken   = fixedpool__taken(shared);
     cache->slots[at] = (fixedpool__slot){group, turn, index << pool->group_shift,
                                          fixedpool__idle(shared, 0), taken};
-    return true;
+    /* seq_cst, pairs with the seq_cst in fixedpool__do_without_owners: either we see that there are
+       to be no owners, or that thread sees us. */
+    if (!atomic_load_explicit(&pool->unfenced, memory_order_seq_cst)) return true;
+    fixedpool__leave(pool, &cache->slots[at]);
+    return false;
 }
 
 /* What is idle in the current group, for when it is not the current one. */
@@ -1664,9 +1841,11 @@ static FIXEDPOOL__COLD bool fixedpool__refill(fixedpool_cache *cache, bool may_a
     fixedpool__keep_idle(cache); /* nothing, if all went well */
     for (uint32_t i = 0; i < FIXEDPOOL__SLOTS; i++)
         if (fixedpool__lend_from(cache, (at + i) % FIXEDPOOL__SLOTS)) return true;
-    if (!may_adopt || !pool->has_fences) return false;
-    while ((found = fixedpool__find(pool, fixedpool__group_of(pool, cache->now.first))) !=
-           FIXEDPOOL__NONE) {
+    if (!may_adopt) return false;
+    /* relaxed: adopt looks again. */
+    while (!atomic_load_explicit(&pool->unfenced, memory_order_relaxed) &&
+           (found = fixedpool__find(pool, fixedpool__group_of(pool, cache->now.first))) !=
+               FIXEDPOOL__NONE) {
         /* The slot's frames are all out: it makes room for one that has some. */
         if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
         if (fixedpool__adopt(cache, at, (uint32_t)found)) return fixedpool__lend_from(cache, at);
@@ -1696,9 +1875,10 @@ static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
 
     uint32_t          frame = busy - 1, offset = frame - cache->now.first;
     fixedpool__group *group = cache->now.group;
-    /* relaxed: the fence puts it in its place. */
-    atomic_store_explicit(&cache->seat->busy, busy, memory_order_relaxed);
-    /* light, pairs with the heavy fence in fixedpool__steal: either we see that the group was
+    /* release, pairs with the acquire in fixedpool__is_busy: a thread that reads this and not the 0
+       before it sees all the same what we did until then. */
+    atomic_store_explicit(&cache->seat->busy, busy, memory_order_release);
+    /* light, pairs with the heavy fence in fixedpool__fence: either we see that the group was
        revoked, or the thread that revoked it sees what we are busy with. */
     FIXEDPOOL_LIGHT_FENCE();
     /* acquire, pairs with the release in fixedpool__free_bits and fixedpool__free_taken, if the
@@ -1709,8 +1889,9 @@ static FIXEDPOOL__HOT int fixedpool__lend(fixedpool_cache *cache)
         fixedpool__back_off(cache);
         return -1;
     }
-    /* relaxed: a thread that finds it lent need not know more; see also fixedpool__tell. */
-    atomic_store_explicit(&group->lent[offset], 1, memory_order_relaxed);
+    /* release, pairs with the acquire in fixedpool__lent: a searcher that sees this lease sees the
+       events that we know of, see fixedpool__tell. */
+    atomic_store_explicit(&group->lent[offset], 1, memory_order_release);
     /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
     atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
     fixedpool__show(cache->pool, fixedpool__group_of(cache->pool, frame), UINT32_C(1) << offset);
@@ -1742,8 +1923,9 @@ static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpoo
                                                 uint32_t turn, uint32_t frame, uint32_t offset)
 {
     fixedpool__poison_enter();
-    atomic_store_explicit(&cache->seat->busy, frame + 1, memory_order_relaxed);
-    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__steal */
+    /* release, pairs with the acquire in fixedpool__is_busy, as in fixedpool__lend. */
+    atomic_store_explicit(&cache->seat->busy, frame + 1, memory_order_release);
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__fence */
     /* relaxed, both: what we look for we did ourselves; or others before this frame's free, if it
        is its second. */
     uint64_t shared = atomic_load_explicit(&group->shared, memory_order_relaxed);
@@ -1813,11 +1995,41 @@ FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache)
     fixedpool *pool = cache->pool;
     for (uint32_t at = 0; at < FIXEDPOOL__SLOTS; at++)
         if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
-    fixedpool__lock(&pool->lock);
-    cache->seat->in_use = false;
-    pool->caches--;
-    fixedpool__unlock(&pool->lock);
+    uint32_t          at    = (cache->number - 1) % FIXEDPOOL__SEATS;
+    fixedpool__seats *seats = (fixedpool__seats *)(void *)(cache->seat - at);
+    /* release, pairs with the seq_cst in fixedpool_cache_open: our stores to the seat are first. */
+    atomic_fetch_and_explicit(&seats->occupied, ~(UINT32_C(1) << at), memory_order_release);
+    /* relaxed: a count. */
+    atomic_fetch_sub_explicit(&pool->caches, 1, memory_order_relaxed);
     free(cache);
+}
+
+/* -- The lock of the rings --
+ *
+ * Held while the kernel pins, which may take seconds: so a thread that waits sleeps. Nothing but
+ * register and unregister takes it. 0 free, 1 taken, 2 taken and others may sleep. */
+
+static void fixedpool__lock(fixedpool *pool)
+{
+    uint32_t free_word = 0;
+
+    /* acquire, both, pairs with the release in fixedpool__unlock: the last holder's changes are
+       seen. relaxed, on failure: the exchange looks again. */
+    if (atomic_compare_exchange_strong_explicit(&pool->lock, &free_word, 1, memory_order_acquire,
+                                                memory_order_relaxed))
+        return;
+    while (atomic_exchange_explicit(&pool->lock, 2, memory_order_acquire) != 0)
+        (void)fixedpool__doze(&pool->lock, 2, FIXEDPOOL__SLEEP_NS);
+}
+
+static void fixedpool__unlock(fixedpool *pool)
+{
+    /* relaxed: a count, for stats. */
+    atomic_store_explicit(&pool->registered, pool->ring_count, memory_order_relaxed);
+    /* release, pairs with the acquire in fixedpool__lock. If waking is refused, a sleeper looks by
+       itself. */
+    if (atomic_exchange_explicit(&pool->lock, 0, memory_order_release) == 2)
+        (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->lock, FIXEDPOOL__FUTEX_WAKE, 1, 0, 0, 0);
 }
 
 /* -- io_uring -- */
@@ -1828,30 +2040,64 @@ static long fixedpool__io_uring_register(int ring_fd, int opcode, const void *ar
     return FIXEDPOOL_SYSCALL(FIXEDPOOL__IO_URING_REGISTER, ring_fd, opcode, argument, count, 0, 0);
 }
 
-/* Each ring has one of its own. 0: the kernel does not say. */
-static uint64_t fixedpool__inode(int fd)
+/* What a descriptor is at present. 0, 0: nothing, or the kernel does not say. */
+static fixedpool__ring fixedpool__ring_of(int fd)
 {
     struct stat about;
-    return fstat(fd, &about) == 0 ? (uint64_t)about.st_ino : 0;
+    if (fstat(fd, &about) != 0) return (fixedpool__ring){fd, 0, 0};
+    return (fixedpool__ring){fd, (uint32_t)about.st_dev, (uint64_t)about.st_ino};
 }
 
-/* Under the lock. The index of the ring, or ring_count. */
-static uint32_t fixedpool__ring_at(const fixedpool *pool, int ring_fd)
+static bool fixedpool__ring_equals(const fixedpool__ring *a, const fixedpool__ring *b)
+{
+    return a->device == b->device && a->inode == b->inode;
+}
+
+/* Whether the descriptor by which it was registered is still that ring. */
+static bool fixedpool__ring_is_open(const fixedpool__ring *ring)
+{
+    fixedpool__ring now = fixedpool__ring_of(ring->fd);
+    return fixedpool__ring_equals(ring, &now);
+}
+
+/* Whether its inode says which ring it is. Before Linux 5.16 rings shared one inode with all
+ * eventfds. */
+static bool fixedpool__ring_is_distinct(const fixedpool__ring *ring)
+{
+    int event = (int)FIXEDPOOL_SYSCALL(SYS_eventfd2, 0, 0, 0, 0, 0, 0);
+    if (event < 0) return false;
+    fixedpool__ring other = fixedpool__ring_of(event);
+    (void)close(event);
+    return ring->inode && !fixedpool__ring_equals(ring, &other);
+}
+
+/* Under the lock. The index of the ring that has this number, whether it still is that ring or not;
+ * ring_count: none. */
+static uint32_t fixedpool__ring_at(const fixedpool *pool, int fd)
 {
     uint32_t at = 0;
-    while (at < pool->ring_count && pool->rings[at].fd != ring_fd) at++;
+    while (at < pool->ring_count && pool->rings[at].fd != fd) at++;
     return at;
 }
 
-static void fixedpool__forget_ring(fixedpool *pool, uint32_t at)
+/* Under the lock. The index of the ring that this is, by that number or by another one, as after
+ * dup; ring_count: none. */
+static uint32_t fixedpool__ring_find(const fixedpool *pool, const fixedpool__ring *ring)
 {
-    pool->rings[at] = pool->rings[--pool->ring_count];
+    uint32_t at = fixedpool__ring_at(pool, ring->fd);
+
+    if (at < pool->ring_count && fixedpool__ring_equals(&pool->rings[at], ring)) return at;
+    for (at = 0; at < pool->ring_count; at++)
+        if (fixedpool__ring_equals(&pool->rings[at], ring)) break;
+    if (at < pool->ring_count && !fixedpool__ring_is_distinct(ring)) at = pool->ring_count;
+    return at;
 }
 
 FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iovecs, uint32_t count)
 {
     uint32_t spans = 0;
 
+    if (!pool) return 0;
     for (uint32_t frame = 0; frame < pool->frame_count; frame += pool->span, spans++) {
         uint32_t rest = pool->frame_count - frame, frames = rest < pool->span ? rest : pool->span;
         if (!iovecs || spans >= count) continue;
@@ -1863,22 +2109,10 @@ FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iov
 
 FIXEDPOOL_API uint16_t fixedpool_buf_index(const fixedpool *pool, int frame)
 {
-    return (uint16_t)((uint32_t)frame / pool->span);
+    return pool ? (uint16_t)((uint32_t)frame / pool->span) : 0;
 }
 
-/* Shares the pages that another ring has pinned. False: the kernel would not. */
-static bool fixedpool__clone(const fixedpool *pool, int ring_fd)
-{
-    for (uint32_t at = 0; at < pool->ring_count; at++) {
-        const fixedpool__ring *from     = &pool->rings[at];
-        uint32_t               clone[8] = {(uint32_t)from->fd}; /* flags, offsets, number: 0, all */
-        if (from->inode != fixedpool__inode(from->fd)) continue;
-        return fixedpool__io_uring_register(ring_fd, FIXEDPOOL__CLONE_BUFFERS, clone, 1) == 0;
-    }
-    return false;
-}
-
-/* Pins the pages. 0 or -errno. */
+/* Pins the pages for a ring. 0 or -errno. */
 static int fixedpool__pin(const fixedpool *pool, int ring_fd)
 {
     uint32_t      spans  = fixedpool_iovecs(pool, NULL, 0);
@@ -1893,50 +2127,134 @@ static int fixedpool__pin(const fixedpool *pool, int ring_fd)
     return why;
 }
 
+/* Returns 0, -ENXIO if there is no such registration any more, or why the kernel keeps it. */
+static int fixedpool__unpin(int ring_fd)
+{
+    long done;
+
+    do { /* before Linux 5.13 it waits, and can be interrupted */
+        done = fixedpool__io_uring_register(ring_fd, FIXEDPOOL__UNREGISTER_BUFFERS, NULL, 0);
+    } while (done != 0 && errno == EINTR);
+    if (done == 0) return 0;
+    return errno == EBADF || errno == EOPNOTSUPP ? -ENXIO : -errno; /* both: it is no ring */
+}
+
+/* -- The donor --
+ *
+ * The kernel clones the buffers of one ring into another one (Linux 6.12), which then shares the
+ * pinned pages. It refuses to clone from another thread's ring with SINGLE_ISSUER. So the pool has
+ * a plain ring of its own, which nobody submits to: the frames are pinned for that, and cloned into
+ * each other ring. It lives while rings are registered.
+ *
+ * There is a donor <=> ring_count > 0, and the kernel gave a ring, cloned and let it pin. Otherwise
+ * each ring pins for itself, and the error of that is the caller's. */
+
+static bool fixedpool__clone(int from, int to)
+{
+    uint32_t clone[8] = {(uint32_t)from}; /* flags, offsets, number: 0, all */
+    return fixedpool__io_uring_register(to, FIXEDPOOL__CLONE_BUFFERS, clone, 1) == 0;
+}
+
+/* Ends the donor, unless its descriptor is the user's by now, who closed it. */
+static void fixedpool__donor_close(fixedpool *pool)
+{
+    fixedpool__ring *donor = &pool->donor;
+
+    if (donor->fd < 0) return;
+    if (fixedpool__ring_is_open(donor)) {
+        (void)fixedpool__unpin(donor->fd); /* at once; close would do it some time later */
+        (void)close(donor->fd);
+    }
+    donor->fd = FIXEDPOOL__NONE;
+}
+
+/* Makes a donor for this ring. False: there is none to be had. */
+static bool fixedpool__donor_open(fixedpool *pool, int ring_fd)
+{
+    uint32_t         params[30] = {0};
+    fixedpool__ring *donor      = &pool->donor;
+
+    if (donor->fd >= 0 && fixedpool__ring_is_open(donor)) return true;
+    donor->fd = (int)FIXEDPOOL_SYSCALL(FIXEDPOOL__IO_URING_SETUP, 1, params, 0, 0, 0, 0);
+    if (donor->fd < 0) return false;
+    *donor = fixedpool__ring_of(donor->fd);
+    /* A kernel that clones says ENXIO as long as the donor has nothing. */
+    if ((fixedpool__clone(donor->fd, ring_fd) || errno == ENXIO) &&
+        fixedpool__pin(pool, donor->fd) == 0)
+        return true;
+    fixedpool__donor_close(pool);
+    return false;
+}
+
+/* Under the lock. Registers the frames with a ring. 0 or -errno. */
+static int fixedpool__donate(fixedpool *pool, int ring_fd)
+{
+    if (fixedpool__donor_open(pool, ring_fd) && fixedpool__clone(pool->donor.fd, ring_fd)) return 0;
+    if (pool->ring_count == 0) fixedpool__donor_close(pool);
+    return fixedpool__pin(pool, ring_fd);
+}
+
+static void fixedpool__forget_ring(fixedpool *pool, uint32_t at)
+{
+    pool->rings[at] = pool->rings[--pool->ring_count];
+    if (pool->ring_count == 0) fixedpool__donor_close(pool);
+}
+
+/* Under the lock. Rings that were closed and not unregistered, as far as their numbers tell. */
+static void fixedpool__forget_closed(fixedpool *pool)
+{
+    for (uint32_t at = pool->ring_count; at-- > 0;)
+        if (!fixedpool__ring_is_open(&pool->rings[at])) fixedpool__forget_ring(pool, at);
+}
+
 /* Under the lock. */
 static int fixedpool__register(fixedpool *pool, int ring_fd)
 {
-    uint64_t inode = fixedpool__inode(ring_fd);
-    uint32_t at    = fixedpool__ring_at(pool, ring_fd);
-    int      error = 0;
+    fixedpool__ring ring = fixedpool__ring_of(ring_fd);
+    uint32_t        at   = fixedpool__ring_find(pool, &ring);
 
     if (ring_fd < 0) return -EBADF; /* to the kernel -1 is something else */
     if (at < pool->ring_count) {
-        if (pool->rings[at].inode == inode) return -EEXIST;
-        fixedpool__forget_ring(pool, at); /* that one was closed */
+        if (!fixedpool__ring_is_open(&pool->rings[at])) pool->rings[at] = ring;
+        return -EEXIST;
     }
+    at = fixedpool__ring_at(pool, ring_fd);
+    if (at < pool->ring_count) fixedpool__forget_ring(pool, at); /* that one was closed */
+    if (pool->ring_count == FIXEDPOOL__RINGS) fixedpool__forget_closed(pool);
     if (pool->ring_count == FIXEDPOOL__RINGS) return -ENOSPC;
-    if (!fixedpool__clone(pool, ring_fd)) error = fixedpool__pin(pool, ring_fd);
-    if (error == 0) pool->rings[pool->ring_count++] = (fixedpool__ring){ring_fd, inode};
-    return error;
+    int error = fixedpool__donate(pool, ring_fd);
+    if (error == 0) pool->rings[pool->ring_count++] = ring;
+    return error == -EEXIST ? -EPERM : error; /* the kernel's word for a ring of another thread */
 }
 
 FIXEDPOOL_API int fixedpool_register(fixedpool *pool, int ring_fd)
 {
-    fixedpool__lock(&pool->lock);
+    if (!pool) return -EINVAL;
+    fixedpool__lock(pool);
     int error = fixedpool__register(pool, ring_fd);
-    fixedpool__unlock(&pool->lock);
+    fixedpool__unlock(pool);
+    return error;
+}
+
+/* Under the lock. */
+static int fixedpool__unregister(fixedpool *pool, int ring_fd)
+{
+    fixedpool__ring ring  = fixedpool__ring_of(ring_fd);
+    uint32_t        at    = fixedpool__ring_find(pool, &ring);
+    int             error = -ENXIO;
+
+    if (at < pool->ring_count) error = fixedpool__unpin(ring_fd);
+    else at = fixedpool__ring_at(pool, ring_fd); /* if it is there, that one was closed */
+    if (at < pool->ring_count && (error == 0 || error == -ENXIO)) fixedpool__forget_ring(pool, at);
     return error;
 }
 
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
 {
-    int error = -ENXIO;
-
-    fixedpool__lock(&pool->lock);
-    uint32_t at = fixedpool__ring_at(pool, ring_fd);
-    if (at < pool->ring_count) {
-        const int opcode = FIXEDPOOL__UNREGISTER_BUFFERS;
-        long      done   = -1;
-        if (pool->rings[at].inode == fixedpool__inode(ring_fd)) {
-            do { /* before Linux 5.13 it waits, and can be interrupted */
-                done = fixedpool__io_uring_register(ring_fd, opcode, NULL, 0);
-            } while (done != 0 && errno == EINTR);
-        }
-        if (done == 0) error = 0;
-        fixedpool__forget_ring(pool, at);
-    }
-    fixedpool__unlock(&pool->lock);
+    if (!pool) return -EINVAL;
+    fixedpool__lock(pool);
+    int error = fixedpool__unregister(pool, ring_fd);
+    fixedpool__unlock(pool);
     return error;
 }
 
@@ -1945,7 +2263,8 @@ FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
 FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats)
 {
     if (!stats) return;
-    *stats             = (struct fixedpool_info){0, 0, 0, 0, 0, 0, 0, 0};
+    *stats = (struct fixedpool_info){0, 0, 0, 0, 0, 0, 0, 0};
+    if (!pool) return;
     stats->frame_count = pool->frame_count;
     stats->leased      = pool->frame_count;
     for (uint32_t index = 0; index < pool->group_count; index++) {
@@ -1959,13 +2278,9 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     /* relaxed: counts. */
     stats->waits   = atomic_load_explicit(&pool->waits, memory_order_relaxed);
     stats->refused = atomic_load_explicit(&pool->refused, memory_order_relaxed);
+    stats->caches  = atomic_load_explicit(&pool->caches, memory_order_relaxed);
+    stats->rings   = atomic_load_explicit(&pool->registered, memory_order_relaxed);
     stats->pages   = pool->pages;
-
-    fixedpool *locked = (fixedpool *)(uintptr_t)pool;
-    fixedpool__lock(&locked->lock);
-    stats->caches = pool->caches;
-    stats->rings  = pool->ring_count;
-    fixedpool__unlock(&locked->lock);
 }
 
 FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)

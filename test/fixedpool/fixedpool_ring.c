@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static long test_syscall(long number, long a, long b, long c, long d, long e, long f);
@@ -32,8 +33,15 @@ static bool         answers;             /* all others succeed, and the kernel i
 static struct iovec seen_spans[8];       /* what was to be registered */
 static long         seen_count;
 
+static atomic_bool  takes_long;          /* half a second to register */
+static bool         no_more_rings;       /* the header gets none of its own */
+
 static long test_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
+    if (number == SETUP && no_more_rings) {
+        errno = EMFILE;
+        return -1;
+    }
     if (number != REGISTER || b < 0 || b >= OPERATIONS) return syscall(number, a, b, c, d, e, f);
     atomic_fetch_add(&calls[b], 1);
     if (b == BUFFERS && answers) {
@@ -41,6 +49,7 @@ static long test_syscall(long number, long a, long b, long c, long d, long e, lo
         for (long i = 0; i < d && i < 8; i++)
             seen_spans[i] = ((const struct iovec *)(intptr_t)c)[i];
     }
+    if (b == BUFFERS && atomic_load(&takes_long)) usleep(500000);
     if (refusal[b]) {
         errno = refusal[b];
         return -1;
@@ -88,11 +97,14 @@ struct ring {
     struct sqe    *sqes;
 };
 
+enum { SINGLE_ISSUER = 1 << 12, DEFER_TASKRUN = 1 << 13 }; /* since Linux 6.0 and 6.1 */
+
 /* 0, or the errno that says why there is none. */
-static int open_ring(struct ring *ring)
+static int open_ring_with(struct ring *ring, uint32_t setup)
 {
     memset(ring, 0, sizeof *ring);
-    ring->fd = (int)syscall(SETUP, ENTRIES, &ring->params);
+    ring->params.flags = setup;
+    ring->fd           = (int)syscall(SETUP, ENTRIES, &ring->params);
     if (ring->fd < 0) return errno;
     int prot = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_POPULATE;
     ring->sq   = mmap(NULL, QUEUES_SIZE, prot, flags, ring->fd, 0);
@@ -103,6 +115,8 @@ static int open_ring(struct ring *ring)
         exit(1);
     return 0;
 }
+
+static int open_ring(struct ring *ring) { return open_ring_with(ring, 0); }
 
 static void close_ring(struct ring *ring)
 {
@@ -278,11 +292,30 @@ static long pinned(void)
     return sum;
 }
 
+/* Descriptors of this process. */
+static int descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1000; fd++) count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Since Linux 6.12: without buffers there is nothing to clone, which is another error. */
+static bool this_kernel_clones(void)
+{
+    CHECK(open_ring(&ring) == 0 && open_ring(&second) == 0);
+    uint32_t clone[8] = {(uint32_t)second.fd};
+    bool     clones   = syscall(REGISTER, ring.fd, CLONE, clone, 1) != 0 && errno == ENXIO;
+    close_ring(&ring);
+    close_ring(&second);
+    return clones;
+}
+
 /* With this kernel's cloning, and without any. */
 static void a_second_ring(int clone_refusal)
 {
     refusal[CLONE] = clone_refusal;
-    make(65536, 64);
+    make(65536, 16);
     CHECK(open_ring(&ring) == 0 && open_ring(&second) == 0);
     CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
     long one      = pinned();
@@ -499,6 +532,250 @@ static void no_clone_of_strange_buffers(void)
     end();
 }
 
+/* ---- While the kernel pins ---- */
+
+static double seconds(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double worked[2]; /* processor time of a thread that registers */
+
+static void *register_slowly(void *arg)
+{
+    uint32_t    number = *(const uint32_t *)arg;
+    struct ring mine;
+
+    CHECK_EQ(open_ring(&mine), 0);
+    double before = seconds(CLOCK_THREAD_CPUTIME_ID);
+    CHECK_EQ(fixedpool_register(pool, mine.fd), 0);
+    worked[number] = seconds(CLOCK_THREAD_CPUTIME_ID) - before;
+    CHECK_EQ(fixedpool_unregister(pool, mine.fd), 0);
+    close_ring(&mine);
+    return NULL;
+}
+
+/* Nothing but another registration waits for one, and that sleeps. */
+static void a_long_registration(void)
+{
+    static const uint32_t numbers[2] = {0, 1};
+    pthread_t             threads[2];
+
+    make(4096, 4);
+    refusal[CLONE] = EINVAL;
+    atomic_store(&takes_long, true);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, register_slowly, (void *)(uintptr_t)&numbers[i]);
+    usleep(100000);
+    double           start = seconds(CLOCK_MONOTONIC);
+    fixedpool_cache *cache = fixedpool_cache_open(pool);
+    CHECK(cache != NULL);
+    CHECK_EQ(rings(), 0);
+    fixedpool_cache_close(cache);
+    CHECK(seconds(CLOCK_MONOTONIC) - start < 0.2);
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    CHECK(worked[0] < 0.1 && worked[1] < 0.1);
+    atomic_store(&takes_long, false);
+    refusal[CLONE] = 0;
+    end();
+}
+
+/* ---- Which ring a descriptor is ---- */
+
+/* A copy of a descriptor is the same ring, also when the first one is closed. */
+static void a_copy_of_a_descriptor(void)
+{
+    make(4096, 4);
+    CHECK_EQ(open_ring(&ring), 0);
+    int copy = fcntl(ring.fd, F_DUPFD_CLOEXEC, 0), first = ring.fd;
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    CHECK_EQ(fixedpool_register(pool, copy), -EEXIST);
+    CHECK_EQ(rings(), 1);
+    CHECK_EQ(fixedpool_unregister(pool, copy), 0);
+    CHECK_EQ(rings(), 0);
+    CHECK(!has_buffers(&ring));
+
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    close(first);
+    ring.fd = copy;
+    CHECK_EQ(fixedpool_register(pool, copy), -EEXIST);
+    works(&ring);
+    CHECK_EQ(fixedpool_unregister(pool, copy), 0);
+    CHECK_EQ(rings(), 0);
+    CHECK(!has_buffers(&ring));
+    close_ring(&ring);
+    end();
+}
+
+/* Rings that were closed and not unregistered make room when it is needed; others do not. */
+static void closed_rings_make_room(void)
+{
+    enum { MOST = 1024, SPARE = 200 };
+    struct rlimit files;
+    int           fd = 64; /* each ring gets a number above the last one's */
+
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+    files.rlim_cur = files.rlim_max;
+    if (files.rlim_max < MOST + SPARE || setrlimit(RLIMIT_NOFILE, &files) != 0) {
+        puts("# a process has too few descriptors here");
+        return;
+    }
+    make(4096, 4);
+    CHECK_EQ(open_ring(&second), 0);
+    CHECK_EQ(fixedpool_register(pool, second.fd), 0);
+    for (int i = 1; i < MOST; i++) {
+        CHECK_EQ(open_ring(&ring), 0);
+        fd = fcntl(ring.fd, F_DUPFD_CLOEXEC, fd + 1);
+        CHECK_EQ(fixedpool_register(pool, fd), 0);
+        close_ring(&ring);
+        close(fd);
+    }
+    CHECK_EQ(rings(), MOST);
+    CHECK_EQ(open_ring(&ring), 0);
+    CHECK_EQ(fixedpool_register(pool, ring.fd), 0);
+    CHECK_EQ(rings(), 2);
+    works(&ring);
+    works(&second);
+    CHECK_EQ(fixedpool_unregister(pool, ring.fd), 0);
+    CHECK_EQ(fixedpool_unregister(pool, second.fd), 0);
+    CHECK_EQ(rings(), 0);
+    close_ring(&ring);
+    close_ring(&second);
+    end();
+}
+
+/* ---- Rings that belong to a thread ---- */
+
+static bool threads_have_rings; /* this kernel has SINGLE_ISSUER and DEFER_TASKRUN */
+
+/* A thread with such a ring: registers, and unregisters unless it is to end with the ring open. */
+struct issuer {
+    pthread_t         thread;
+    struct ring       ring;
+    int               registered, unregistered;
+    bool              leaves_it;
+    pthread_barrier_t turn;
+};
+
+static void *issue(void *arg)
+{
+    struct issuer *self = arg;
+
+    CHECK_EQ(open_ring_with(&self->ring, SINGLE_ISSUER | DEFER_TASKRUN), 0);
+    self->registered = fixedpool_register(pool, self->ring.fd);
+    works(&self->ring);
+    pthread_barrier_wait(&self->turn);
+    pthread_barrier_wait(&self->turn);
+    if (!self->leaves_it) self->unregistered = fixedpool_unregister(pool, self->ring.fd);
+    return NULL;
+}
+
+static void start_issuer(struct issuer *issuer, bool leaves_it)
+{
+    issuer->leaves_it = leaves_it;
+    pthread_barrier_init(&issuer->turn, NULL, 2);
+    pthread_create(&issuer->thread, NULL, issue, issuer);
+    pthread_barrier_wait(&issuer->turn);
+    CHECK_EQ(issuer->registered, 0);
+}
+
+static void end_issuer(struct issuer *issuer)
+{
+    pthread_barrier_wait(&issuer->turn);
+    pthread_join(issuer->thread, NULL);
+    pthread_barrier_destroy(&issuer->turn);
+}
+
+/* What the kernel did not unregister stays registered. */
+static void a_ring_of_another_thread(void)
+{
+    static struct issuer issuer;
+
+    make(4096, 4);
+    start_issuer(&issuer, false);
+    CHECK(fixedpool_unregister(pool, issuer.ring.fd) < 0);
+    CHECK(fixedpool_unregister(pool, issuer.ring.fd) != -ENXIO);
+    CHECK_EQ(rings(), 1);
+    end_issuer(&issuer);
+    CHECK_EQ(issuer.unregistered, 0);
+    CHECK_EQ(rings(), 0);
+    close_ring(&issuer.ring);
+
+    start_issuer(&issuer, true); /* and is over before its ring */
+    end_issuer(&issuer);
+    CHECK(fixedpool_unregister(pool, issuer.ring.fd) < 0);
+    CHECK_EQ(rings(), 1);
+    close_ring(&issuer.ring);
+    CHECK_EQ(fixedpool_unregister(pool, issuer.ring.fd), -ENXIO);
+    CHECK_EQ(rings(), 0);
+    end();
+}
+
+/* That another thread must call, and that it did so already, are two answers. */
+static void two_reasons_not_to_register(void)
+{
+    static struct issuer issuer;
+    fixedpool           *first;
+
+    make(4096, 4);
+    first = pool;
+    start_issuer(&issuer, false);
+    CHECK_EQ(fixedpool_register(pool, issuer.ring.fd), -EEXIST);
+    make(4096, 4);
+    CHECK_EQ(fixedpool_register(pool, issuer.ring.fd), -EPERM);
+    CHECK_EQ(rings(), 0);
+    end();
+    pool = first;
+    end_issuer(&issuer);
+    close_ring(&issuer.ring);
+    end();
+}
+
+/* Each registers in its own thread. Returns the kilobytes that are pinned then. */
+static long three_issuers(void)
+{
+    static struct issuer issuers[3];
+    int                  before = descriptors();
+
+    for (int i = 0; i < 3; i++) start_issuer(&issuers[i], false);
+    CHECK_EQ(rings(), 3);
+    long all = pinned();
+    for (int i = 0; i < 3; i++) {
+        end_issuer(&issuers[i]);
+        CHECK_EQ(issuers[i].unregistered, 0);
+        close_ring(&issuers[i].ring);
+    }
+    CHECK_EQ(rings(), 0);
+    CHECK_EQ(descriptors(), before);
+    return all;
+}
+
+/* Rings of three threads, and the frames are pinned once; three times without a clone, or without
+ * a ring of the pool's own. */
+static void a_thread_a_ring(void)
+{
+    long none = pinned();
+
+    for (int i = 0; none > 0 && i < 1000; i++, none = pinned()) usleep(2000); /* closed rings */
+    if (!this_kernel_clones()) puts("# this kernel does not clone buffers");
+    make(65536, 16);
+    long all = three_issuers() - none;
+    if (none >= 0) CHECK_EQ(all, this_kernel_clones() ? 16 * 64 : 3 * 16 * 64);
+    CHECK_EQ(pinned(), none);
+    refusal[CLONE] = EINVAL;
+    all            = three_issuers() - none;
+    refusal[CLONE] = 0;
+    if (none >= 0) CHECK_EQ(all, 3 * 16 * 64);
+    no_more_rings = true;
+    all           = three_issuers() - none;
+    no_more_rings = false;
+    if (none >= 0) CHECK_EQ(all, 3 * 16 * 64);
+    CHECK_EQ(pinned(), none);
+    end();
+}
+
 /* ---- In the kernel's stead ---- */
 
 /* Needs no io_uring, but a descriptor. */
@@ -571,6 +848,29 @@ static void what_the_kernel_says_is_passed_on(void)
     end();
 }
 
+/* Each error but those that say that there is no such registration. */
+static void a_refused_unregister_changes_nothing(void)
+{
+    static const int errors[] = {EEXIST, EPERM, EACCES, ENOSYS, EINVAL, ENOMEM};
+    int              fd       = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    make(4096, 4);
+    answers = true;
+    CHECK_EQ(fixedpool_register(pool, fd), 0);
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        refusal[UNREGISTER] = errors[i];
+        CHECK_EQ(fixedpool_unregister(pool, fd), -errors[i]);
+        CHECK_EQ(rings(), 1);
+    }
+    refusal[UNREGISTER] = ENXIO; /* the user did it by hand */
+    CHECK_EQ(fixedpool_unregister(pool, fd), -ENXIO);
+    CHECK_EQ(rings(), 0);
+    refusal[UNREGISTER] = 0;
+    answers             = false;
+    close(fd);
+    end();
+}
+
 /* ---- Where io_uring is refused ---- */
 
 static int in_a_child(int (*body)(void))
@@ -611,6 +911,27 @@ static void memory_that_must_not_be_locked(void)
 {
     int result = in_a_child(as_somebody_with_little_memory);
     if (result == 77) puts("# io_uring is only for some users here");
+    else CHECK_EQ(result, 0);
+}
+
+/* Room for the frames once, and half a time more. */
+static int as_somebody_with_enough_memory(void)
+{
+    struct rlimit limit = {6 << 20, 6 << 20};
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 10;
+    if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) return 11;
+    if (open_ring(&ring) != 0) return 77;
+    if (make_pool(65536, 64) != 0) return 12;
+    (void)three_issuers();
+    if (fixedpool_register(pool, ring.fd) != 0) return 13;
+    if (fixedpool_unregister(pool, ring.fd) != 0) return 14;
+    return atomic_load(&check_failures) ? 15 : works_without_a_ring();
+}
+
+static void memory_for_one_registration(void)
+{
+    int result = this_kernel_clones() ? in_a_child(as_somebody_with_enough_memory) : 77;
+    if (result == 77) puts("# io_uring is only for some users here, or this kernel does not clone");
     else CHECK_EQ(result, 0);
 }
 
@@ -655,12 +976,16 @@ int main(void)
 {
     int error  = open_ring(&ring);
     rings_work = error == 0;
-    if (rings_work) close_ring(&ring);
-    else printf("# no io_uring here: %s\n", strerror(error));
+    if (rings_work) {
+        close_ring(&ring);
+        threads_have_rings = open_ring_with(&ring, SINGLE_ISSUER | DEFER_TASKRUN) == 0;
+        if (threads_have_rings) close_ring(&ring);
+    } else printf("# no io_uring here: %s\n", strerror(error));
     open_file();
 
     RUN(spans_are_what_is_registered);
     RUN(what_the_kernel_says_is_passed_on);
+    RUN(a_refused_unregister_changes_nothing);
     RUN(as_many_rings_as_there_are);
     RUN(a_kernel_that_forbids_it);
     if (rings_work) {
@@ -671,6 +996,15 @@ int main(void)
         RUN(refusals);
         RUN(a_ring_that_was_closed);
         RUN(no_clone_of_strange_buffers);
+        RUN(a_long_registration);
+        RUN(a_copy_of_a_descriptor);
+        RUN(closed_rings_make_room);
+        if (threads_have_rings) {
+            RUN(a_ring_of_another_thread);
+            RUN(two_reasons_not_to_register);
+            RUN(a_thread_a_ring);
+            RUN(memory_for_one_registration);
+        } else puts("# this kernel has no rings that belong to a thread");
         RUN(memory_that_must_not_be_locked);
     }
     return REPORT();

@@ -202,6 +202,42 @@ static void nothing_to_end(void)
     fixedpool_cache_close(NULL);
 }
 
+/* No pool or no array is a defined result in each function. */
+static void nothing_to_call(void)
+{
+    struct fixedpool_info stats;
+    int                   frame = 0;
+
+    memset(&stats, 0x5a, sizeof stats);
+    fixedpool_stats(NULL, &stats);
+    CHECK_EQ(stats.frame_count + stats.leased + stats.cached + stats.rings + stats.caches, 0);
+    CHECK_EQ(stats.waits + stats.refused + stats.pages, 0);
+    fixedpool_stats(NULL, NULL);
+    CHECK_EQ(fixedpool_frame_size(NULL), 0);
+    CHECK_EQ(fixedpool_buf_index(NULL, 0), 0);
+    CHECK_EQ(fixedpool_iovecs(NULL, NULL, 0), 0);
+    CHECK(fixedpool_ptr(NULL, 0) == NULL);
+    CHECK_EQ(fixedpool_frame_of(NULL, &frame), -EINVAL);
+    CHECK_EQ(fixedpool_register(NULL, 0), -EINVAL);
+    CHECK_EQ(fixedpool_unregister(NULL, 0), -EINVAL);
+    CHECK_EQ(fixedpool_alloc(NULL), -EINVAL);
+    CHECK_EQ(fixedpool_alloc_many(NULL, &frame, 1), 0);
+    CHECK_EQ(fixedpool_alloc_wait(NULL, 0), -EINVAL);
+    CHECK_EQ(fixedpool_alloc_wait(NULL, -1), -EINVAL);
+    CHECK_EQ(fixedpool_free(NULL, 0), -EINVAL);
+    CHECK_EQ(fixedpool_free_many(NULL, &frame, 1), 0);
+    CHECK(fixedpool_cache_open(NULL) == NULL);
+
+    make(4096, 4, 0);
+    fixedpool_stats(pool, NULL);
+    CHECK_EQ(fixedpool_alloc_many(pool, NULL, 4), 0);
+    CHECK_EQ(info().leased, 0);
+    CHECK_EQ(fixedpool_alloc(pool), 0);
+    CHECK_EQ(fixedpool_free_many(pool, NULL, 4), 0);
+    CHECK_EQ(fixedpool_free(pool, 0), 0);
+    end();
+}
+
 static bool zero(const unsigned char *frame, size_t size)
 {
     for (size_t i = 0; i < size; i += i % 4096 ? 4095 : 1)
@@ -1013,6 +1049,7 @@ int main(void)
     RUN(bad_shapes);
     RUN(shapes_beyond_an_address_space);
     RUN(nothing_to_end);
+    RUN(nothing_to_call);
     RUN(each_frame_once_then_none);
     RUN(addresses_and_frames);
     RUN(spans_end_where_frames_do);

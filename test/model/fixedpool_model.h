@@ -6,17 +6,16 @@
  * The checker does not know membarrier(2): the light and the heavy fence are a seq_cst fence each,
  * which is what the kernel promises of the pair. A light fence alone orders nothing in the
  * processor; a file that defines MODEL_LIGHTER checks that: the light fence is nothing, and
- * executions that reach a heavy one are not explored.
+ * executions that reach a heavy one are not explored. model_refuses has membarrier fail. Time, too,
+ * is unknown to the checker: the pause that then stands in for the fence is one.
  *
  * The checker does not know futex(2) either: model_syscall has the kernel's lock, queue and look at
  * the word. A thread that is never woken stays in a loop, which the checker reports. */
 #include "model.h"
-#include <sched.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #ifdef MODEL
-#define sched_yield() __VERIFIER_assume(false)
-
 /* An array of words, because the checker names each element, which takes time. */
 static alignas(4096) uint64_t model_arena[4][512];
 static _Atomic(unsigned)      model_arenas_used;
@@ -34,9 +33,30 @@ static model_mutex       model_futex;
 static uint32_t          model_waiters;
 static _Atomic(uint32_t) model_woken;
 
+/* Where the kernel is refused membarrier. Set before the threads start. */
+static bool model_refuses;
+
+/* The heavy half of a fence. */
+MODEL_INLINE int model_fence(void)
+{
+#ifdef MODEL_LIGHTER
+    __VERIFIER_assume(false);
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+    return 0;
+}
+
+/* A word that nobody sleeps on: executions in which a thread would are not explored. */
+static _Atomic(uint32_t) *model_sleepless;
+
 MODEL_INLINE long model_syscall(long number, _Atomic(uint32_t) *word, int operation, uint32_t value)
 {
-    if (number != SYS_futex) return 0; /* the time */
+    if (word == model_sleepless && model_sleepless) {
+        __VERIFIER_assume(operation == (1 | 128));
+        return 0;
+    }
+    if (number == SYS_membarrier) return model_refuses ? -1 : model_fence();
     __VERIFIER_mutex_lock(&model_futex);
     uint32_t woken = atomic_load_explicit(&model_woken, memory_order_relaxed);
     if (operation == (1 | 128)) { /* FUTEX_WAKE, private */
@@ -60,16 +80,28 @@ MODEL_INLINE long model_syscall(long number, _Atomic(uint32_t) *word, int operat
 #define FIXEDPOOL_UNMAP(memory, size) ((void)(memory), (void)(size))
 #ifdef MODEL_LIGHTER
 #define FIXEDPOOL_LIGHT_FENCE() ((void)0)
-#define FIXEDPOOL_HEAVY_FENCE() __VERIFIER_assume(false)
 #else
 #define FIXEDPOOL_LIGHT_FENCE() atomic_thread_fence(memory_order_seq_cst)
-#define FIXEDPOOL_HEAVY_FENCE() atomic_thread_fence(memory_order_seq_cst)
 #endif
 #define FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f)                                                \
     ((void)(d), model_syscall((number), (_Atomic(uint32_t) *)(uintptr_t)(a), (int)(uintptr_t)(b),  \
                               (uint32_t)(uintptr_t)(c)))
 #define calloc(count, size) model_map(size)
 #define free(memory)        ((void)(memory))
+#else
+static _Atomic(uint32_t) *model_sleepless;
+
+/* The kernel, but for a membarrier that it is to refuse. */
+static bool model_refuses;
+static long model_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    if (number != SYS_membarrier || !model_refuses || a == 1 << 4) /* registers for it, at create */
+        return syscall(number, a, b, c, d, e, f);
+    errno = EPERM;
+    return -1;
+}
+#define FIXEDPOOL_SYSCALL(number, a, b, c, d, e, f)                                                \
+    model_syscall(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #endif
 
 #define FIXEDPOOL_API       MODEL_API
@@ -80,6 +112,19 @@ MODEL_HEADER_BEGIN
 MODEL_HEADER_END
 
 #ifdef MODEL
+/* The C library's, for the header. */
+int fixedpool__nanosleep(const fixedpool__time *time, fixedpool__time *rest)
+{
+    (void)time, (void)rest;
+    return model_fence();
+}
+
+int fixedpool__clock_gettime(int clock, fixedpool__time *now)
+{
+    (void)clock, (void)now;
+    return -1; /* no play has a deadline */
+}
+
 /* The compiler copies a slot by memcpy, as it is large. The checker wants each field copied in one
  * piece. */
 __attribute__((noinline, used)) void *memcpy(void *to, const void *from, size_t size)
@@ -125,6 +170,7 @@ MODEL_INLINE void model_create(uint32_t groups, uint32_t shift)
     pool->has_fences = true;
 #else
     pool->has_fences = syscall(SYS_membarrier, FIXEDPOOL__MEMBARRIER_READY, 0, 0) == 0;
+    atomic_store(&pool->unfenced, !pool->has_fences);
 #endif
 }
 

@@ -169,13 +169,14 @@ play(depart)
 /* seats: two caches that are opened at the same moment get a seat each, and are counted right.
  *
  *    first                                   second
- *    lock: 0 -> 1                            lock is 1: yield
- *    seats := block, take seat 1
- *    unlock                                  lock: 0 -> 1
- *                                            take seat 2
+ *    seats is NULL: map a block              seats is NULL: map a block
+ *    seats := block, release
+ *    occupied 0 -> 1                         seats is there: unmap, take that one
+ *                                            occupied 1 -> 3
  *
- * Broken if taking the lock is a load and a store, or if lock and unlock do not acquire and
- * release: both take one seat. */
+ * Broken if adding a block, taking a seat or giving one back is a load and a store, or if a block
+ * is published or looked at without release and acquire: both take one seat, or a seat has no
+ * number. */
 static void *open_one(void *unused)
 {
     model_home(0);
@@ -194,6 +195,44 @@ play(seats)
     must(pool->caches == 2);
     fixedpool_cache_close(caches[0]);
     fixedpool_cache_close(caches[1]);
-    must(pool->caches == 0);
+    must(pool->caches == 0 && atomic_load(&pool->seats)->occupied == 0);
+    model_destroy();
+}
+
+/* lock: of two threads that register one comes after the other and sees what it did. That a sleeper
+ * is woken is not modelled: it also looks by itself.
+ *
+ *    first                                   second
+ *    lock: 0 -> 1                            lock: 1 -> 2, sleep
+ *    write                                   or
+ *    lock: -> 0, release                     lock: 0 -> 1, acquire
+ *                                            write
+ *
+ * Broken if lock or unlock does not acquire or release, or is a load and a store: the writes
+ * race. */
+static void count_one(void)
+{
+    fixedpool__lock(pool);
+    pool->ring_count++;
+    fixedpool__unlock(pool);
+}
+
+static void *count_too(void *unused)
+{
+    count_one();
+    return unused;
+}
+
+play(lock)
+{
+    model_create(1, 0);
+    model_sleepless     = &pool->lock;
+    model_thread thread = model_start(count_too);
+    count_one();
+    model_join(thread);
+    must(pool->ring_count == 2 && pool->registered == 2);
+    model_sleepless  = NULL;
+    pool->ring_count = 0;
+    pool->registered = 0;
     model_destroy();
 }

@@ -28,8 +28,8 @@ static void *search(void *unused)
  *
  * Store and load cross: either the look sees the frame idle, or the free sees the watcher. Broken
  * if the free's load of watchers is not seq_cst, or the heavy fence in fixedpool__watch is missing,
- * or, for a free through a cache, the light one. Broken if the release fence in fixedpool__tell is
- * missing: the searcher sees the lease of frame 1, but not the count before it. */
+ * or, for a free through a cache, the light one. Broken if the lease of frame 1 does not release:
+ * the searcher sees it, but not the count before it. */
 static unsigned way;
 
 static void hold_frame_0(void)
@@ -64,13 +64,13 @@ play(exact)
  *
  *    searcher                                other
  *    look at group 0: leased
- *                                            free frame 0: events++, release fence
- *                                            lend frame 1: lent := 1, relaxed
+ *                                            free frame 0: events++
+ *                                            lend frame 1: lent := 1, release
  *    look at group 1: lent is 1
  *    events has changed: look again
  *
- * Broken if the fence in fixedpool__tell is missing, or if the loads of lent in fixedpool__lent do
- * not acquire: the searcher sees frame 1 lent, but not the count before it. */
+ * Broken if the loads of lent in fixedpool__lent do not acquire: the searcher sees frame 1 lent,
+ * but not the count before it. */
 play(behind)
 {
     model_create(2, 0);
@@ -81,6 +81,41 @@ play(behind)
     must(fixedpool_free(pool, 0) == 0);
     (void)fixedpool__lend(cache);
     model_join(thread);
+    model_destroy();
+}
+
+/* told: as `exact`, but a third thread leases the frame ahead, because the one that freed the frame
+ * behind told it to.
+ *
+ *    searcher                    other                       third
+ *    look at group 0: leased
+ *                                free frame 0: events++
+ *                                told := 1, release          told is 1, acquire
+ *                                                            lease frame 1, release
+ *    look at group 1: leased
+ *    events has changed: look again
+ *
+ * Broken if the compare-exchange in fixedpool__lease_unowned does not release: the searcher sees
+ * the lease of frame 1, but not the count that its lessee knows of. */
+static _Atomic(int) told;
+
+static void *lease_when_told(void *unused)
+{
+    if (atomic_load_explicit(&told, memory_order_acquire)) (void)fixedpool__lease(pool, 1, 1);
+    return unused;
+}
+
+play(told)
+{
+    model_create(2, 0);
+    atomic_store_explicit(&told, 0, memory_order_relaxed);
+    must(fixedpool__lease(pool, 0, 1) == 1);
+    model_thread thread = model_start(search);
+    model_thread third  = model_start(lease_when_told);
+    must(fixedpool_free(pool, 0) == 0);
+    atomic_store_explicit(&told, 1, memory_order_release);
+    model_join(thread);
+    model_join(third);
     model_destroy();
 }
 
@@ -123,7 +158,8 @@ play(absorb)
 static void *wait_for_frame_0(void *unused)
 {
     model_home(0);
-    fixedpool__frames found = fixedpool__wait(pool, -1);
+    int               error;
+    fixedpool__frames found = fixedpool__wait(pool, -1, &error);
     must(found.bits == 1);
     return unused;
 }
@@ -170,7 +206,7 @@ play(wait)
 static void *pass(void *unused)
 {
     fixedpool__watch(pool);
-    fixedpool__sleep(pool, UINT32_MAX, NULL); /* events has another value: it comes back at once */
+    (void)fixedpool__sleep(pool, UINT32_MAX, 1); /* events has another value: it comes back */
     fixedpool__unwatch(pool);
     return unused;
 }

@@ -193,3 +193,52 @@ play(live)
     must((mine == 0) + (got == 0) == 1);
     model_destroy();
 }
+
+/* next: an owner lends twice, and the thief sees it busy with the second frame: then it also sees
+ * that the first is lent.
+ *
+ *    owner                                   thief
+ *    lend: busy := frame 0                   turn: owned -> revoked
+ *          lent 0 := 1                       heavy fence
+ *          busy := 0, release                busy is frame 1
+ *    lend: busy := frame 1, release          lent 0 is 1: leave it alone
+ *          light fence
+ *          turn is over
+ *
+ * Broken if busy := frame 1 does not release, or, where a take back or an absorb comes second, its
+ * store to busy: a thief that reads it has not acquired busy := 0, and leases frame 0, too. In C11
+ * that store belongs to the release sequence of the one before; in C++20 it does not. */
+static void lend_or_more(unsigned way, uint32_t *mine)
+{
+    int lent = fixedpool__lend(cache);
+    if (lent >= 0) *mine |= UINT32_C(1) << lent;
+    if (way == 0) {
+        lent = fixedpool__lend(cache);
+        if (lent >= 0) *mine |= UINT32_C(1) << lent;
+    } else if (way == 1) {
+        if (fixedpool__take_back(cache, &pool->groups[0], cache->slots[0].turn, (uint32_t)frame,
+                                 (uint32_t)frame))
+            *mine &= ~(UINT32_C(1) << frame);
+    } else (void)fixedpool__absorb(cache, &cache->slots[0]);
+}
+
+play(next)
+{
+    uint32_t mine = 0;
+
+    stolen[0] = 0;
+    model_create(1, 1);
+    unsigned way = model_choose(3);
+    cache        = model_open();
+    if (way > 0) frame = fixedpool__lend(cache);
+    if (way == 1) mine = UINT32_C(1) << frame;
+    if (way == 2) { /* frame 1 was freed elsewhere, and frame 0 is the next to be lent */
+        must(fixedpool__lend(cache) == 1 && fixedpool_free(pool, 1) == 0);
+        must(fixedpool_cache_free(cache, frame) == 0);
+    }
+    model_thread thief = model_start(steal);
+    lend_or_more(way, &mine);
+    model_join(thief);
+    must(!(stolen[0] & mine));
+    model_destroy();
+}

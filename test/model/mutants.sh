@@ -47,7 +47,7 @@ mutants_of() {
         hidden                     { next }
         /^[A-Za-z].*\(/            { name = $0; sub(/\(.*/, "", name); sub(/.*[ *]/, "", name) }
         {
-            if (match($0, /[A-Z_]+_FENCE\(\)/))
+            if (match($0, /[A-Z_]+_FENCE\(\)|[a-z]+__pause\(\)/))
                 print FNR, substr($0, RSTART, RLENGTH), "true", 1, name ": fence, left out"
             nth  = 0
             line = $0

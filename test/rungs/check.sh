@@ -3,8 +3,8 @@
 
 # The first failure in each header shows soonest: the broadest programs begin.
 units='text slab_store_test fixedpool_test overflow_test bufpool_test slab_test slab_misuse slab_fit_test
-    slab_kernel fixedpool_lack bufpool_lack bufpool_kernel bufpool_metrics fixedpool_ring
-    overflow_oracle slab_store_oracle overflow_hostile'
+    slab_kernel fixedpool_lack fixedpool_sandbox bufpool_lack bufpool_kernel bufpool_metrics
+    fixedpool_ring overflow_oracle slab_store_oracle overflow_hostile'
 storms='overflow_crash overflow_power fixedpool_stress fixedpool_chaos overflow_process slab_stress
     bufpool_stress bufpool_chaos overflow_full slab_process'
 quick='examples ringcp tenants docs fit_tiers replay'
