@@ -453,13 +453,10 @@ enum {
 
 #ifndef BUFPOOL_LIGHT_FENCE
 #define BUFPOOL_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
-#define BUFPOOL_HEAVY_FENCE() bufpool__heavy_fence()
-static inline void bufpool__heavy_fence(void)
-{
-    long error = BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0);
-    BUFPOOL_ASSERT(error == 0); /* the process registered for it at create */
-    (void)error;
-}
+#endif
+#ifndef BUFPOOL_HEAVY_FENCE /* false: the kernel refuses it, as a sandbox may at any time */
+#define BUFPOOL_HEAVY_FENCE() \
+    (BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
 #endif
 
 /* ---- prelude: lock ---- */
@@ -477,15 +474,6 @@ static void bufpool__unlock(_Atomic(uint32_t) *lock)
     /* release, pairs with the acquire in bufpool__lock. */
     atomic_store_explicit(lock, 0, memory_order_release);
 }
-
-/* ---- a heavy fence that may be refused ---- */
-
-/* Whether there was a fence. A sandbox's filter, installed after create, may refuse it. The model
- * checker is given one that succeeds, or fails. */
-#ifndef BUFPOOL_TRY_HEAVY_FENCE
-#define BUFPOOL_TRY_HEAVY_FENCE() \
-    (BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
-#endif
 
 /* ---- locked pages, and hints ---- */
 
@@ -1051,7 +1039,7 @@ static bool bufpool__seize(bufpool_cache *cache)
         return false;
     /* heavy, pairs with the light fence in bufpool__enter and bufpool__wait. Without it, not busy
        means nothing. */
-    bool fenced = BUFPOOL_TRY_HEAVY_FENCE();
+    bool fenced = BUFPOOL_HEAVY_FENCE();
     if (!fenced) bufpool__set(&cache->pool->has_fences, 0);
     /* acquire, pairs with the release in bufpool__give_back. */
     if (fenced && atomic_load_explicit(&cache->busy, memory_order_acquire) == 0) return true;

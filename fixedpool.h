@@ -461,13 +461,10 @@ enum {
 
 #ifndef FIXEDPOOL_LIGHT_FENCE
 #define FIXEDPOOL_LIGHT_FENCE() atomic_signal_fence(memory_order_seq_cst)
-#define FIXEDPOOL_HEAVY_FENCE() fixedpool__heavy_fence()
-static inline void fixedpool__heavy_fence(void)
-{
-    long error = FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER, 0, 0, 0, 0, 0);
-    FIXEDPOOL_ASSERT(error == 0); /* the process registered for it at create */
-    (void)error;
-}
+#endif
+#ifndef FIXEDPOOL_HEAVY_FENCE /* false: the kernel refuses it, as a sandbox may at any time */
+#define FIXEDPOOL_HEAVY_FENCE() \
+    (FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
 #endif
 
 /* ---- io_uring, futexes and clocks ---- */
@@ -1326,9 +1323,6 @@ static bool fixedpool__lease_revoked(fixedpool *pool, uint32_t index, uint64_t *
  *
  * Any number of threads do this at the same moment; none waits for another. */
 
-#define FIXEDPOOL__TRY_HEAVY_FENCE() \
-    (FIXEDPOOL_SYSCALL(SYS_membarrier, FIXEDPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
-
 static FIXEDPOOL__COLD void fixedpool__pause(void)
 {
     fixedpool__time rest = {0, FIXEDPOOL__PAUSE_NS};
@@ -1393,7 +1387,7 @@ static void fixedpool__fence(fixedpool *pool)
     uint32_t unfenced = atomic_load_explicit(&pool->unfenced, memory_order_relaxed);
     /* heavy, pairs with the light fence in fixedpool__lend, fixedpool__take_back, fixedpool__absorb
        and fixedpool__tell_watchers_lightly. */
-    if (unfenced || !FIXEDPOOL__TRY_HEAVY_FENCE()) fixedpool__do_without_owners(pool);
+    if (unfenced || !FIXEDPOOL_HEAVY_FENCE()) fixedpool__do_without_owners(pool);
 }
 
 /* Leases at most count idle frames of a group, with or without an owner. Returns their bits; 0: it

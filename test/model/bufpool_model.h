@@ -21,11 +21,10 @@ static _Thread_local unsigned model_yielded;
 #define sched_yield() __VERIFIER_assume(model_yielded++ < model_yields)
 
 #define BUFPOOL_LIGHT_FENCE() atomic_thread_fence(memory_order_seq_cst)
-#define BUFPOOL_HEAVY_FENCE() atomic_thread_fence(memory_order_seq_cst)
 
 /* The kernel refuses this thread its fences. */
 static _Thread_local bool model_refused;
-#define BUFPOOL_TRY_HEAVY_FENCE() \
+#define BUFPOOL_HEAVY_FENCE() \
     (model_refused ? false : (atomic_thread_fence(memory_order_seq_cst), true))
 
 #ifndef MODEL_HINTS

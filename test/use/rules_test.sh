@@ -83,7 +83,7 @@ notices 'a partner without the order' overflow.h \
 notices 'a partner that is not there' slab.h \
     's/pairs with the release in slab__format/pairs with the release in slab__shape_it/' \
     'names slab__shape_it, which is no function'
-notices 'a partner without its fence' bufpool.h 's/= BUFPOOL_TRY_HEAVY_FENCE()/= true/' \
+notices 'a partner without its fence' bufpool.h 's/= BUFPOOL_HEAVY_FENCE()/= true/' \
     'names bufpool__seize, which has no heavy'
 notices 'a partner described and not named' slab.h \
     's/pairs with the release in slab__format/pairs with the release of the creator/' \
