@@ -40,7 +40,7 @@ esac
 first='' then=''
 for name; do
     case $name in
-    check) first="$first $units" then="$then $storms $quick" ;;
+    check) first="$first $units" then="$then $quick $storms" ;;
     all) first="$first $units" then="$then $more $storms $quick" ;;
     *)
         rung_exists "$name" || { echo "run.sh: there is no rung $name; --list names them" >&2; exit 2; }

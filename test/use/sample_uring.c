@@ -21,6 +21,7 @@ int main(int argc, char **argv)
     if (fixedpool_register(pool, ring.ring_fd) != 0) return 1; // -ENOMEM: see `ulimit -l`
 
     int frame = fixedpool_alloc_wait(pool, -1); // any thread; sleeps while all are leased
+    if (frame < 0) return 1;
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
     io_uring_prep_read_fixed(sqe, fd, fixedpool_ptr(pool, frame), 65536, 0,
                              fixedpool_buf_index(pool, frame));
