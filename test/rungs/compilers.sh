@@ -36,6 +36,7 @@ rung_disk() {
     TMPDIR=$PWD/$dir suite '' '' $CC -std=c11 $CFLAGS
 }
 
+without() { echo $programs | tr ' ' '\n' | grep -vxE "$1"; } # the programs but these
 sanitized() { # compiler, flags...
     patience=120 suite '' '' "$@" -std=c11 -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all
 }
@@ -48,19 +49,30 @@ rung_asan_gcc() {
 }
 rung_asan_clang() {
     need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=address,undefined || return
-    programs="$programs $poison"
+    programs="${units#text } $poison" # the storms are asan-gcc's
     sanitized clang -fsanitize=address,undefined
 }
-rung_tsan_gcc() { need gcc gcc && compiles gcc gcc -fsanitize=thread && sanitized gcc -fsanitize=thread; }
+# What has threads; not bufpool_kernel, which counts mappings, of which this sanitizer makes some.
+threaded() {
+    for one in $(without bufpool_kernel); do
+        grep -lE 'pthread_create|_stress\.c"' "test/${one%%_*}/$one.c" >/dev/null && echo "$one"
+    done
+}
+rung_tsan_gcc() {
+    need gcc gcc && compiles gcc gcc -fsanitize=thread || return
+    programs=$(threaded)
+    sanitized gcc -fsanitize=thread
+}
 rung_tsan_clang() {
-    need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=thread &&
-        sanitized clang -fsanitize=thread
+    need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=thread || return
+    programs=$(threaded)
+    sanitized clang -fsanitize=thread
 }
 rung_valgrind() {
     need valgrind valgrind || return
     patience=120
-    # It counts mappings, and Valgrind makes some; its children end with filters that Valgrind meets.
-    programs=$(echo "$programs" | sed 's/bufpool_kernel//')
+    # These count mappings, of which Valgrind makes some, and filter system calls that it needs.
+    programs=$(without 'bufpool_kernel|fixedpool_sandbox')
     suite '' 'valgrind -q --error-exitcode=9 --leak-check=full --fair-sched=yes' $CC -std=c11 -g -O1
     programs=$poison
     suite '' 'valgrind -q' $CC -std=c11 -g -O1 -DWITH_VALGRIND
