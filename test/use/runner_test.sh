@@ -116,6 +116,7 @@ if [ -z "$as_user" ] || need util-linux setpriv; then
         'run.sh: cannot write to build/check; BUILD=DIRECTORY names another place' ]
     check 'and a failure' [ $status -eq 2 ]
 fi
+rm -rf build
 run make check BUILD=../elsewhere
 check 'BUILD names another place' says '1 passed, 0 failed'
 check 'where everything goes' [ ! -e build/check ]
