@@ -53,16 +53,22 @@ run_tap() { # prefix, command...
     prefix=$1
     shift
     : >"$log"
+    : >"$log.notes"
     {
         timeout "${limit:-300}" env "CHECK_PATIENCE=${patience:-10}" "$@" 2>&1 </dev/null
         echo $? >"$log.status"
     } | while IFS= read -r said; do
         echo "$said" >>"$log"
         case $said in
-        'not ok '*) line "not ok - $prefix${said#* - }" ;;
-        'ok '*) line "ok - $prefix${said#* - }" ;;
+        'not ok '*)
+            explain_failure
+            line "not ok - $prefix${said#* - }" ;;
+        'ok '*)
+            cat "$log.notes" >>"$raw"
+            : >"$log.notes"
+            line "ok - $prefix${said#* - }" ;;
         '# '*.c:[0-9]*:*) line "#! $prefix${said#\# }" ;;
-        '#'*) line "$said" ;;
+        '#'*) echo "$said" >>"$log.notes" ;;
         esac
     done
     status=$(cat "$log.status")
@@ -72,6 +78,12 @@ run_tap() { # prefix, command...
     sed -n 's/^ok [0-9]* - /after the test /p' "$log" | tail -n 1 >>"$log.end"
     fail "${prefix}ended with status $status" "$log.end"
     return 1
+}
+
+# The comments before a failed test explain it.
+explain_failure() {
+    head -n 12 "$log.notes" | while IFS= read -r note; do line "#! $prefix${note#\# }"; done
+    : >"$log.notes"
 }
 
 # Builds a test program and runs it. After a failed unit test of a header its storms are skipped.

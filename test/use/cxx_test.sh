@@ -5,7 +5,7 @@
 # implementation as C, and run.
 #
 #   test/use/cxx_test.sh WORKDIR
-# shellcheck disable=SC1091,SC2086  # tap.sh; flags are lists of words
+# shellcheck disable=SC2317,SC1091,SC2086  # tap.sh; flags are lists of words
 root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/test/tap.sh"
 tap_begin "$1"

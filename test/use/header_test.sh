@@ -6,7 +6,7 @@
 # Method: the small programs beside this script, compiled in each way without a warning, and run.
 #
 #   test/use/header_test.sh WORKDIR
-# shellcheck disable=SC1091,SC2086  # tap.sh; flags are lists of words
+# shellcheck disable=SC2317,SC1091,SC2086  # tap.sh; flags are lists of words
 root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/test/tap.sh"
 tap_begin "$1"
