@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154  # lists for run.sh, which sets dir
 
 # The first failure in each header shows soonest: the broadest programs begin.
-units='text slab_store_test fixedpool_test overflow_test bufpool_test slab_test slab_misuse slab_fit_test
+units='text slab_test slab_store_test overflow_test bufpool_test fixedpool_test slab_misuse slab_fit_test
     slab_kernel fixedpool_lack fixedpool_sandbox bufpool_lack bufpool_kernel bufpool_metrics
     fixedpool_ring overflow_oracle slab_store_oracle overflow_hostile'
 storms='overflow_crash overflow_power fixedpool_stress fixedpool_chaos overflow_process slab_stress

@@ -8,7 +8,7 @@ more='valgrind treecache tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang as
 short='slab_store_test slab_test slab_misuse overflow_test fixedpool_test fixedpool_lack bufpool_test'
 poison='slab_poison overflow_poison fixedpool_poison bufpool_poison'
 
-matrix() { # compiler: every level and standard with the short programs, then all of them
+matrix() { # compiler: each level and each standard with the short programs, then all of them
     all=$programs
     programs=$short
     for way in '-O0 c11' '-O1 c11' '-O2 c11' '-O3 c11' '-O2 c17' '-O2 c2x'; do
