@@ -156,4 +156,5 @@ $(foreach header,$(headers:.h=),$(eval $(call test_programs,$(header))))
 $(BUILD)/%_fuzz: test/fuzz/%_fuzz.c $(headers) | $(BUILD)
 	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $< -o $@
 
-.PHONY: all help demo check test check-all stress bench bench-sweep bench-publish replay fuzz model mutants lint install uninstall clean
+.PHONY: all help demo check test check-all stress bench bench-sweep \
+    bench-publish replay fuzz model mutants lint install uninstall clean

@@ -170,7 +170,7 @@ MODEL_INLINE void model_create(uint32_t groups, uint32_t shift)
     pool->has_fences = true;
 #else
     pool->has_fences = syscall(SYS_membarrier, FIXEDPOOL__MEMBARRIER_READY, 0, 0) == 0;
-    atomic_store(&pool->unfenced, !pool->has_fences);
+    atomic_store_explicit(&pool->unfenced, !pool->has_fences, memory_order_seq_cst);
 #endif
 }
 

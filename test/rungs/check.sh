@@ -1,7 +1,7 @@
 # check.sh - what make check runs: with a compiler and make alone, the same on every machine.
 # shellcheck shell=sh disable=SC2034,SC2154  # lists for run.sh, which sets dir
 
-# The first failure in each header shows soonest: the broadest programs begin.
+# The first failure in each header shows soonest: its own test begins.
 units='text slab_test slab_store_test overflow_test bufpool_test fixedpool_test slab_misuse slab_fit_test
     slab_kernel fixedpool_lack fixedpool_sandbox bufpool_lack bufpool_kernel bufpool_metrics
     fixedpool_ring overflow_oracle slab_store_oracle overflow_hostile'
