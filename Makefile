@@ -140,8 +140,8 @@ $(BUILD):
 $(BUILD)/%: examples/%.c $(headers) | $(BUILD)
 	$(quiet)$(cc) -I. -pthread $< -o $@
 
-$(BUILD)/%: tools/%.c $(headers) | $(BUILD)
-	$(quiet)$(cc) $< -o $@
+$(BUILD)/%: tools/%.c tools/fit.h $(headers) | $(BUILD)
+	$(quiet)$(cc) $< -ldl -o $@
 
 $(BUILD)/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | $(BUILD)
 	$(quiet)$(cc) -pthread $< -o $@
