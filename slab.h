@@ -379,9 +379,11 @@ SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len);
 /* Returns whether ref is of a large object; SLAB_NO_REF is not. Any thread. */
 SLAB_API bool slab_ref_is_large(slab_ref ref);
 
-/* Called by slab_store_compact after each move: the value is now under `to`, at `value`, and `from`
- * is free. May call functions of the store other than slab_store_destroy. */
-typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *value);
+/* Called by slab_store_compact after each move: the value is now under `to`, at `value`, in a slot
+ * of `room` bytes, and `from` is free. May call functions of the store other than
+ * slab_store_destroy. */
+typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *value,
+                           size_t room);
 
 /* Empties sparse chunks, while a tier has at least as many free slots as a chunk has slots, plus a
  * sixty-fourth of all its slots. Moves at most max_moves values and calls moved after each. Returns
@@ -2524,7 +2526,7 @@ static void slab__move(slab_store *store, slab__tier *tier, slab_moved_fn *moved
     SLAB__SHOW(value, tier->slot_size);
     memcpy(value, slab__slot(tier, chunk, from), tier->slot_size);
     slab__give_slot(store, tier, chunk, from);
-    moved(context, from, to, value);
+    moved(context, from, to, value, tier->slot_size);
 }
 
 SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
