@@ -341,7 +341,11 @@ BUFPOOL_API size_t bufpool_destroy(bufpool *pool);
  * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
  * hidden name would turn a feature off silently. So this header declares hidden calls under its
  * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
- * which are the same on every supported processor. */
+ * which are the same on every processor but two. */
+
+#if defined __alpha__ || defined __hppa__
+#error "bufpool.h: alpha and parisc number the advice of madvise differently"
+#endif
 
 #include <sys/mman.h>
 #ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
@@ -382,7 +386,7 @@ static inline void *bufpool__map(size_t size, int flags)
 }
 
 /* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
- * fails: then the pages go back to the system, and only the addresses are lost. */
+ * fails: then the pages go back to the system, unless they are locked; the addresses are lost. */
 static inline void bufpool__unmap(void *memory, size_t size)
 {
     if (munmap(memory, size) != 0) (void)bufpool__madvise(memory, size, BUFPOOL__MADV_DONTNEED);

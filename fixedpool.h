@@ -321,7 +321,11 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
  * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
  * hidden name would turn a feature off silently. So this header declares hidden calls under its
  * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
- * which are the same on every supported processor. */
+ * which are the same on every processor but two. */
+
+#if defined __alpha__ || defined __hppa__
+#error "fixedpool.h: alpha and parisc number the advice of madvise differently"
+#endif
 
 #include <sys/mman.h>
 #ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
@@ -362,7 +366,7 @@ static inline void *fixedpool__map(size_t size, int flags)
 }
 
 /* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
- * fails: then the pages go back to the system, and only the addresses are lost. */
+ * fails: then the pages go back to the system, unless they are locked; the addresses are lost. */
 static inline void fixedpool__unmap(void *memory, size_t size)
 {
     if (munmap(memory, size) != 0) (void)fixedpool__madvise(memory, size, FIXEDPOOL__MADV_DONTNEED);

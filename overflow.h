@@ -287,7 +287,11 @@ OVERFLOW_API void overflow_reader_close(overflow_reader *reader);
  * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
  * hidden name would turn a feature off silently. So this header declares hidden calls under its
  * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
- * which are the same on every supported processor. */
+ * which are the same on every processor but two. */
+
+#if defined __alpha__ || defined __hppa__
+#error "overflow.h: alpha and parisc number the advice of madvise differently"
+#endif
 
 #include <sys/mman.h>
 #ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */

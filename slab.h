@@ -379,9 +379,11 @@ SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len);
 /* Returns whether ref is of a large object; SLAB_NO_REF is not. Any thread. */
 SLAB_API bool slab_ref_is_large(slab_ref ref);
 
-/* Called by slab_store_compact after each move: the value is now under `to`, at `value`, and `from`
- * is free. May call functions of the store other than slab_store_destroy. */
-typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *value);
+/* Called by slab_store_compact after each move: the value is now under `to`, at `value`, in a slot
+ * of `room` bytes, and `from` is free. May call functions of the store other than
+ * slab_store_destroy. */
+typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *value,
+                           size_t room);
 
 /* Empties sparse chunks, while a tier has at least as many free slots as a chunk has slots, plus a
  * sixty-fourth of all its slots. Moves at most max_moves values and calls moved after each. Returns
@@ -449,7 +451,11 @@ SLAB_API void slab_store_destroy(slab_store *store);
  * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
  * hidden name would turn a feature off silently. So this header declares hidden calls under its
  * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
- * which are the same on every supported processor. */
+ * which are the same on every processor but two. */
+
+#if defined __alpha__ || defined __hppa__
+#error "slab.h: alpha and parisc number the advice of madvise differently"
+#endif
 
 #include <sys/mman.h>
 #ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
@@ -490,7 +496,7 @@ static inline void *slab__map(size_t size, int flags)
 }
 
 /* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
- * fails: then the pages go back to the system, and only the addresses are lost. */
+ * fails: then the pages go back to the system, unless they are locked; the addresses are lost. */
 static inline void slab__unmap(void *memory, size_t size)
 {
     if (munmap(memory, size) != 0) (void)slab__madvise(memory, size, SLAB__MADV_DONTNEED);
@@ -2520,7 +2526,7 @@ static void slab__move(slab_store *store, slab__tier *tier, slab_moved_fn *moved
     SLAB__SHOW(value, tier->slot_size);
     memcpy(value, slab__slot(tier, chunk, from), tier->slot_size);
     slab__give_slot(store, tier, chunk, from);
-    moved(context, from, to, value);
+    moved(context, from, to, value, tier->slot_size);
 }
 
 SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,

@@ -222,11 +222,11 @@ static inline void ashlar_free(void *entry)
     const struct by_ref *it = entry;
     if (slab_store_free(ashlar, it->ref, it->len) != 0) exit(1);
 }
-static void ashlar_moved(void *context, slab_ref from, slab_ref to, void *value)
+static void ashlar_moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     struct by_ref *index = context;
     uint32_t       place;
-    (void)from;
+    (void)from, (void)room;
     memcpy(&place, value, sizeof place);
     index[place].ref = to;
 }

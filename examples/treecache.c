@@ -1120,13 +1120,13 @@ static void spill_all(struct cache *cache)
     cache->spill.at_end = cache->spill.spilled - before;
 }
 
-static void value_moved(void *context, slab_ref from, slab_ref to, void *value)
+static void value_moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     struct piece *piece = ((struct value *)value)->piece;
     struct cache *cache = context;
 
     assert(piece->ref == from);
-    (void)from;
+    (void)from, (void)room;
     piece->ref = to;
     cache->moves++;
 }

@@ -329,10 +329,10 @@ static void put(uint32_t key, uint32_t len)
     link_warmest(key);
 }
 
-static void moved(void *context, slab_ref from, slab_ref to, void *value)
+static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     uint64_t word;
-    (void)context;
+    (void)context, (void)room;
     memcpy(&word, value, STAMP);
     uint32_t key = (uint32_t)word;
     if (key >= key_count || entries[key].len != word >> 32 || entries[key].at.ref != from)

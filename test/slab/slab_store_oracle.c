@@ -716,7 +716,7 @@ static bool is_sparse(uint32_t tier)
     return sums[tier].occupied > 0 && free > it->index_mask + it->slots / 64;
 }
 
-static void on_moved(void *context, slab_ref from, slab_ref to, void *memory)
+static void on_moved(void *context, slab_ref from, slab_ref to, void *memory, size_t room)
 {
     uint32_t index = *name_of(from) - 1;
     bool     known = index < count && values[index].tier != LARGE;
@@ -726,6 +726,7 @@ static void on_moved(void *context, slab_ref from, slab_ref to, void *memory)
     if (!known) return;
     struct value value = values[index];
     check_refused(from, value.len);
+    CHECK_EQ(room, sizes[value.tier]);
     CHECK((from ^ to) >> store->tiers[value.tier].shift != 0); /* to another chunk */
     struct span *span = span_of(page_of(value.at));
     drop(index);

@@ -531,7 +531,7 @@ static void index_check(struct index *index)
     CHECK_EQ(index->wrong, 0);
     CHECK_EQ(stats_of(index->store).payload_bytes, payload);
 }
-static void index_moved(void *context, slab_ref from, slab_ref to, void *value)
+static void index_moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     struct index *index = (struct index *)context;
     uint32_t      at;
@@ -544,6 +544,7 @@ static void index_moved(void *context, slab_ref from, slab_ref to, void *value)
     }
     if (slab_store_get(index->store, to, index->lens[at]) != value) index->wrong++;
     if (slab_store_get(index->store, from, index->lens[at]) != NULL) index->wrong++;
+    if (slab_store_get(index->store, to, room) != value) index->wrong++;
     index->refs[at] = to;
 }
 
@@ -610,12 +611,12 @@ static void compact_under_load(void)
 }
 
 /* A callback that frees what was moved, and puts something else. */
-static void meddle(void *context, slab_ref from, slab_ref to, void *value)
+static void meddle(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     struct index *index = (struct index *)context;
     uint32_t      at;
 
-    index_moved(context, from, to, value);
+    index_moved(context, from, to, value, room);
     memcpy(&at, value, sizeof at);
     if (at % 3 == 0) index_free(index, at);
     if (at % 2 == 0 && index->lens[at ^ 1] == 0) index_put(index, at ^ 1, 4 + at % 4000);
@@ -645,9 +646,9 @@ static void compact_with_meddling(void)
 
 enum { CHUNK_OF_64 = 1024 }; /* slots */
 
-static void note_tier(void *context, slab_ref from, slab_ref to, void *value)
+static void note_tier(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
-    (void)to, (void)value;
+    (void)to, (void)value, (void)room;
     *(slab_ref *)context = from >> 28;
 }
 
