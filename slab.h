@@ -64,10 +64,11 @@ extern "C" {
  *
  * Threads
  *
- *   One thread at a time is the owner. It alone calls create, alloc, put, set_len, free, drain,
- *   want, stats and destroy. Ownership may move to another thread as any other data does: through
- *   a lock or a queue. Any thread calls read, return and return_many, with any id, even one that is
- *   stale, forged or was returned before.
+ *   One thread at a time is the owner. It alone calls create, adopt, alloc, put, set_len, free,
+ *   drain, want, next, stats and destroy. Ownership may move to another thread as any other data
+ *   does: through a lock or a queue; and to another process: see slab_pool_adopt. Any thread calls
+ *   read, return and return_many, with any id, even one that is stale, forged or was returned
+ *   before.
  *
  * Promises
  *
@@ -96,7 +97,7 @@ extern "C" {
  *   - If the file below the memory is cut short, every process that maps it gets SIGBUS. Seal a
  *     memfd with F_SEAL_SHRINK before you hand it out.
  *   - slab_pool_create starts all generations again. Before you create a second pool in the same
- *     memory, make sure that no view and no id of the first is left. */
+ *     memory, make sure that no view and no id of the first is left, or adopt the first. */
 
 typedef struct slab_pool slab_pool;
 
@@ -118,6 +119,8 @@ typedef struct slab_pool_config {
     uint32_t page_count;  /* 1..65536; 0 = 256 */
     void    *memory;      /* aligned to 4096, with any content; NULL = mapped by the pool */
     size_t   memory_size; /* bytes at memory, at least slab_pool_footprint() */
+    int      fd;          /* of the file that is mapped at memory. The pool locks it, so as to have
+                           * one owner at a time (see slab_pool_adopt); 0 = no lock */
 
     slab_recycled_fn *recycled; /* called for each page that drain, alloc, put, want or stats
                                  * recycles, once for each life; NULL = no call */
@@ -139,10 +142,14 @@ struct slab_pool_info {
  * the result exceeds a size_t. */
 SLAB_API size_t slab_pool_footprint(const slab_pool_config *config);
 
-/* Creates a pool and makes the caller its owner. If config is NULL, all defaults apply. Returns
+/* Creates a pool and makes the caller its owner. If config is NULL, all defaults apply. Begins
+ * anew, whatever the memory holds. (slab_pool_adopt goes on with the pool that is there.) Returns
  *   0        on success;
- *   -EINVAL  if pool is NULL, the footprint is 0, or memory is too small or misaligned;
- *   -ENOMEM  if the system has no memory.
+ *   -EINVAL  if pool is NULL, the footprint is 0, or memory is too small or misaligned; if fd is
+ *            below 0, or above 0 and memory is NULL;
+ *   -EBUSY   if another pool, whose owner lives, has locked the file of fd;
+ *   -ENOMEM  if the system has no memory;
+ *   another  error of open(2) or fcntl(2) if the file of fd cannot be locked.
  * On failure *pool is NULL, and config->memory is unchanged.
  *
  * If config->memory is NULL, a child after fork has a pool of its own with all pages available, and
@@ -151,6 +158,34 @@ SLAB_API size_t slab_pool_footprint(const slab_pool_config *config);
  * its return of such an id succeeds, and the parent does not learn of it. To share pages with a
  * child, pass shared memory; the parent stays the owner, and the child may read and return. */
 SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config);
+
+/* Makes the caller the owner of the pool that config->memory holds, after the process of its owner
+ * has ended, be it by kill -9 in the middle of a call. config is as for slab_pool_create, with the
+ * shape and core of that pool. Returns
+ *   0        on success;
+ *   -EINVAL  if memory is NULL or holds no such pool: it was never created, its creation was broken
+ *            off, it was destroyed, or its shape or core is another; and as slab_pool_create;
+ *   -EBUSY   if the owner lives (with fd);
+ *   -ENOMEM and other errors as slab_pool_create.
+ * On failure *pool is NULL, and config->memory is unchanged.
+ *
+ * Generations go on: an id of the former owner names its page as long as that is out, and never a
+ * later life. A page that was out stays out until its id is returned or freed; slab_pool_next lists
+ * these ids. All other pages are available. Views stay attached, and may read and return meanwhile.
+ * The new owner may free, set_len and return the ids of the former. allocs counts from 0, and peak
+ * from the number of pages that are out. Looks at every page.
+ *
+ * A pool must have one owner. With fd, the kernel sees to that: each pool opens the file once more
+ * (through /proc/self/fd) and holds an OFD lock on it until destroy, or until its process ends. A
+ * child after fork shares the lock, even when the parent has ended, until it calls exec, exits or
+ * detaches the pool. Without fd, the caller sees to it: before adopt, make sure by waitpid(2), or by
+ * poll(2) of its pidfd, that the process of the former owner has ended. */
+SLAB_API int slab_pool_adopt(slab_pool **pool, const slab_pool_config *config);
+
+/* Returns the ids of all pages that are out, one with each call, and all zeros after the last. Owner
+ * only. *cursor = 0 begins. A page that is returned or allocated meanwhile may be among them or not.
+ * Returns all zeros if pool or cursor is NULL, or pool is a view. */
+SLAB_API slab_id slab_pool_next(const slab_pool *pool, uint32_t *cursor);
 
 /* Returns where the first page is, and stores the size of a page and the number of pages. Page n of
  * an id lies at n * *page_size from there. Any thread, of a pool or a view: say, to register
@@ -259,8 +294,9 @@ SLAB_API bool slab_pool_want(slab_pool *pool);
  * On failure *view is NULL. */
 SLAB_API int slab_pool_attach(slab_pool **view, void *memory, size_t memory_size);
 
-/* Ends a view, while no other thread is inside a call on it. Does nothing if view is NULL or an
- * owner's pool. */
+/* Ends a view, while no other thread is inside a call on it. In a child after fork, also ends the
+ * child's copy of its parent's pool, and with it the child's share in the lock of config.fd. Does
+ * nothing if view is NULL or an owner's pool. */
 SLAB_API void slab_pool_detach(slab_pool *view);
 
 /* Fills in *stats. Owner only. Exact if no return is under way, and none was broken off as its
@@ -471,6 +507,7 @@ SLAB_API void slab_store_destroy(slab_store *store);
 /* ---- includes ---- */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -690,6 +727,8 @@ struct slab_pool {
     size_t private_size;
     size_t shared_size;
     bool   owns_memory;
+    int    lock_fd; /* -1: none */
+    pid_t  process; /* the owner's; not a view's */
 
     /* Constant after create or attach; any thread reads. The shared part's are not believed. */
     alignas(SLAB__LINE) slab__shared *shared;
@@ -886,6 +925,15 @@ static inline uint64_t slab__take_free(slab_pool *pool)
     return name;
 }
 
+/* Owner: whether the name is of a life that is not over. */
+static inline bool slab__is_live(const slab_pool *pool, uint64_t name)
+{
+    uint32_t page = slab__page_of(name);
+    /* relaxed: only whether the life is over; a return that this does not see yet is racing us. */
+    return page < pool->owned && pool->out[page] == name &&
+           atomic_load_explicit(&pool->lives[page].gen, memory_order_relaxed) == slab__gen_of(name);
+}
+
 /* Recycles those pages of [first, end) that are out and whose id no longer reads; how many. */
 static size_t slab__look(slab_pool *pool, uint32_t first, uint32_t end)
 {
@@ -960,7 +1008,8 @@ static void slab__format(slab_pool *pool)
 {
     slab__shared *shared = pool->shared;
 
-    /* relaxed, all of these: who attaches reads them after the magic. */
+    /* relaxed, all of these: attach reads them after the magic. The magic goes first, so that a
+       process killed in here leaves no pool. */
     atomic_store_explicit(&shared->magic, 0, memory_order_relaxed);
     atomic_store_explicit(&shared->page_size, pool->page_size, memory_order_relaxed);
     atomic_store_explicit(&shared->page_count, pool->page_count, memory_order_relaxed);
@@ -978,6 +1027,53 @@ static void slab__format(slab_pool *pool)
     atomic_store_explicit(&shared->magic, SLAB__MAGIC, memory_order_release);
 }
 
+/* ---- pool lock: one owner at a time ----
+ *
+ * An OFD lock belongs to an open file description, and the kernel drops it when the last descriptor
+ * of that is closed, so at the latest with the process. The descriptor of the caller will not do:
+ * it often came from a parent or over a socket, and then owner, views and the next owner have one
+ * description and one lock in common. So the pool opens the file once more. */
+
+#ifdef O_CLOEXEC
+#define SLAB__POOL_CLOEXEC O_CLOEXEC
+#else /* glibc's name in a strict build */
+#define SLAB__POOL_CLOEXEC __O_CLOEXEC
+#endif
+
+/* Returns a descriptor that holds the lock, or an error. */
+static int slab__pool_lock_file(int fd)
+{
+    enum { SLAB__OFD_SETLK = 37, DIGITS = 12 };
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char         path[sizeof "/proc/self/fd/" + DIGITS] = "/proc/self/fd/";
+    char        *digit = path + sizeof path - 1;
+
+    do *--digit = (char)('0' + fd % 10);
+    while ((fd /= 10) > 0);
+    memmove(path + sizeof "/proc/self/fd/" - 1, digit, (size_t)(path + sizeof path - digit));
+    fd = open(path, O_RDWR | SLAB__POOL_CLOEXEC);
+    if (fd >= 0 && fcntl(fd, SLAB__OFD_SETLK, &lock) == 0) return fd;
+    int error = fd >= 0 && (errno == EAGAIN || errno == EACCES) ? -EBUSY : -errno;
+    if (fd >= 0) close(fd);
+    return error;
+}
+
+/* Stores a descriptor that holds the lock of a pool with that config, -1 if there is none to hold.
+ * Returns 0 or an error. */
+static int slab__pool_lock(const slab_pool_config *config, int *lock_fd)
+{
+    *lock_fd = -1;
+    if (!config || config->fd == 0) return 0;
+    int fd = slab__pool_lock_file(config->fd);
+    if (fd >= 0) *lock_fd = fd;
+    return fd >= 0 ? 0 : fd;
+}
+
+static void slab__pool_unlock(int lock_fd)
+{
+    if (lock_fd >= 0) close(lock_fd);
+}
+
 /* A child after fork reads zeros here: each life is over, so it refuses ids of the parent, and its
  * look finds that every page has come back. Wiping measured best: of 1 GiB, fork takes 0.15 ms
  * instead of 12, as nothing is copied, and the pages may be huge, which shared memory's are not
@@ -988,48 +1084,160 @@ static void slab__wipe_in_children(void *memory, size_t size)
     (void)slab__madvise(memory, size, SLAB__MADV_WIPEONFORK);
 }
 
-SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config)
+/* Checks what create and adopt ask of a config. */
+static int slab__pool_check(const slab_pool_config *config)
+{
+    size_t size = slab_pool_footprint(config);
+
+    if (size == 0) return -EINVAL;
+    if (!config) return 0;
+    if (config->fd < 0 || (config->fd > 0 && !config->memory)) return -EINVAL;
+    if (!config->memory) return 0;
+    bool aligned = (uintptr_t)config->memory % SLAB__PAGE_ALIGN == 0;
+    return aligned && config->memory_size >= size ? 0 : -EINVAL;
+}
+
+/* Maps the owner's part of a pool in that memory, with no page free and none out. */
+static slab_pool *slab__pool_map(void *memory, const slab_pool_config *config)
 {
     uint32_t page_size, page_count;
-
-    if (!pool) return -EINVAL;
-    *pool = NULL;
-    size_t shared_size = slab_pool_footprint(config);
-    if (shared_size == 0) return -EINVAL;
     slab__shape(config, &page_size, &page_count);
-
-    void *memory = config ? config->memory : NULL;
-    bool  ours   = memory == NULL;
-    if (!ours && (uintptr_t)memory % SLAB__PAGE_ALIGN != 0) return -EINVAL;
-    if (!ours && config->memory_size < shared_size) return -EINVAL;
-
     size_t     out_at       = slab__round_up(sizeof(slab_pool), SLAB__LINE);
     size_t     stack_at     = out_at + page_count * sizeof(uint64_t);
     size_t     private_size = stack_at + page_count * sizeof(uint64_t);
     slab_pool *made         = (slab_pool *)SLAB_MAP(private_size);
-    if (!made) return -ENOMEM;
-    if (ours && !(memory = SLAB_MAP(shared_size))) {
-        SLAB_UNMAP(made, private_size);
-        return -ENOMEM;
-    }
 
+    if (!made) return NULL;
     slab__bind(made, (slab__shared *)memory, page_size, page_count, config ? config->core : 0);
-    made->owns_memory  = ours;
     made->private_size = private_size;
-    made->shared_size  = shared_size;
+    made->shared_size  = slab_pool_footprint(config);
+    made->lock_fd      = -1;
+    made->process      = getpid();
     made->owned        = page_count;
     made->hint_words   = (((page_count - 1) >> made->group_shift) >> 5) + 1;
     made->out          = (uint64_t *)(void *)((unsigned char *)made + out_at);
     made->free_stack   = (uint64_t *)(void *)((unsigned char *)made + stack_at);
-    for (uint32_t page = page_count; page-- > 0;) /* its last life was -1, so its next is 1 */
+    made->recycled     = config ? config->recycled : NULL;
+    made->context      = config ? config->context : NULL;
+    return made;
+}
+
+/* All pages are out or free by now: the peak counts from here. */
+static void slab__pool_start(slab_pool *pool)
+{
+    if (pool->free_last != 0) pool->free_stack[pool->free_top++] = pool->free_last;
+    pool->free_last = 0; /* an alloc that takes it does not look at free_low */
+    pool->free_low  = pool->free_top;
+}
+
+SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config)
+{
+    if (!pool) return -EINVAL;
+    *pool = NULL;
+    int lock_fd, error = slab__pool_check(config);
+    if (!error) error = slab__pool_lock(config, &lock_fd);
+    if (error) return error;
+
+    void      *memory = config ? config->memory : NULL;
+    bool       ours   = memory == NULL;
+    size_t     size   = slab_pool_footprint(config);
+    slab_pool *made   = NULL;
+    if (ours) memory = SLAB_MAP(size);
+    if (memory) made = slab__pool_map(memory, config);
+    if (!made) {
+        if (ours && memory) SLAB_UNMAP(memory, size);
+        slab__pool_unlock(lock_fd);
+        return -ENOMEM;
+    }
+    made->owns_memory = ours;
+    made->lock_fd     = lock_fd;
+    for (uint32_t page = made->owned; page-- > 0;) /* its last life was -1, so its next is 1 */
         slab__recycle(made, slab__name(made->core, page, UINT32_MAX));
-    made->free_low = made->free_top;
-    made->recycled = config ? config->recycled : NULL;
-    made->context  = config ? config->context : NULL;
+    slab__pool_start(made);
     slab__format(made);
-    if (ours && SLAB__MAPS_ITSELF) slab__wipe_in_children(memory, shared_size);
+    if (ours && SLAB__MAPS_ITSELF) slab__wipe_in_children(memory, size);
     *pool = made;
     return 0;
+}
+
+/* ---- adopt: a pool that goes on without its owner ----
+ *
+ * All that a new owner must know of a page is its generation, the one word that alloc, free and
+ * return change: odd, and a life of that generation is out, or even, and the page is free. Each
+ * owner's call stores it once for a page, as its last access to the shared part of that page, so a
+ * call that was broken off at any instruction has happened or not. (Of the other words, a length
+ * without a life is nobody's, and create takes the magic away first and gives it back last.) The
+ * private part is made anew from the generations.
+ *
+ * The hints stay as they are. A former owner may have died between taking hints and looking:
+ *
+ *    former owner                 returner                       new owner
+ *    drain: exchange hint, 0
+ *    killed                       end life: gen 1 -> 2
+ *                                 hint is 0: := 1
+ *                                                                adopt: gen is 2, free
+ *
+ * Either the returner sets the hint again, for the next drain; or it found the hint set, before the
+ * exchange, and so adopt sees the life ended, as a look would. */
+
+/* Owner to be: takes over each page as its generation says. */
+static void slab__pool_take_over(slab_pool *pool)
+{
+    for (uint32_t page = pool->owned; page-- > 0;) {
+        /* seq_cst, pairs with the seq_cst in slab__end_life, as the load in slab__look does: the
+           returner's last reads of the page happen before our next write to it; and a returner that
+           left the hint to the former owner has ended its life before this load. */
+        uint32_t gen  = atomic_load_explicit(&pool->lives[page].gen, memory_order_seq_cst);
+        uint64_t name = slab__name(pool->core, page, gen);
+        if (gen & 1) pool->out[page] = name;
+        else slab__recycle(pool, slab__name(pool->core, page, gen - 1));
+    }
+    slab__pool_start(pool);
+}
+
+/* Whether the memory holds a pool of that shape and core. */
+static bool slab__pool_is(const slab_pool_config *config)
+{
+    const slab__shared *shared = (const slab__shared *)config->memory;
+    uint32_t            page_size, page_count;
+
+    slab__shape(config, &page_size, &page_count);
+    /* relaxed, all of these: the former owner has ended, and its end happens before this call. */
+    if (atomic_load_explicit(&shared->magic, memory_order_relaxed) != SLAB__MAGIC) return false;
+    return atomic_load_explicit(&shared->page_size, memory_order_relaxed) == page_size &&
+           atomic_load_explicit(&shared->page_count, memory_order_relaxed) == page_count &&
+           atomic_load_explicit(&shared->core, memory_order_relaxed) == config->core;
+}
+
+SLAB_API int slab_pool_adopt(slab_pool **pool, const slab_pool_config *config)
+{
+    if (!pool) return -EINVAL;
+    *pool = NULL;
+    if (!config || !config->memory) return -EINVAL;
+    int lock_fd, error = slab__pool_check(config);
+    if (!error) error = slab__pool_lock(config, &lock_fd);
+    if (error) return error;
+
+    bool       there = slab__pool_is(config);
+    slab_pool *made  = there ? slab__pool_map(config->memory, config) : NULL;
+    if (!made) {
+        slab__pool_unlock(lock_fd);
+        return there ? -ENOMEM : -EINVAL;
+    }
+    made->lock_fd = lock_fd;
+    slab__pool_take_over(made);
+    *pool = made;
+    return 0;
+}
+
+SLAB_API slab_id slab_pool_next(const slab_pool *pool, uint32_t *cursor)
+{
+    while (pool && cursor && *cursor < pool->owned) {
+        uint32_t page = (*cursor)++;
+        uint64_t name = pool->out[page];
+        if (slab__page_of(name) == page && slab__is_live(pool, name)) return slab_id_unpack(name);
+    }
+    return (slab_id){0, 0, 0};
 }
 
 /* -- Alloc -- */
@@ -1092,15 +1300,6 @@ SLAB_API int slab_pool_put(slab_pool *pool, const void *data, size_t len, slab_i
     if (!payload) return -ENOBUFS;
     if (len > 0) memcpy(payload, data, len);
     return 0;
-}
-
-/* Owner: whether the name is of a life that is not over. */
-static inline bool slab__is_live(const slab_pool *pool, uint64_t name)
-{
-    uint32_t page = slab__page_of(name);
-    /* relaxed: only whether the life is over; a return that this does not see yet is racing us. */
-    return page < pool->owned && pool->out[page] == name &&
-           atomic_load_explicit(&pool->lives[page].gen, memory_order_relaxed) == slab__gen_of(name);
 }
 
 /* Owner: what is wrong with a name that is not live. */
@@ -1300,8 +1499,10 @@ SLAB_API int slab_pool_attach(slab_pool **view, void *memory, size_t memory_size
 
 SLAB_API void slab_pool_detach(slab_pool *view)
 {
-    if (!view || view->owned != 0) return;
+    if (!view || (view->owned != 0 && view->process == getpid())) return;
     slab__show_all(view);
+    if (view->owned != 0) slab__pool_unlock(view->lock_fd);
+    if (view->owns_memory) SLAB_UNMAP(view->shared, view->shared_size);
     SLAB_UNMAP(view, view->private_size);
 }
 
@@ -1334,7 +1535,7 @@ SLAB_API void slab_pool_stats(const slab_pool *pool, struct slab_pool_info *stat
     stats->page_count = pool->page_count;
     stats->available  = pool->free_top + (pool->free_last != 0);
     stats->allocs     = pool->allocs;
-    stats->peak       = pool->allocs > 0 ? pool->owned - pool->free_low : 0;
+    stats->peak       = pool->owned - pool->free_low;
     /* relaxed: a count. */
     stats->refused     = atomic_load_explicit(&pool->shared->refused, memory_order_relaxed);
     stats->utilization = 1.0 - (double)stats->available / pool->page_count;
@@ -1349,6 +1550,7 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool)
     /* relaxed: an attach that still sees the magic comes too early or too late in any order. */
     atomic_store_explicit(&pool->shared->magic, 0, memory_order_relaxed);
     if (pool->owns_memory) SLAB_UNMAP(pool->shared, pool->shared_size);
+    slab__pool_unlock(pool->lock_fd);
     SLAB_UNMAP(pool, pool->private_size);
     return lost;
 }

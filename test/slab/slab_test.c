@@ -613,12 +613,74 @@ static void each_recycled_id_is_told_once(void)
     slab_pool_destroy(pool);
 }
 
+/* An owner that ends without destroy: only its private part is gone. */
+static void leave(slab_pool *pool)
+{
+    test_unmap(pool, pool->private_size);
+}
+
+static void adopt_goes_on_where_the_owner_left(void)
+{
+    enum { COUNT = 100 };
+    slab_pool_config     config = {.core = 4, .page_size = 64, .page_count = COUNT};
+    slab_pool            *pool, *view;
+    struct slab_pool_info info;
+    slab_id               ids[COUNT], id;
+    uint32_t              cursor = 0, out = 0;
+    size_t                len;
+
+    config.memory_size = slab_pool_footprint(&config);
+    config.memory      = aligned_alloc(4096, config.memory_size);
+    CHECK_EQ(slab_pool_create(&pool, &config), 0);
+    CHECK_EQ(slab_pool_attach(&view, config.memory, config.memory_size), 0);
+    for (int i = 0; i < COUNT; i++) slab_pool_put(pool, "kept", 5, &ids[i]);
+    for (int i = 0; i < 50; i++) slab_pool_return(view, ids[i]);
+    for (int i = 50; i < 70; i++) slab_pool_free(pool, ids[i]);
+    leave(pool);
+    CHECK_EQ(slab_pool_return(view, ids[70]), 0); /* while there is no owner */
+
+    CHECK_EQ(slab_pool_adopt(&pool, &config), 0);
+    slab_pool_stats(pool, &info);
+    CHECK_EQ(info.available, 71);
+    CHECK_EQ(info.peak, COUNT - 71);
+    CHECK_EQ(info.allocs, 0);
+    CHECK_EQ(slab_pool_drain(pool), 0);
+    for (; (id = slab_pool_next(pool, &cursor)).gen != 0; out++)
+        CHECK_EQ(slab_id_pack(id), slab_id_pack(ids[id.page]));
+    CHECK_EQ(out, COUNT - 71);
+    CHECK_EQ(slab_pool_next(pool, &cursor).gen, 0);
+    for (int i = 0; i < 71; i++) {
+        const char *payload = slab_pool_read(view, ids[i], &len);
+        CHECK(payload == NULL);
+        CHECK_EQ(slab_pool_return(view, ids[i]), -ESTALE);
+        CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
+        CHECK_EQ(id.gen, 3);
+        CHECK(slab_id_pack(id) != slab_id_pack(ids[id.page]));
+    }
+    CHECK(slab_pool_alloc(pool, 1, &id) == NULL);
+    for (int i = 71; i < COUNT; i++) { /* all that an owner may do with an id of the former */
+        const char *payload = slab_pool_read(view, ids[i], &len);
+        CHECK(payload && strcmp(payload, "kept") == 0 && len == 5);
+        CHECK_EQ(slab_pool_set_len(pool, ids[i], 4), 0);
+        CHECK_EQ(i & 1 ? slab_pool_free(pool, ids[i]) : slab_pool_return(view, ids[i]), 0);
+    }
+    CHECK_EQ(available(pool), COUNT - 71);
+    CHECK_EQ(peak(pool), COUNT);
+    CHECK_EQ(slab_pool_next(view, &(uint32_t){0}).gen, 0);
+    CHECK_EQ(slab_pool_destroy(pool), 71);
+    CHECK_EQ(slab_pool_adopt(&pool, &config), -EINVAL);
+    CHECK(pool == NULL);
+    slab_pool_detach(view);
+    free(config.memory);
+    CHECK_EQ(maps, 0);
+}
+
 static void a_generation_wraps_into_the_next(void)
 {
     slab_pool *pool = make(0xffff, 64, 1);
     slab_id    id, last = {0, 0, 0};
 
-    pool->free_last = slab__name(0xffff, 0, UINT32_MAX - 4);
+    pool->free_stack[0] = slab__name(0xffff, 0, UINT32_MAX - 4);
     for (int life = 0; life < 6; life++) {
         CHECK_EQ(slab_pool_put(pool, "x", 1, &id), 0);
         CHECK_EQ(id.gen, (uint32_t)(UINT32_MAX - 4 + 2 * (uint32_t)life));
@@ -648,6 +710,8 @@ static void no_memory_is_no_pool(void)
     CHECK_EQ(slab_pool_create(&pool, &config), 0);
     maps_left = 0;
     CHECK_EQ(slab_pool_attach(&view, config.memory, config.memory_size), -ENOMEM);
+    CHECK(view == NULL);
+    CHECK_EQ(slab_pool_adopt(&view, &config), -ENOMEM);
     CHECK(view == NULL);
     maps_left = -1;
     CHECK_EQ(slab_pool_destroy(pool), 0);
@@ -732,6 +796,7 @@ int main(void)
     RUN(base_is_where_the_pages_are);
     RUN(an_id_is_one_word);
     RUN(each_recycled_id_is_told_once);
+    RUN(adopt_goes_on_where_the_owner_left);
     RUN(a_generation_wraps_into_the_next);
     RUN(no_memory_is_no_pool);
     RUN(as_an_oracle_says);
