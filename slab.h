@@ -178,12 +178,12 @@ SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config);
  * A pool must have one owner. With fd, the kernel sees to that: each pool opens the file once more
  * (through /proc/self/fd) and holds an OFD lock on it until destroy, or until its process ends. A
  * child after fork shares the lock, even when the parent has ended, until it calls exec, exits or
- * detaches the pool. Without fd, the caller sees to it: before adopt, make sure by waitpid(2), or by
- * poll(2) of its pidfd, that the process of the former owner has ended. */
+ * detaches the pool. Without fd, the caller sees to it: before adopt, make sure by waitpid(2), or
+ * by poll(2) of its pidfd, that the process of the former owner has ended. */
 SLAB_API int slab_pool_adopt(slab_pool **pool, const slab_pool_config *config);
 
-/* Returns the ids of all pages that are out, one with each call, and all zeros after the last. Owner
- * only. *cursor = 0 begins. A page that is returned or allocated meanwhile may be among them or not.
+/* Returns the ids of all pages that are out, one with each call, and all zeros after the last.
+ * Owner only. *cursor = 0 begins. A page that is returned or allocated meanwhile may be among them.
  * Returns all zeros if pool or cursor is NULL, or pool is a view. */
 SLAB_API slab_id slab_pool_next(const slab_pool *pool, uint32_t *cursor);
 
