@@ -26,6 +26,7 @@ rung_gcc() {
     run_tap 'ten million operations: ' "$dir/bufpool_stress" 0.25 4 10000000
     run_tap 'a million tenants: ' "$dir/bufpool_test" 1000000
     run_tap 'owners killed at each ninth instruction: ' "$dir/slab_pool_adopt" 9
+    run_tap 'a thousand caches: ' "$dir/bufpool_crowd" 1000
 }
 rung_clang() { need clang clang && matrix clang; }
 
