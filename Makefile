@@ -42,7 +42,7 @@ run  = $(if $(jobs),JOBS=$(jobs) )test/run.sh
 # -O1 compiles in half the time of -O2; check-all has every level.
 fast = $(if $(filter file,$(origin CFLAGS)),CFLAGS='-O1 -g' )
 
-examples = handover pagecount store spill ringcp tenants treecache
+examples = handover pagecount restart store spill ringcp tenants treecache
 
 all: $(examples:%=$(BUILD)/%) $(BUILD)/fit_tiers $(BUILD)/replay
 

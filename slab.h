@@ -86,7 +86,8 @@ extern "C" {
  *
  * Memory
  *
- *   Besides the pages, 24 bytes for each page, 8 of them shared, and at most 16 KiB.
+ *   Besides the pages, 24 bytes for each page, 8 of them shared, and at most 16 KiB. If the pool
+ *   lends, 8 bytes more for each page, shared.
  *
  * Limitations
  *
@@ -119,10 +120,12 @@ typedef struct slab_pool_config {
     uint32_t page_count;  /* 1..65536; 0 = 256 */
     void    *memory;      /* aligned to 4096, with any content; NULL = mapped by the pool */
     size_t   memory_size; /* bytes at memory, at least slab_pool_footprint() */
-    int      fd;          /* of the file that is mapped at memory. The pool locks it, so as to have
-                           * one owner at a time (see slab_pool_adopt); 0 = no lock */
+    int      fd;          /* of the file that is mapped at memory. The pool locks its first byte, so
+                           * as to have one owner at a time (see slab_pool_adopt); 0 = no lock */
+    bool     lends;       /* notes the holder of each page that slab_pool_lend names, in 8 bytes
+                           * more for each page */
 
-    slab_recycled_fn *recycled; /* called for each page that drain, alloc, put, want or stats
+    slab_recycled_fn *recycled; /* called for each page that drain, alloc, put, want, stats or reap
                                  * recycles, once for each life; NULL = no call */
     void             *context;  /* its first argument */
 } slab_pool_config;
@@ -148,6 +151,7 @@ SLAB_API size_t slab_pool_footprint(const slab_pool_config *config);
  *   -EINVAL  if pool is NULL, the footprint is 0, or memory is too small or misaligned; if fd is
  *            below 0, or above 0 and memory is NULL;
  *   -EBUSY   if another pool, whose owner lives, has locked the file of fd;
+ *   -ENOTSUP if it is to lend, and the target has no lock-free atomics of 64 bits;
  *   -ENOMEM  if the system has no memory;
  *   another  error of open(2) or fcntl(2) if the file of fd cannot be locked.
  * On failure *pool is NULL, and config->memory is unchanged.
@@ -164,7 +168,7 @@ SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config);
  * shape and core of that pool. Returns
  *   0        on success;
  *   -EINVAL  if memory is NULL or holds no such pool: it was never created, its creation was broken
- *            off, it was destroyed, or its shape or core is another; and as slab_pool_create;
+ *            off, it was destroyed, or its shape, core or lends is another; and as create;
  *   -EBUSY   if the owner lives (with fd);
  *   -ENOMEM and other errors as slab_pool_create.
  * On failure *pool is NULL, and config->memory is unchanged.
@@ -176,7 +180,7 @@ SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config);
  * from the number of pages that are out. Looks at every page.
  *
  * A pool must have one owner. With fd, the kernel sees to that: each pool opens the file once more
- * (through /proc/self/fd) and holds an OFD lock on it until destroy, or until its process ends. A
+ * (through /proc/self/fd) and holds an OFD lock on its first byte until its destroy or its end. A
  * child after fork shares the lock, even when the parent has ended, until it calls exec, exits or
  * detaches the pool. Without fd, the caller sees to it: before adopt, make sure by waitpid(2), or
  * by poll(2) of its pidfd, that the process of the former owner has ended. */
@@ -281,12 +285,41 @@ SLAB_API size_t slab_pool_drain(slab_pool *pool);
  * this can happen, sleep with a timeout. */
 SLAB_API bool slab_pool_want(slab_pool *pool);
 
+/* A pool whose config.lends is true notes for each page to which peer it is lent, so that the pages
+ * of a peer that has died can be taken back. A peer is a number of the caller's choice, such as the
+ * index of a process in a table. SLAB_NO_PEER is none. */
+#define SLAB_NO_PEER 0xffffffffu
+
+/* Notes that a page is lent to a peer, in place of the peer it was lent to before. Ends with the
+ * life of the page. Any thread that may hand over the page: the owner before it sends the id to the
+ * peer, or a reader before it passes the id on. Returns
+ *   0         on success;
+ *   -ESTALE   if the life is over or has never begun;
+ *   -EINVAL   if id has another core or names no page of this pool, or pool is NULL;
+ *   -ENOTSUP  if the pool does not lend.
+ * Usually costs one compare-exchange and two loads.
+ *
+ * Lend, then make sure that the peer lives, then send. If it has died, return the page: reap may
+ * have come before lend. If it dies later, reap finds the page. */
+SLAB_API int slab_pool_lend(slab_pool *pool, slab_id id, uint32_t peer);
+
+/* Returns to which peer a page is lent; SLAB_NO_PEER if to none, if the id is not live, if the pool
+ * does not lend, or if pool is NULL. Any thread. */
+SLAB_API uint32_t slab_pool_peer(const slab_pool *pool, slab_id id);
+
+/* Takes back every page that is lent to a peer: ends its life, and recycles it. Owner only, after
+ * the peer's last access to a page: when it has died. Returns how many. A page that was or is being
+ * returned is not among them; it comes back once all the same. With SLAB_NO_PEER, takes back the
+ * pages that are out and lent to none: after adopt, these are what the former owner had in hand.
+ * Returns 0 if the pool does not lend or is a view, or pool is NULL. Looks at every page. */
+SLAB_API size_t slab_pool_reap(slab_pool *pool, uint32_t peer);
+
 /* Creates a view of a pool that lies in shared memory. Any process may do so that maps the memory
  * for reading and writing, at any address aligned to 4096, but not while another pool is created
  * there. Nothing in the memory is trusted for memory safety.
  *
- * A view can read and return. It owns no page: alloc returns NULL, put -ENOBUFS, free and set_len
- * -EINVAL, drain 0, want false, and stats only what a view can know. Returns
+ * A view can read, return and lend. It owns no page: alloc returns NULL, put -ENOBUFS, free and
+ * set_len -EINVAL, drain 0, want false, and stats only what a view can know. Returns
  *   0        on success;
  *   -EINVAL  if memory holds no pool, or not all of it within memory_size; if memory is misaligned,
  *            or a pointer is NULL;
@@ -687,7 +720,7 @@ static void slab__poison_leave(void)
 enum {
     SLAB__LINE       = 64,
     SLAB__PAGE_ALIGN = 4096,
-    SLAB__MAGIC      = 0x31626c73, /* "slb1": changes with the layout of the shared part */
+    SLAB__MAGIC      = 0x32626c73, /* "slb2": changes with the layout of the shared part */
     SLAB__HINT_WORDS = 16,         /* one line: 512 groups */
     SLAB__GROUP_MIN  = 3,          /* log2: eight pages, whose lives share one line */
     SLAB__MOMENT     = 100,        /* steps of an empty loop, 0.1 us or so */
@@ -699,13 +732,20 @@ typedef struct slab__life {
     _Atomic(uint32_t) len; /* the owner writes */
 } slab__life;
 
-/* At the start of the memory; position-independent. The lives follow, then the pages. */
+/* One page's holder: the generation it was lent in, above the peer. Any thread compare-exchanges
+ * it. Where a target has no lock-free one, no pool lends. */
+typedef _Atomic(uint64_t) slab__loan;
+#define SLAB__LENDS (ATOMIC_LLONG_LOCK_FREE == 2)
+
+/* At the start of the memory; position-independent. The lives follow, then, if the pool lends, the
+ * loans, then the pages. */
 typedef struct slab__shared {
     /* Written by create and destroy, read by attach. */
     alignas(SLAB__LINE) _Atomic(uint32_t) magic;
     _Atomic(uint32_t) page_size;
     _Atomic(uint32_t) page_count;
     _Atomic(uint32_t) core;
+    _Atomic(uint32_t) state_size; /* of a page: its life, and its loan if the pool lends */
 
     /* The owner sets it before it sleeps; the returner that clears it wakes the owner. */
     alignas(SLAB__LINE) _Atomic(uint32_t) wanted;
@@ -739,6 +779,7 @@ struct slab_pool {
     /* Constant after create or attach; any thread reads. The shared part's are not believed. */
     alignas(SLAB__LINE) slab__shared *shared;
     slab__life    *lives; /* [page_count] in shared */
+    slab__loan    *loans; /* [page_count] in shared, or NULL */
     unsigned char *pages;
     uint32_t       page_size;
     uint32_t       page_count;
@@ -779,17 +820,15 @@ static bool slab__shape(const slab_pool_config *config, uint32_t *page_size, uin
     return *page_size % SLAB__LINE == 0 && *page_count <= 65536;
 }
 
-static size_t slab__pages_offset(uint32_t page_count)
+/* Bytes of shared state for each page. */
+static uint32_t slab__state_size(const slab_pool_config *config)
 {
-    return slab__round_up(sizeof(slab__shared) + page_count * sizeof(slab__life), SLAB__PAGE_ALIGN);
+    return sizeof(slab__life) + (config && config->lends ? sizeof(slab__loan) : 0);
 }
 
-/* 0 when size_t cannot say it. */
-static size_t slab__footprint(uint32_t page_size, uint32_t page_count)
+static size_t slab__pages_offset(uint32_t page_count, uint32_t state_size)
 {
-    size_t offset = slab__pages_offset(page_count);
-    if ((SIZE_MAX - offset - SLAB__PAGE_ALIGN) / page_size < page_count) return 0;
-    return slab__round_up(offset + (size_t)page_size * page_count, SLAB__PAGE_ALIGN);
+    return slab__round_up(sizeof(slab__shared) + (size_t)page_count * state_size, SLAB__PAGE_ALIGN);
 }
 
 static inline unsigned char *slab__page(const slab_pool *pool, uint32_t page)
@@ -992,19 +1031,25 @@ SLAB_API size_t slab_pool_footprint(const slab_pool_config *config)
     uint32_t page_size, page_count;
 
     if (!slab__shape(config, &page_size, &page_count)) return 0;
-    return slab__footprint(page_size, page_count);
+    size_t offset = slab__pages_offset(page_count, slab__state_size(config));
+    if ((SIZE_MAX - offset - SLAB__PAGE_ALIGN) / page_size < page_count) return 0;
+    return slab__round_up(offset + (size_t)page_size * page_count, SLAB__PAGE_ALIGN);
 }
 
 /* A pool or view without its owner's part, over a shared part that is known to hold that shape. */
-static void slab__bind(slab_pool *pool, slab__shared *shared, uint32_t page_size,
-                       uint32_t page_count, uint16_t core)
+static void slab__bind(slab_pool *pool, slab__shared *shared, const slab_pool_config *config)
 {
+    uint32_t page_size, page_count;
+
+    slab__shape(config, &page_size, &page_count);
     pool->shared      = shared;
     pool->lives       = shared->lives;
-    pool->pages       = (unsigned char *)shared + slab__pages_offset(page_count);
+    pool->loans       = config && config->lends ? (slab__loan *)(shared->lives + page_count) : NULL;
+    pool->pages       = (unsigned char *)shared +
+                        slab__pages_offset(page_count, slab__state_size(config));
     pool->page_size   = page_size;
     pool->page_count  = page_count;
-    pool->core        = core;
+    pool->core        = config ? config->core : 0;
     pool->group_shift = SLAB__GROUP_MIN;
     while ((page_count - 1) >> pool->group_shift >= 32 * SLAB__HINT_WORDS) pool->group_shift++;
 }
@@ -1020,6 +1065,9 @@ static void slab__format(slab_pool *pool)
     atomic_store_explicit(&shared->page_size, pool->page_size, memory_order_relaxed);
     atomic_store_explicit(&shared->page_count, pool->page_count, memory_order_relaxed);
     atomic_store_explicit(&shared->core, pool->core, memory_order_relaxed);
+    atomic_store_explicit(&shared->state_size,
+                          sizeof(slab__life) + (pool->loans ? sizeof(slab__loan) : 0),
+                          memory_order_relaxed);
     atomic_store_explicit(&shared->wanted, 0, memory_order_relaxed);
     atomic_store_explicit(&shared->refused, 0, memory_order_relaxed);
     for (uint32_t i = 0; i < SLAB__HINT_WORDS; i++)
@@ -1027,6 +1075,8 @@ static void slab__format(slab_pool *pool)
     for (uint32_t i = 0; i < pool->page_count; i++) {
         atomic_store_explicit(&shared->lives[i].gen, 0, memory_order_relaxed);
         atomic_store_explicit(&shared->lives[i].len, 0, memory_order_relaxed);
+        if (SLAB__LENDS && pool->loans)
+            atomic_store_explicit(&pool->loans[i], 0, memory_order_relaxed);
     }
     /* release, pairs with the acquire in slab_pool_attach: a process that sees the magic sees all
        of that. */
@@ -1038,7 +1088,8 @@ static void slab__format(slab_pool *pool)
  * An OFD lock belongs to an open file description, and the kernel drops it when the last descriptor
  * of that is closed, so at the latest with the process. The descriptor of the caller will not do:
  * it often came from a parent or over a socket, and then owner, views and the next owner have one
- * description and one lock in common. So the pool opens the file once more. */
+ * description and one lock in common. So the pool opens the file once more. It locks the first
+ * byte; the others are left to the caller, for the locks of peers. */
 
 #ifdef O_CLOEXEC
 #define SLAB__POOL_CLOEXEC O_CLOEXEC
@@ -1050,7 +1101,7 @@ static void slab__format(slab_pool *pool)
 static int slab__pool_lock_file(int fd)
 {
     enum { SLAB__OFD_SETLK = 37, DIGITS = 12 };
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
     char         path[sizeof "/proc/self/fd/" + DIGITS] = "/proc/self/fd/";
     char        *digit = path + sizeof path - 1;
 
@@ -1097,6 +1148,7 @@ static int slab__pool_check(const slab_pool_config *config)
 
     if (size == 0) return -EINVAL;
     if (!config) return 0;
+    if (config->lends && !SLAB__LENDS) return -ENOTSUP;
     if (config->fd < 0 || (config->fd > 0 && !config->memory)) return -EINVAL;
     if (!config->memory) return 0;
     bool aligned = (uintptr_t)config->memory % SLAB__PAGE_ALIGN == 0;
@@ -1114,7 +1166,7 @@ static slab_pool *slab__pool_map(void *memory, const slab_pool_config *config)
     slab_pool *made         = (slab_pool *)SLAB_MAP(private_size);
 
     if (!made) return NULL;
-    slab__bind(made, (slab__shared *)memory, page_size, page_count, config ? config->core : 0);
+    slab__bind(made, (slab__shared *)memory, config);
     made->private_size = private_size;
     made->shared_size  = slab_pool_footprint(config);
     made->lock_fd      = -1;
@@ -1212,7 +1264,9 @@ static bool slab__pool_is(const slab_pool_config *config)
     if (atomic_load_explicit(&shared->magic, memory_order_relaxed) != SLAB__MAGIC) return false;
     return atomic_load_explicit(&shared->page_size, memory_order_relaxed) == page_size &&
            atomic_load_explicit(&shared->page_count, memory_order_relaxed) == page_count &&
-           atomic_load_explicit(&shared->core, memory_order_relaxed) == config->core;
+           atomic_load_explicit(&shared->core, memory_order_relaxed) == config->core &&
+           atomic_load_explicit(&shared->state_size, memory_order_relaxed) ==
+               slab__state_size(config);
 }
 
 SLAB_API int slab_pool_adopt(slab_pool **pool, const slab_pool_config *config)
@@ -1450,6 +1504,102 @@ SLAB_API size_t slab_pool_return_many(slab_pool *pool, const slab_id *ids, size_
     return live;
 }
 
+/* ---- loan: a page's holder ----
+ *
+ * A loan is one word, the generation of a life above the peer that holds the page. It counts as
+ * long as that life lasts: nothing need be cleared when a life ends or the next begins, so return
+ * and alloc do not know of loans. A late lend, for a life that is over, must not replace the loan
+ * of the next life:
+ *
+ *    late lend                    owner
+ *    load the loan: 1, A
+ *    life 1 is not over
+ *                                 life 1 ends, life 3 begins
+ *                                 lend 3 to B: loan := 3, B
+ *    compare-exchange 1, A: fails
+ *    load the loan: 3, B
+ *    life 1 is over: -ESTALE
+ *
+ * The late lend reads the loan before the generation; if it reads one of life 3, it sees life 3.
+ *
+ * lend and the death of the peer cross: the lender writes the loan, then looks whether the peer
+ * lives; the owner learns of the death, then reads the loans. One of the two must see the other's
+ * write, or the page is lost; hence seq_cst, here as in the caller's own look, if that is at a word
+ * of memory and no system call. reap ends a life as a return does, by a compare-exchange of the
+ * generation: of a reap and a return at the same moment, one succeeds. */
+
+#define SLAB__LOAN(gen, peer) ((uint64_t)(gen) << 32 | (peer))
+
+/* Which peer has that life. */
+static inline uint32_t slab__loan_of(uint64_t loan, uint32_t gen)
+{
+    return (uint32_t)(loan >> 32) == gen ? (uint32_t)loan : SLAB_NO_PEER;
+}
+
+SLAB_API int slab_pool_lend(slab_pool *pool, slab_id id, uint32_t peer)
+{
+    uint64_t name = slab__name_of(id);
+
+    if (!pool || !slab__is_ours(pool, name)) return -EINVAL;
+    if (!SLAB__LENDS || !pool->loans) return -ENOTSUP;
+    uint32_t           gen  = slab__gen_of(name);
+    slab__loan        *loan = &pool->loans[slab__page_of(name)];
+    _Atomic(uint32_t) *live = &pool->lives[slab__page_of(name)].gen;
+    for (;;) {
+        /* acquire, pairs with the seq_cst in slab_pool_lend: after the loan of a later life we see
+           that this one is over. */
+        uint64_t before = atomic_load_explicit(loan, memory_order_acquire);
+        /* relaxed: ordered by the acquire above. The loan of a life that ends from here on is no
+           one's. */
+        if ((gen & 1) == 0 || atomic_load_explicit(live, memory_order_relaxed) != gen)
+            return -ESTALE;
+        /* seq_cst, pairs with the seq_cst in slab_pool_reap: either the owner's look at the loans
+           sees this, or our caller sees that the peer has died. */
+        if (atomic_compare_exchange_strong_explicit(loan, &before, SLAB__LOAN(gen, peer),
+                                                    memory_order_seq_cst, memory_order_relaxed))
+            return 0;
+    }
+}
+
+SLAB_API uint32_t slab_pool_peer(const slab_pool *pool, slab_id id)
+{
+    uint64_t name = slab__name_of(id);
+    uint32_t gen  = slab__gen_of(name);
+
+    if (!SLAB__LENDS || !pool || !pool->loans) return SLAB_NO_PEER;
+    if (!slab__is_ours(pool, name) || (gen & 1) == 0) return SLAB_NO_PEER;
+    /* relaxed, both: says what was so at some moment. */
+    if (atomic_load_explicit(&pool->lives[slab__page_of(name)].gen, memory_order_relaxed) != gen)
+        return SLAB_NO_PEER;
+    return slab__loan_of(
+        atomic_load_explicit(&pool->loans[slab__page_of(name)], memory_order_relaxed), gen);
+}
+
+SLAB_API size_t slab_pool_reap(slab_pool *pool, uint32_t peer)
+{
+    size_t reaped = 0;
+
+    if (!SLAB__LENDS || !pool || !pool->loans) return 0;
+    for (uint32_t page = 0; page < pool->owned; page++) {
+        uint64_t name = pool->out[page];
+        uint32_t gen  = slab__gen_of(name);
+        if (slab__page_of(name) != page) continue;
+        /* seq_cst, pairs with the seq_cst in slab_pool_lend: a lender that saw the peer alive has
+           written its loan before this look. */
+        uint64_t loan = atomic_load_explicit(&pool->loans[page], memory_order_seq_cst);
+        if (slab__loan_of(loan, gen) != peer) continue;
+        /* relaxed: decides between us and a return. The peer's death happens before this call, and
+           its accesses with it. If a return is first, a drain finds that. */
+        if (!atomic_compare_exchange_strong_explicit(&pool->lives[page].gen, &gen, gen + 1,
+                                                     memory_order_relaxed, memory_order_relaxed))
+            continue;
+        slab__recycle(pool, name);
+        if (pool->recycled) pool->recycled(pool->context, slab_id_unpack(name));
+        reaped++;
+    }
+    return reaped;
+}
+
 /* -- Drain -- */
 
 SLAB_API size_t slab_pool_drain(slab_pool *pool)
@@ -1491,13 +1641,16 @@ SLAB_API int slab_pool_attach(slab_pool **view, void *memory, size_t memory_size
     shape.page_size  = atomic_load_explicit(&shared->page_size, memory_order_relaxed);
     shape.page_count = atomic_load_explicit(&shared->page_count, memory_order_relaxed);
     shape.core       = (uint16_t)atomic_load_explicit(&shared->core, memory_order_relaxed);
+    uint32_t state_size = atomic_load_explicit(&shared->state_size, memory_order_relaxed);
+    shape.lends         = state_size != sizeof(slab__life);
     if (shape.page_size == 0 || shape.page_count == 0) return -EINVAL;
+    if (state_size != slab__state_size(&shape)) return -EINVAL;
     size_t shared_size = slab_pool_footprint(&shape);
     if (shared_size == 0 || shared_size > memory_size) return -EINVAL;
 
     slab_pool *made = (slab_pool *)SLAB_MAP(sizeof *made);
     if (!made) return -ENOMEM;
-    slab__bind(made, shared, shape.page_size, shape.page_count, shape.core);
+    slab__bind(made, shared, &shape);
     made->private_size = sizeof *made;
     *view = made;
     return 0;

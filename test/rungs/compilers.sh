@@ -102,7 +102,7 @@ rung_tools() { limit=900 run_tap '' test/lint.sh tools; }
 
 # Every code block of the documentation, those too that need a package; the examples, sanitized.
 rung_more_examples() {
-    for name in docs ringcp tenants; do
+    for name in docs ringcp restart tenants; do
         run_tap "$name: " "test/use/${name}_test.sh" "$PWD/$dir/$name" || :
     done
 }
