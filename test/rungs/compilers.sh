@@ -25,6 +25,7 @@ rung_gcc() {
     matrix gcc
     run_tap 'ten million operations: ' "$dir/bufpool_stress" 0.25 4 10000000
     run_tap 'a million tenants: ' "$dir/bufpool_test" 1000000
+    run_tap '240 budgets: ' "$dir/slab_store_age" 40 240
 }
 rung_clang() { need clang clang && matrix clang; }
 
