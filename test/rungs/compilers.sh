@@ -27,6 +27,7 @@ rung_gcc() {
     run_tap 'a million tenants: ' "$dir/bufpool_test" 1000000
     run_tap 'owners killed at each ninth instruction: ' "$dir/slab_pool_adopt" 9
     run_tap 'a thousand caches: ' "$dir/bufpool_crowd" 1000
+    run_tap '240 budgets: ' "$dir/slab_store_age" 40 240
 }
 rung_clang() { need clang clang && matrix clang; }
 
