@@ -363,8 +363,9 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  *
  * Threads
  *
- *   One thread at a time calls the functions of a store. The exception is slab_store_get: threads
- *   may call it at the same time while none calls anything else.
+ *   One thread at a time calls the functions of a store. The exceptions are slab_store_get,
+ *   slab_store_get_many and slab_store_prefetch: threads may call these at the same time while none
+ *   calls anything else.
  *
  * Promises
  *
@@ -489,6 +490,47 @@ SLAB_API void *slab_store_alloc(slab_store *store, size_t len, slab_ref *ref);
  * loads and writes nothing. */
 SLAB_API const void *slab_store_get(const slab_store *store, slab_ref ref, size_t len);
 
+/* Gets count values at once: values[i] becomes the result of slab_store_get(store, refs[i],
+ * lens[i]), and begins to load the first cache line of each. Returns how many are not NULL. Where
+ * values are in memory and not in the cache, a call for 16 to 64 of them, before the first is read,
+ * lets their loads overlap. Does nothing and returns 0 if a pointer is NULL. Threads as get. */
+SLAB_API size_t slab_store_get_many(const slab_store *store, const slab_ref *refs,
+                                    const size_t *lens, const void **values, size_t count);
+
+/* Begins to load the first cache lines of a value, so that a read some 100 ns later need not wait.
+ * Does nothing if slab_store_get would return NULL. Threads as get. */
+SLAB_API void slab_store_prefetch(const slab_store *store, slab_ref ref, size_t len);
+
+/* Puts another value in the place of a live one: *ref, of old_len bytes, becomes len bytes. If len
+ * belongs to the same tier (for large objects: to the same number of units of memory), the value is
+ * overwritten where it is, and *ref stays. Otherwise the new value is put first, then the old one
+ * is freed, and *ref is the new one's. data may lie in the old value. Returns
+ *   0          on success;
+ *   -ESTALE    if slab_store_get(store, *ref, old_len) would return NULL;
+ *   -EMSGSIZE, -ENOSPC, -ENOMEM, -EINVAL  as slab_store_put.
+ * On failure *ref and the old value are as before. */
+SLAB_API int slab_store_replace(slab_store *store, slab_ref *ref, size_t old_len, const void *data,
+                                size_t len);
+
+/* Changes the length of a value to another one that slab_store_replace could do in place. The bytes
+ * up to the shorter length stay; those behind are zero. Returns
+ *   0          on success: the value now has len bytes, for get and free as well;
+ *   -EMSGSIZE  if len belongs to another tier: nothing has changed;
+ *   -ESTALE    if slab_store_get(store, ref, old_len) would return NULL;
+ *   -EINVAL    if store is NULL. */
+SLAB_API int slab_store_set_len(slab_store *store, slab_ref ref, size_t old_len, size_t len);
+
+/* Walks through the live values. Begin with *cursor 0 and pass the same cursor each time. Returns
+ * the next value's ref, its address in *value, and how many bytes may be read there in *room: its
+ * slot's size, or a large object's length; value and room may be NULL. Returns SLAB_NO_REF at the
+ * end, or if store or cursor is NULL.
+ *
+ * Between two calls the store may be changed in any way. A value that lives all the time and is not
+ * moved (by compact, or by replace) is returned exactly once; another one at most once under each
+ * ref. A walk through all values costs some nanoseconds for each, and reads no value. */
+SLAB_API slab_ref slab_store_next(const slab_store *store, uint64_t *cursor, const void **value,
+                                  size_t *room);
+
 /* Frees a value. len must be the length it was stored with: stats depend on it. Returns
  *   0        on success;
  *   -ESTALE  if slab_store_get would return NULL;
@@ -516,6 +558,32 @@ typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *valu
  * nothing to do. */
 SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
                                    void *context);
+
+/* Called by slab_store_evict for each value before it is freed. value has `room` bytes: its slot's
+ * size, or a large object's length. Returns the length that the value was stored with, which stats
+ * need. May call slab_store_get and slab_store_next, and slab_store_free for other values. */
+typedef size_t slab_evicted_fn(void *context, slab_ref ref, const void *value, size_t room);
+
+/* Frees values until their memory, at least so many bytes of it, serves any tier: whole chunks are
+ * emptied, and large objects freed. Tells each value before. Returns how many bytes it made free;
+ * less than `bytes` only if no value is left. Does nothing and returns 0 if store or evicted is
+ * NULL.
+ *
+ * A hand goes round through the chunks, in the order of their refs, and takes of the next few the
+ * one with the fewest live bytes for its size, if equal the first: so few values go for the bytes,
+ * and in a store that is full each chunk gets its turn before any gets its second. For a put that
+ * returned -ENOSPC, evict 64 KiB and try again, until it succeeds. */
+SLAB_API size_t slab_store_evict(slab_store *store, size_t bytes, slab_evicted_fn *evicted,
+                                 void *context);
+
+/* Changes max_bytes; 0 = no limit. Returns
+ *   0        on success;
+ *   -EINVAL  if store is NULL, or max_bytes is too small for the store and one chunk.
+ * If more is held, memory that is empty goes back to the system as far as it can, and growth ends:
+ * puts that need another chunk return -ENOSPC as long as held_bytes - empty_bytes exceeds
+ * max_bytes. To bring a store below its new limit, evict as much as that, then trim. held_bytes may
+ * stay above the limit if empty memory lies between values: after trim it is not resident. */
+SLAB_API int slab_store_limit(slab_store *store, size_t max_bytes);
 
 /* Gives memory that is in no chunk and no large object back to the system: whole extents, kept
  * mappings, and the content of free pages in other extents (with a SLAB_MAP or map of yours, only
@@ -1886,6 +1954,8 @@ struct slab_store {
     uint64_t  idle;    /* tiers, as bits, whose current chunk may be empty */
     uint64_t  stirred; /* tiers, as bits, that may have become sparse */
     uint32_t  compacting; /* the tier that compact turns to next */
+    uint32_t  hand;       /* the line that evict turns to next */
+    uint64_t  large_hand; /* and the place among records, if that is in its chunk */
     uint32_t  tier_count; /* the caller's; tiers[0] has the records of large objects */
 
     size_t large_capacity, large_payload;
@@ -1986,6 +2056,14 @@ static size_t slab__store_left(const slab_store *store)
 {
     size_t limit = store->max_bytes ? store->max_bytes : SIZE_MAX / 2 + store->held;
     return limit > store->held ? limit - store->held : 0;
+}
+
+/* Whether more is held than max_bytes, since it was lowered, and so many bytes more in use would
+ * still be too many. */
+static bool slab__store_is_over(const slab_store *store, size_t size)
+{
+    return store->max_bytes != 0 && store->held > store->max_bytes &&
+           store->held - store->empty + size > store->max_bytes;
 }
 
 static void slab__store_unhold(slab_store *store, void *memory, size_t size)
@@ -2318,6 +2396,7 @@ static bool slab__store_lacks(slab_store *store, uint32_t units)
 {
     size_t size = (size_t)units * SLAB__UNIT;
 
+    if (slab__store_is_over(store, size)) return true;
     if (store->longest[1] >= units || size <= slab__store_left(store) + store->spare) return false;
     if (store->idle) slab__store_release_idle(store);
     return store->longest[1] < units && size > slab__store_left(store) + store->spare;
@@ -3310,6 +3389,115 @@ SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len)
     return 0;
 }
 
+/* ---- store: batches ----
+ *
+ * A get of a value that no cache holds waits for one load: the first one of the value itself, which
+ * the caller makes. Lines are dense, seven bits in eight are live bits, so they are cached. A batch
+ * starts these loads before the first is needed. */
+
+enum { SLAB__AHEAD = 8 }; /* lines are prefetched so many refs ahead */
+
+static inline void slab__store_prefetch_line(const slab_store *store, slab_ref ref)
+{
+    uint32_t number = ref / (SLAB__SEGMENT * 512);
+
+    if (number >= store->segment_capacity || !store->segments[number]) return;
+    __builtin_prefetch(&store->segments[number][ref / 512 % SLAB__SEGMENT * SLAB__LINE_WORDS]);
+}
+
+SLAB_API size_t slab_store_get_many(const slab_store *store, const slab_ref *refs,
+                                    const size_t *lens, const void **values, size_t count)
+{
+    size_t found = 0;
+
+    if (!store || !refs || !lens || !values) return 0;
+    for (size_t i = 0; i < count && i < SLAB__AHEAD; i++) slab__store_prefetch_line(store, refs[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (i + SLAB__AHEAD < count) slab__store_prefetch_line(store, refs[i + SLAB__AHEAD]);
+        values[i] = slab_store_get(store, refs[i], lens[i]);
+        __builtin_prefetch(values[i]);
+        found += values[i] != NULL;
+    }
+    return found;
+}
+
+SLAB_API void slab_store_prefetch(const slab_store *store, slab_ref ref, size_t len)
+{
+    const char *value = (const char *)slab_store_get(store, ref, len);
+
+    if (!value) return;
+    __builtin_prefetch(value);
+    if (len > SLAB__LINE) __builtin_prefetch(value + SLAB__LINE);
+}
+
+/* ---- store: replace ---- */
+
+/* Whether a large object of len bytes would take as much memory as this one has. */
+static bool slab__store_large_fits(const slab_store *store, const slab__large *record, size_t len)
+{
+    size_t most = store->extent_most / SLAB__UNIT, room = (size_t)record->units * SLAB__UNIT;
+
+    if (len <= store->slot_max || len > room) return false;
+    if (record->extent) return slab__units(len) == record->units;
+    if (room - len > room / 4) return false;
+    return slab__units(len) > most - slab__store_own_units((uint32_t)most);
+}
+
+/* Makes a value's length another one, if it can stay where it is. Returns it; what is behind len is
+ * the caller's to clear. Returns NULL on failure and sets *error: -ESTALE, -EMSGSIZE. */
+static unsigned char *slab__store_resize(slab_store *store, slab_ref ref, size_t old_len,
+                                         size_t len, int *error)
+{
+    uint64_t *line = slab__store_line(store, ref);
+
+    *error = -ESTALE;
+    if (line) {
+        slab__kind kind = slab__store_kind(store, line);
+        if (kind.slot_size - old_len >= kind.room) return NULL;
+        *error = -EMSGSIZE;
+        if (kind.slot_size - len >= kind.room) return NULL;
+        store->tiers[line[0] % SLAB__MARKS - 1].payload += len - old_len;
+        return slab__store_slot(line, ref, kind.slot_size);
+    }
+    slab__large *record = slab__store_large_find(store, ref, old_len, &line);
+    if (!record) return NULL;
+    *error = -EMSGSIZE;
+    if (!slab__store_large_fits(store, record, len)) return NULL;
+    store->large_payload += len - old_len;
+    record->len = (uint32_t)len;
+    return record->memory;
+}
+
+SLAB_API int slab_store_set_len(slab_store *store, slab_ref ref, size_t old_len, size_t len)
+{
+    int error;
+
+    if (!store) return -EINVAL;
+    unsigned char *value = slab__store_resize(store, ref, old_len, len, &error);
+    if (!value) return error;
+    if (old_len > len) memset(value + len, 0, old_len - len);
+    return 0;
+}
+
+SLAB_API int slab_store_replace(slab_store *store, slab_ref *ref, size_t old_len, const void *data,
+                                size_t len)
+{
+    slab_ref made;
+    int      error;
+
+    if (!store || !ref || (!data && len > 0)) return -EINVAL;
+    unsigned char *value = slab__store_resize(store, *ref, old_len, len, &error);
+    if (value) {
+        if (len > 0) memmove(value, data, len);
+        if (old_len > len) memset(value + len, 0, old_len - len);
+        return 0;
+    }
+    if (error == -ESTALE || (error = slab_store_put(store, data, len, &made))) return error;
+    slab_store_free(store, *ref, old_len);
+    *ref = made;
+    return 0;
+}
+
 /* ---- store: trim and compact ---- */
 
 /* Gives the content of an extent's free units back to the system. Returns how many bytes. Only
@@ -3481,6 +3669,187 @@ SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_mov
         store->stirred &= ~UINT64_C(1);
     }
     return moves;
+}
+
+/* ---- store: walk and evict ----
+ *
+ * Both go through the refs in ascending order; large objects have the places of their records.
+ *
+ * The hand of evict is a line: chunks before it had their turn in this round. It takes the chunk it
+ * chose as compact takes its victim, so that no put goes there, and goes on behind it. A chunk that
+ * is emptied gives its lines back, and new chunks take the lowest ones: so in a full store the hand
+ * meets the chunks in the order in which they were filled. A chunk of records is always taken, but
+ * of the large objects in it only as many as make room for the call. */
+
+enum { SLAB__EVICT_LOOK = 16 }; /* chunks that evict chooses from */
+
+/* The first live place at or after one, or SLAB_NO_REF. */
+static slab_ref slab__store_live_from(const slab_store *store, uint64_t place)
+{
+    const uint64_t segment_places = SLAB__SEGMENT * 512;
+
+    while (place / segment_places < store->segment_capacity) {
+        const uint64_t *segment = store->segments[place / segment_places];
+        if (!segment) {
+            place = (place / segment_places + 1) * segment_places;
+            continue;
+        }
+        const uint64_t *line = &segment[place / 512 % SLAB__SEGMENT * SLAB__LINE_WORDS];
+        if (place % 512 < 64) place = place / 512 * 512 + 64;
+        if (line[0] % 512 != 0) {
+            uint32_t from = (uint32_t)(place % 512);
+            uint32_t at   = slab__find_bit(line, from, 512, true);
+            if (at < 512) return (slab_ref)(place - from + at);
+        }
+        place = (place / 512 + 1) * 512;
+    }
+    return SLAB_NO_REF;
+}
+
+/* Returns the ref that callers have for a live place, and sets its value and room. */
+static slab_ref slab__store_show(const slab_store *store, slab_ref place, const void **value,
+                                 size_t *room)
+{
+    const uint64_t   *line = slab__store_line(store, place);
+    const slab__tier *tier = &store->tiers[line[0] % SLAB__MARKS - 1];
+    unsigned char    *slot = slab__store_slot(line, place, tier->slot_size);
+
+    *value = slot;
+    *room  = tier->slot_size;
+    if (tier->index != 0) return place;
+    const slab__large *record = (slab__large *)(void *)slot;
+    *value                    = record->memory;
+    *room                     = record->len;
+    return place | UINT32_C(1) << SLAB__IS_LARGE;
+}
+
+SLAB_API slab_ref slab_store_next(const slab_store *store, uint64_t *cursor, const void **value,
+                                  size_t *room)
+{
+    const void *its_value;
+    size_t      its_room;
+
+    if (!store || !cursor) return SLAB_NO_REF;
+    slab_ref place = slab__store_live_from(store, *cursor);
+    if (place == SLAB_NO_REF) return SLAB_NO_REF;
+    *cursor      = (uint64_t)place + 1;
+    slab_ref ref = slab__store_show(store, place, &its_value, &its_room);
+    if (value) *value = its_value;
+    if (room) *room = its_room;
+    return ref;
+}
+
+/* The first chunk whose line is number or a higher one, or NULL. */
+static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t number)
+{
+    uint32_t line = number % SLAB__SEGMENT;
+
+    for (uint32_t at = number / SLAB__SEGMENT; at < store->segment_capacity; at++, line = 0) {
+        uint64_t *segment = store->segments[at];
+        if (!segment) continue;
+        uint64_t lines = slab__store_all_lines(store) & slab__range(line, SLAB__SEGMENT) &
+                         ~*slab__store_word(segment, SLAB__FREE_LINES);
+        for (; lines != 0; lines &= lines - 1) {
+            uint32_t own = (uint32_t)__builtin_ctzll(lines);
+            if (segment[own * SLAB__LINE_WORDS] % 512 == 0)
+                return slab__store_chunk(store, at * SLAB__SEGMENT + own);
+        }
+    }
+    return NULL;
+}
+
+/* Chooses the chunk that evict empties next, or NULL if there is none, and moves the hand to it. */
+static slab__chunk *slab__store_choose_evicted(slab_store *store)
+{
+    slab__chunk *best = NULL, *first = slab__store_chunk_from(store, store->hand), *chunk;
+    uint64_t     least = UINT64_MAX;
+
+    if (!first) first = slab__store_chunk_from(store, 0);
+    chunk = first;
+    for (uint32_t look = SLAB__EVICT_LOOK; look > 0 && chunk; look--) {
+        uint64_t live = (uint64_t)chunk->used * store->tiers[chunk->tier].slot_size * 1024;
+        if (chunk->tier == 0 && chunk != first) break;
+        if (live / chunk->units < least) {
+            least = live / chunk->units;
+            best  = chunk;
+        }
+        if (chunk->tier == 0) break;
+        chunk = slab__store_chunk_from(store, chunk->number + chunk->lines);
+    }
+    if (best) store->hand = best->number;
+    return best;
+}
+
+/* Frees the values of a chunk. */
+static void slab__store_evict_chunk(slab_store *store, slab__chunk *chunk,
+                                    slab_evicted_fn *evicted, void *context)
+{
+    slab__tier *tier = &store->tiers[chunk->tier];
+
+    store->hand = chunk->number + chunk->lines;
+    if (tier->victim && tier->victim != chunk) slab__store_spare(store, tier);
+    slab__store_leave(store, tier);
+    if (chunk->used == 0) {
+        slab__store_release(store, tier, chunk);
+        return;
+    }
+    if (!tier->victim) slab__store_begin_victim(store, tier, chunk);
+    for (uint64_t place = chunk->number * 512; tier->victim == chunk; place++) {
+        const void *value;
+        size_t      room;
+        place        = slab__store_live_from(store, place);
+        slab_ref ref = slab__store_show(store, (slab_ref)place, &value, &room);
+        tier->payload -= evicted(context, ref, value, room);
+        slab__store_give_slot(store, tier, slab__store_line(store, ref), ref);
+    }
+}
+
+/* Frees large objects that have their records in the chunk: the next one in the round. */
+static void slab__store_evict_large(slab_store *store, const slab__chunk *chunk,
+                                    slab_evicted_fn *evicted, void *context)
+{
+    uint64_t    from = (uint64_t)chunk->number * 512, end = from + (uint64_t)chunk->lines * 512;
+    const void *value;
+    size_t      room;
+
+    if (store->large_hand > from && store->large_hand < end) from = store->large_hand;
+    slab_ref place = slab__store_live_from(store, from);
+    if (place >= end) {
+        store->hand       = (uint32_t)(end / 512);
+        store->large_hand = 0;
+        return;
+    }
+    store->large_hand = (uint64_t)place + 1;
+    slab_ref ref      = slab__store_show(store, place, &value, &room);
+    (void)evicted(context, ref, value, room);
+    slab__store_large_free(store, ref, room);
+}
+
+SLAB_API size_t slab_store_evict(slab_store *store, size_t bytes, slab_evicted_fn *evicted,
+                                 void *context)
+{
+    slab__chunk *chunk;
+
+    if (!store || !evicted) return 0;
+    size_t in_use = store->held - store->empty, goal = bytes < in_use ? in_use - bytes : 0;
+    if (bytes > 0) slab__store_release_idle(store);
+    while (store->held - store->empty > goal && (chunk = slab__store_choose_evicted(store))) {
+        if (chunk->tier == 0) slab__store_evict_large(store, chunk, evicted, context);
+        else slab__store_evict_chunk(store, chunk, evicted, context);
+    }
+    return in_use - (store->held - store->empty);
+}
+
+SLAB_API int slab_store_limit(slab_store *store, size_t max_bytes)
+{
+    if (!store) return -EINVAL;
+    if (max_bytes != 0 && max_bytes < store->own_size + SLAB__EXTENT_BARE) return -EINVAL;
+    store->max_bytes   = max_bytes;
+    store->extent_most = slab__store_extent_most(max_bytes);
+    if (max_bytes == 0 || store->held <= max_bytes) return 0;
+    slab__store_release_idle(store);
+    while (store->held > max_bytes && slab__store_shrink(store)) continue;
+    return 0;
 }
 
 /* ---- store: stats ---- */
