@@ -3437,9 +3437,9 @@ static bool slab__store_large_fits(const slab_store *store, const slab__large *r
 {
     size_t most = store->extent_most / SLAB__UNIT, room = (size_t)record->units * SLAB__UNIT;
 
-    if (len <= store->slot_max || len > room) return false;
+    if (len <= store->slot_max) return false;
     if (record->extent) return slab__units(len) == record->units;
-    if (room - len > room / 4) return false;
+    if (room - len > room / 4) return false; /* or len > room */
     return slab__units(len) > most - slab__store_own_units((uint32_t)most);
 }
 
