@@ -148,7 +148,7 @@ $(BUILD)/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(head
 
 # A header's test programs: build/slab_stress is test/slab/slab_stress.c.
 define test_programs
-$$(BUILD)/$(1)_%: test/$(1)/$(1)_%.c $$(wildcard test/$(1)/*.c) test/check.h $(1).h | $$(BUILD)
+$$(BUILD)/$(1)_%: test/$(1)/$(1)_%.c $$(wildcard test/$(1)/*.[ch]) test/check.h $(1).h | $$(BUILD)
 	$$(quiet)$$(cc) -pthread $$< -o $$@
 endef
 $(foreach header,$(headers:.h=),$(eval $(call test_programs,$(header))))

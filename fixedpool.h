@@ -112,6 +112,7 @@ extern "C" {
 
 typedef struct fixedpool       fixedpool;
 typedef struct fixedpool_cache fixedpool_cache;
+typedef struct fixedpool_ring  fixedpool_ring;
 
 enum {
     FIXEDPOOL_HUGEPAGES = 1u << 0, /* explicit huge pages, else transparent ones, else plain ones */
@@ -134,12 +135,13 @@ enum {
 struct fixedpool_info {
     uint32_t frame_count;
     uint32_t leased;
-    uint32_t cached;  /* idle in a thread's cache */
-    uint32_t rings;   /* that the pool is registered with */
-    uint64_t waits;   /* calls of alloc_wait that had to sleep */
-    uint64_t refused; /* frees that were refused */
-    uint32_t caches;  /* open */
-    uint32_t pages;   /* FIXEDPOOL_PAGES_... */
+    uint32_t cached;       /* idle in a thread's cache */
+    uint32_t rings;        /* that the pool is registered with */
+    uint64_t waits;        /* calls of alloc_wait that had to sleep */
+    uint64_t refused;      /* frees that were refused */
+    uint32_t caches;       /* open */
+    uint32_t pages;        /* FIXEDPOOL_PAGES_... */
+    uint32_t buffer_rings; /* open: see fixedpool_ring_open */
 };
 
 /* Creates a pool. Returns
@@ -198,6 +200,82 @@ FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iov
  *   -EINVAL  if pool is NULL;
  *   or what io_uring_register(2) reports. On -EEXIST and other errors it is still registered. */
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd);
+
+/* -- Provided buffers --
+ *
+ * A buffer ring offers frames to io_uring as a group of provided buffers: a request with
+ * IOSQE_BUFFER_SELECT and sqe->buf_group takes one when its data is there, so that thousands of
+ * connections share a few frames. A buffer's id is the frame's number. The pool need not be
+ * registered with the ring, and the frames are not pinned.
+ *
+ *     fixedpool_ring_open(pool, ring_fd, 7, 64, 0, &r);
+ *     fixedpool_ring_refill(r);                     // then submit IORING_OP_RECV, multishot
+ *     frame = fixedpool_ring_frame(r, cqe->res, cqe->flags, &data);  // for each completion
+ *     fixedpool_ring_recycle(r, frame);             // or any form of free, and later a refill
+ *
+ * A frame in a buffer ring is leased. fixedpool_ring_frame makes it the caller's lease. */
+
+enum {
+    FIXEDPOOL_RING_INCREMENTAL = 1u << 0, /* a frame is filled by several completions, one after the
+                                           * other (Linux 6.12) */
+};
+
+/* Opens a buffer ring, with no frame in it. entries is how many frames it holds at most: a power of
+ * 2, at most 32768. Any thread; but for a ring with IORING_SETUP_SINGLE_ISSUER, the thread that
+ * submits to it. Takes 16 bytes for each entry and 4 for each frame of the pool. Returns
+ *   0            on success;
+ *   -EINVAL      if a pointer is NULL, or entries or a flag is out of range;
+ *   -ENOSYS      if the kernel has no buffer rings (before Linux 5.19), or none that are consumed
+ *                incrementally (before 6.12), or no io_uring. The pool works all the same;
+ *   -EEXIST      if the ring has a group of this number already;
+ *   -EPERM       if the ring has SINGLE_ISSUER and another thread submits to it, or a filter of
+ *                system calls forbids io_uring;
+ *   -ENOMEM      if the system has no memory;
+ *   -EOPNOTSUPP  if the descriptor is not an io_uring;
+ *   -EBADF       if it is not an open descriptor;
+ *   or what io_uring_register(2) reports. On failure *r is NULL. */
+FIXEDPOOL_API int fixedpool_ring_open(fixedpool *pool, int ring_fd, uint16_t group,
+                                      uint32_t entries, uint32_t flags, fixedpool_ring **r);
+
+/* Leases idle frames into the buffer ring until it is full or no frame is idle. Any thread; lock-
+ * free: no thread waits. Makes no system call, except as fixedpool_alloc does. Returns
+ *   the number of frames in it, those included whose completions fixedpool_ring_frame has not seen;
+ *   0         if another thread is adding frames; that thread looks for idle frames once more
+ *             before it returns;
+ *   -ENOBUFS  if no frame is in it, and every frame is leased: call again after a free;
+ *   -EINVAL   if r is NULL. */
+FIXEDPOOL_API int fixedpool_ring_refill(fixedpool_ring *r);
+
+/* Returns the frame that a completion has filled, and sets *data to the first of its cqe->res
+ * bytes. From now on the frame is the caller's lease, unless flags has IORING_CQE_F_BUF_MORE: then
+ * the kernel goes on to fill it, and the caller may read the bytes, but must not free the frame.
+ * For each completion once, in their order; one thread at a time. res and flags are those of the
+ * CQE; data may be NULL. Returns
+ *   the frame;
+ *   -ENODATA  if the completion has no buffer: an error or the end of a stream, for example. After
+ *             res -ENOBUFS, refill and submit the request again;
+ *   -EINVAL   if the frame is not in this buffer ring, or r is NULL.
+ * A completion of a bundle (IORING_RECVSEND_BUNDLE), which has several buffers, is not for it. */
+FIXEDPOOL_API int fixedpool_ring_frame(fixedpool_ring *r, int32_t res, uint32_t flags, void **data);
+
+/* Puts a leased frame back into the buffer ring, or frees it if that is full. Any thread; lock-
+ * free. While another thread is adding frames, frees it and has that thread look for idle frames
+ * once more. Ends the caller's lease. Returns
+ *   0          on success;
+ *   -EALREADY  if the frame is not leased, or is in this buffer ring;
+ *   -EINVAL    if there is no such frame, or r is NULL. */
+FIXEDPOOL_API int fixedpool_ring_recycle(fixedpool_ring *r, int frame);
+
+/* Closes a buffer ring and frees the frames in it. Call it after the requests that use the group
+ * have ended and their completions were given to fixedpool_ring_frame, before the io_uring is
+ * closed, and while no other thread uses r. The thread as in fixedpool_ring_open. Returns
+ *   0        on success, also if the io_uring was closed or the group was unregistered before, or r
+ *            is NULL;
+ *   -EBUSY   if the kernel has filled frames that fixedpool_ring_frame has not seen (noticed from
+ *            Linux 6.8 on);
+ *   -EPERM   if the ring has SINGLE_ISSUER and another thread submits to it;
+ *   or what io_uring_register(2) reports. After an error it is still open. */
+FIXEDPOOL_API int fixedpool_ring_close(fixedpool_ring *r);
 
 /* -- Frames -- */
 
@@ -277,8 +355,8 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
 /* Destroys a pool. Any thread, while no other thread is inside a call, and after all I/O on frames
  * is done: a ring that was unregistered or closed may still read into them. Returns
  *   0       on success;
- *   -EBUSY  if a frame is leased, a cache is open or a ring is registered: then the pool is
- *           unchanged.
+ *   -EBUSY  if a frame is leased, a cache or a buffer ring is open or a ring is registered: then
+ *           the pool is unchanged.
  * Does nothing and returns 0 if pool is NULL. */
 FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
 
@@ -487,6 +565,12 @@ enum { /* Linux's numbers, on every processor; old headers lack some of them */
     FIXEDPOOL__IO_URING_REGISTER  = 427,
     FIXEDPOOL__REGISTER_BUFFERS   = 0,
     FIXEDPOOL__UNREGISTER_BUFFERS = 1,
+    FIXEDPOOL__REGISTER_GROUP     = 22, /* IORING_REGISTER_PBUF_RING, and so on */
+    FIXEDPOOL__UNREGISTER_GROUP   = 23,
+    FIXEDPOOL__GROUP_STATUS       = 26,
+    FIXEDPOOL__GROUP_INCREMENTAL  = 2, /* IOU_PBUF_RING_INC */
+    FIXEDPOOL__CQE_BUFFER         = 1 << 0,
+    FIXEDPOOL__CQE_BUF_MORE       = 1 << 4,
     FIXEDPOOL__CLONE_BUFFERS      = 30,
     FIXEDPOOL__MAP_HUGE_2MB       = 21 << 26,
     FIXEDPOOL__FUTEX_WAIT         = 0 | 128, /* private */
@@ -548,6 +632,7 @@ enum {
     FIXEDPOOL__SEATS       = 32, /* in a block */
     FIXEDPOOL__MISSES      = 4,  /* hints followed in vain before they are cleared */
     FIXEDPOOL__RINGS       = 1024,
+    FIXEDPOOL__ENTRIES     = 32768, /* of a buffer ring */
     FIXEDPOOL__HUGE        = 2 << 20,
     FIXEDPOOL__BUFFER_MAX  = 1 << 30, /* bytes, the kernel's */
     FIXEDPOOL__NONE        = -1,
@@ -617,6 +702,7 @@ struct fixedpool {
     alignas(FIXEDPOOL__LINE) _Atomic(uint64_t) waits;
     _Atomic(uint64_t) refused;
 
+    _Atomic(uint32_t)           buffer_rings;
     _Atomic(uint32_t)           caches;
     _Atomic(fixedpool__seats *) seats; /* blocks, each published when it is complete */
 
@@ -2256,12 +2342,294 @@ FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
     return error;
 }
 
+/* ---- supply: frames offered to the kernel as provided buffers ----
+ *
+ * The array of buffers is shared with the kernel: we write an entry and then the tail, the kernel
+ * reads from its own head on. place says of each frame whether it is in the array or filled, with
+ * its completion not yet seen: 0 no, else the bytes that completions have reported, + 1.
+ *
+ *    given - taken  =  frames with a place  <=  entries
+ *
+ * given counts the entries written, taken the frames that fixedpool_ring_frame handed out. The
+ * kernel's head is at taken or beyond, so the next `entries - (given - taken)` entries are free to
+ * write.
+ *
+ * Entries are written by the one thread inside the door. No thread waits for it: one that finds it
+ * inside leaves a request, by the same operation with which it would have entered, and the thread
+ * inside cannot leave before it looked for idle frames after the last request:
+ *
+ *    first                                  second
+ *    door: 0 -> 1, is inside                frees a frame
+ *    leases what is idle: none              door: 1 -> 2, returns
+ *    door: 1 -> 0? it is 2, so stays
+ *    leases what is idle: the frame
+ *    door: 2 -> 0, is outside
+ *
+ * Cost of a recycle: two locked instructions and a plain store of 16 bits. */
+
+typedef struct fixedpool__buffer { /* the kernel's struct io_uring_buf */
+    uint64_t          address;
+    uint32_t          length;
+    uint16_t          id;
+    _Atomic(uint16_t) tail; /* in the first entry alone */
+} fixedpool__buffer;
+
+_Static_assert(sizeof(fixedpool__buffer) == 16, "the kernel's");
+
+struct fixedpool_ring {
+    /* Constant after open. */
+    fixedpool         *pool;
+    fixedpool__buffer *buffers;
+    uint32_t           entries;
+    uint16_t           group;
+    fixedpool__ring    ring;
+    void              *memory; /* that all of this lies in */
+    size_t             size;
+
+    _Atomic(uint32_t) door;  /* 0: no thread is inside; else 1 + requests since that one entered */
+    _Atomic(uint32_t) given; /* written inside */
+    _Atomic(uint32_t) taken; /* written by the thread that takes completions */
+    _Atomic(uint32_t) place[];
+};
+
+/* True: the caller is inside. Else it left a request. */
+static bool fixedpool__supply_enter(fixedpool_ring *r, uint32_t *requests)
+{
+    /* acq_rel, pairs with the acq_rel in fixedpool__supply_leave. As acquire: the last thread's
+       entries come before ours. As release: the thread inside sees the frames that we freed. */
+    *requests = atomic_fetch_add_explicit(&r->door, 1, memory_order_acq_rel) + 1;
+    return *requests == 1;
+}
+
+/* False: the caller is still inside, and must look for idle frames again. */
+static bool fixedpool__supply_leave(fixedpool_ring *r, uint32_t *requests)
+{
+    /* acq_rel, pairs with the acq_rel in fixedpool__supply_enter: as release, see there. As
+       acquire, on failure: we see the frames that were freed before the requests. */
+    return atomic_compare_exchange_strong_explicit(&r->door, requests, 0, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
+/* Inside the door. The frames with a place, or more, while completions are being taken. */
+static uint32_t fixedpool__supply_level(const fixedpool_ring *r)
+{
+    /* acquire, pairs with the release in fixedpool_ring_frame: the kernel has read the entries that
+       are written over next. relaxed for given: it is written inside the door alone. */
+    uint32_t taken = atomic_load_explicit(&r->taken, memory_order_acquire);
+    return atomic_load_explicit(&r->given, memory_order_relaxed) - taken;
+}
+
+/* Inside the door, where there is room. Writes entries for leased frames and publishes them. */
+static void fixedpool__supply_put(fixedpool_ring *r, const int *frames, uint32_t count)
+{
+    /* relaxed: written inside the door alone. */
+    uint32_t given = atomic_load_explicit(&r->given, memory_order_relaxed);
+
+    for (uint32_t i = 0; i < count; i++, given++) {
+        uint32_t           frame = (uint32_t)frames[i];
+        fixedpool__buffer *entry = &r->buffers[given & (r->entries - 1)];
+        entry->address           = (uintptr_t)fixedpool__at(r->pool, frame);
+        entry->length            = r->pool->frame_size;
+        entry->id                = (uint16_t)frame;
+        /* relaxed: the tail is the release. */
+        atomic_store_explicit(&r->place[frame], 1, memory_order_relaxed);
+    }
+    atomic_store_explicit(&r->given, given, memory_order_relaxed);
+    /* release, pairs with the kernel's acquire of the tail, and by that with the release in
+       fixedpool_ring_frame: the entries and places are written. */
+    atomic_store_explicit(&r->buffers[0].tail, (uint16_t)given, memory_order_release);
+}
+
+/* Inside the door. Leases idle frames for the free entries. */
+static void fixedpool__supply_fill(fixedpool_ring *r)
+{
+    int      frames[64];
+    uint32_t room, want, got;
+
+    do {
+        room = r->entries - fixedpool__supply_level(r);
+        want = room < 64 ? room : 64;
+        got  = want ? fixedpool_alloc_many(r->pool, frames, want) : 0;
+        if (got > 0) fixedpool__supply_put(r, frames, got);
+    } while (got > 0 && got == want);
+}
+
+FIXEDPOOL_API int fixedpool_ring_refill(fixedpool_ring *r)
+{
+    uint32_t requests, level;
+
+    if (!r) return -EINVAL;
+    if (!fixedpool__supply_enter(r, &requests)) return 0;
+    do {
+        fixedpool__supply_fill(r);
+        level = fixedpool__supply_level(r);
+    } while (!fixedpool__supply_leave(r, &requests));
+    return level > 0 ? (int)level : -ENOBUFS;
+}
+
+FIXEDPOOL_API int fixedpool_ring_frame(fixedpool_ring *r, int32_t res, uint32_t flags, void **data)
+{
+    uint32_t frame = flags >> 16;
+
+    if (!r) return -EINVAL;
+    if (!(flags & FIXEDPOOL__CQE_BUFFER)) return -ENODATA;
+    if (frame >= r->pool->frame_count) return -EINVAL;
+    /* relaxed: the place was set before the tail, and the completion came after that. */
+    uint32_t place = atomic_load_explicit(&r->place[frame], memory_order_relaxed);
+    if (place == 0) return -EINVAL;
+    if (data) *data = fixedpool__at(r->pool, frame) + (place - 1);
+    uint32_t more = flags & FIXEDPOOL__CQE_BUF_MORE ? place + (res > 0 ? (uint32_t)res : 0) : 0;
+    /* relaxed: the count below is the release. */
+    atomic_store_explicit(&r->place[frame], more, memory_order_relaxed);
+    /* release, pairs with the acquire in fixedpool__supply_level: the kernel read the entry. */
+    if (!more) atomic_fetch_add_explicit(&r->taken, 1, memory_order_release);
+    return (int)frame;
+}
+
+/* Whether a frame is leased, for a caller that says it holds the lease. */
+static bool fixedpool__is_leased(const fixedpool *pool, uint32_t frame)
+{
+    const fixedpool__group *group = &pool->groups[fixedpool__group_of(pool, frame)];
+    /* acquire, pairs with the acq_rel in fixedpool__absorb, as in fixedpool__look. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+    uint32_t idle   = fixedpool__idle(shared, fixedpool__lent(pool, group, shared));
+    return !(idle & UINT32_C(1) << fixedpool__offset_of(pool, frame));
+}
+
+FIXEDPOOL_API int fixedpool_ring_recycle(fixedpool_ring *r, int frame)
+{
+    uint32_t requests;
+
+    if (!r || !fixedpool__is_frame(r->pool, frame)) return -EINVAL;
+    /* relaxed: for the holder of the lease it is 0. */
+    if (!fixedpool__is_leased(r->pool, (uint32_t)frame) ||
+        atomic_load_explicit(&r->place[frame], memory_order_relaxed) != 0)
+        return -EALREADY;
+    if (!fixedpool__supply_enter(r, &requests)) {
+        (void)fixedpool_free(r->pool, frame);
+        (void)fixedpool_ring_refill(r); /* a request that comes after the free */
+        return 0;
+    }
+    if (fixedpool__supply_level(r) < r->entries) fixedpool__supply_put(r, &frame, 1);
+    else (void)fixedpool_free(r->pool, frame);
+    while (!fixedpool__supply_leave(r, &requests)) fixedpool__supply_fill(r);
+    return 0;
+}
+
+static long fixedpool__supply_call(const fixedpool_ring *r, int opcode, uint32_t flags)
+{
+    /* struct io_uring_buf_reg: address, entries, group and flags, reserved. */
+    struct {
+        uint64_t address;
+        uint32_t entries;
+        uint16_t group, flags;
+        uint64_t reserved[3];
+    } buffers = {(uintptr_t)r->buffers, r->entries, r->group, (uint16_t)flags, {0, 0, 0}};
+
+    return fixedpool__io_uring_register(r->ring.fd, opcode, &buffers, 1);
+}
+
+/* Why the kernel refused to register the group, by its errno. */
+static int fixedpool__supply_refusal(const fixedpool_ring *r, int error)
+{
+    if (error == EINVAL) return -ENOSYS; /* an operation or a flag that it does not know */
+    if (error != EEXIST) return -error;
+    /* The group exists, or the ring is another thread's. To the right thread the kernel says that
+       it knows no flags where a group is unregistered. */
+    if (fixedpool__supply_call(r, FIXEDPOOL__UNREGISTER_GROUP, 1) != 0 && errno == EEXIST)
+        return -EPERM;
+    return -EEXIST;
+}
+
+/* Maps a buffer ring: the entries on pages of their own, as the kernel wants them, then r. */
+static fixedpool_ring *fixedpool__supply_map(const fixedpool *pool, uint32_t entries)
+{
+    size_t page   = (size_t)sysconf(_SC_PAGESIZE);
+    size_t first  = (entries * sizeof(fixedpool__buffer) + page - 1) & ~(page - 1);
+    size_t size   = first + sizeof(fixedpool_ring) + pool->frame_count * sizeof(uint32_t);
+    size_t spare  = page - FIXEDPOOL__FRAME_ALIGN; /* FIXEDPOOL_MAP aligns to 4096 */
+    char  *memory = (char *)FIXEDPOOL_MAP(size + spare);
+
+    if (!memory) return NULL;
+    char           *buffers = memory + (page - (uintptr_t)memory % page) % page;
+    fixedpool_ring *r       = (fixedpool_ring *)(void *)(buffers + first);
+    r->memory               = memory;
+    r->size                 = size + spare;
+    r->buffers              = (fixedpool__buffer *)(void *)buffers;
+    return r;
+}
+
+static void fixedpool__supply_unmap(fixedpool_ring *r)
+{
+    void  *memory = r->memory; /* r lies in it */
+    size_t size   = r->size;
+    FIXEDPOOL_UNMAP(memory, size);
+}
+
+FIXEDPOOL_API int fixedpool_ring_open(fixedpool *pool, int ring_fd, uint16_t group,
+                                      uint32_t entries, uint32_t flags, fixedpool_ring **r)
+{
+    if (!r) return -EINVAL;
+    *r = NULL;
+    if (!pool || entries == 0 || entries > FIXEDPOOL__ENTRIES || entries & (entries - 1) ||
+        flags & ~(uint32_t)FIXEDPOOL_RING_INCREMENTAL)
+        return -EINVAL;
+    if (ring_fd < 0) return -EBADF; /* to the kernel -1 is something else */
+    fixedpool_ring *made = fixedpool__supply_map(pool, entries);
+    if (!made) return -ENOMEM;
+    made->pool    = pool;
+    made->entries = entries;
+    made->group   = group;
+    made->ring    = fixedpool__ring_of(ring_fd);
+    uint32_t how  = flags & FIXEDPOOL_RING_INCREMENTAL ? FIXEDPOOL__GROUP_INCREMENTAL : 0;
+    if (fixedpool__supply_call(made, FIXEDPOOL__REGISTER_GROUP, how) != 0) {
+        int error = fixedpool__supply_refusal(made, errno);
+        fixedpool__supply_unmap(made);
+        return error;
+    }
+    /* relaxed: a count. */
+    atomic_fetch_add_explicit(&pool->buffer_rings, 1, memory_order_relaxed);
+    *r = made;
+    return 0;
+}
+
+/* Whether the kernel has taken entries whose completions were not given to fixedpool_ring_frame. It
+ * does not say before Linux 6.8. */
+static bool fixedpool__supply_has_unseen(const fixedpool_ring *r)
+{
+    uint32_t status[10] = {r->group, 0}; /* group, head, reserved */
+    /* relaxed: nobody else uses r. */
+    uint32_t taken = atomic_load_explicit(&r->taken, memory_order_relaxed);
+
+    return fixedpool__io_uring_register(r->ring.fd, FIXEDPOOL__GROUP_STATUS, status, 1) == 0 &&
+           (uint16_t)status[1] != (uint16_t)taken;
+}
+
+FIXEDPOOL_API int fixedpool_ring_close(fixedpool_ring *r)
+{
+    if (!r) return 0;
+    if (fixedpool__ring_is_open(&r->ring)) {
+        if (fixedpool__supply_has_unseen(r)) return -EBUSY;
+        long done = fixedpool__supply_call(r, FIXEDPOOL__UNREGISTER_GROUP, 0);
+        if (done != 0 && errno == EEXIST) return -EPERM; /* another thread's */
+        if (done != 0 && errno != ENOENT && errno != EINVAL) return -errno; /* those: it is gone */
+    }
+    fixedpool *pool = r->pool;
+    for (uint32_t frame = 0; frame < pool->frame_count; frame++) /* relaxed: nobody else uses r */
+        if (atomic_load_explicit(&r->place[frame], memory_order_relaxed) != 0)
+            (void)fixedpool_free(pool, (int)frame);
+    fixedpool__supply_unmap(r);
+    /* relaxed: a count. */
+    atomic_fetch_sub_explicit(&pool->buffer_rings, 1, memory_order_relaxed);
+    return 0;
+}
+
 /* -- Stats and the end -- */
 
 FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats)
 {
     if (!stats) return;
-    *stats = (struct fixedpool_info){0, 0, 0, 0, 0, 0, 0, 0};
+    *stats = (struct fixedpool_info){0, 0, 0, 0, 0, 0, 0, 0, 0};
     if (!pool) return;
     stats->frame_count = pool->frame_count;
     stats->leased      = pool->frame_count;
@@ -2279,6 +2647,7 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     stats->caches  = atomic_load_explicit(&pool->caches, memory_order_relaxed);
     stats->rings   = atomic_load_explicit(&pool->registered, memory_order_relaxed);
     stats->pages   = pool->pages;
+    stats->buffer_rings = atomic_load_explicit(&pool->buffer_rings, memory_order_relaxed);
 }
 
 FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
@@ -2287,7 +2656,8 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
 
     if (!pool) return 0;
     fixedpool_stats(pool, &info);
-    if (info.leased > 0 || info.caches > 0 || info.rings > 0) return -EBUSY;
+    if (info.leased > 0 || info.caches > 0 || info.rings > 0 || info.buffer_rings > 0)
+        return -EBUSY;
     fixedpool__show_all(pool);
     /* They may be the user's. */
     (void)fixedpool__madvise(pool->frames, pool->frames_size, FIXEDPOOL__MADV_DOFORK);
