@@ -42,9 +42,9 @@ run  = $(if $(jobs),JOBS=$(jobs) )test/run.sh
 # -O1 compiles in half the time of -O2; check-all has every level.
 fast = $(if $(filter file,$(origin CFLAGS)),CFLAGS='-O1 -g' )
 
-examples = handover store spill ringcp tenants treecache
+examples = handover pagecount store spill ringcp tenants treecache
 
-all: $(examples:%=$(BUILD)/%) $(BUILD)/fit_tiers $(BUILD)/replay
+all: $(examples:%=$(BUILD)/%) $(BUILD)/kv-server $(BUILD)/fit_tiers $(BUILD)/replay
 
 help:
 	$(quiet)sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -140,8 +140,11 @@ $(BUILD):
 $(BUILD)/%: examples/%.c $(headers) | $(BUILD)
 	$(quiet)$(cc) -I. -pthread $< -o $@
 
-$(BUILD)/%: tools/%.c $(headers) | $(BUILD)
-	$(quiet)$(cc) $< -o $@
+$(BUILD)/kv-server: $(wildcard examples/kv/*.[ch]) $(headers) | $(BUILD)
+	$(quiet)$(cc) -D_GNU_SOURCE -I. -pthread $(filter %.c,$^) -o $@
+
+$(BUILD)/%: tools/%.c tools/fit.h $(headers) | $(BUILD)
+	$(quiet)$(cc) $< -ldl -o $@
 
 $(BUILD)/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | $(BUILD)
 	$(quiet)$(cc) -pthread $< -o $@

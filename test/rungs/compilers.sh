@@ -25,6 +25,8 @@ rung_gcc() {
     matrix gcc
     run_tap 'ten million operations: ' "$dir/bufpool_stress" 0.25 4 10000000
     run_tap 'a million tenants: ' "$dir/bufpool_test" 1000000
+    run_tap 'owners killed at each ninth instruction: ' "$dir/slab_pool_adopt" 9
+    run_tap 'a thousand caches: ' "$dir/bufpool_crowd" 1000
 }
 rung_clang() { need clang clang && matrix clang; }
 
@@ -69,8 +71,9 @@ rung_tsan_clang() {
 rung_valgrind() {
     need valgrind valgrind || return
     patience=120
-    # These count mappings, of which Valgrind makes some, and filter system calls that it needs.
-    programs=$(without 'bufpool_kernel|fixedpool_sandbox')
+    # These count mappings, of which Valgrind makes some, filter system calls that it needs, and
+    # count instructions, of which it makes others.
+    programs=$(without 'bufpool_kernel|fixedpool_sandbox|slab_pool_adopt')
     suite '' 'valgrind -q --error-exitcode=9 --leak-check=full --fair-sched=yes' $CC -std=c11 -g -O1
     programs=$poison
     suite '' 'valgrind -q' $CC -std=c11 -g -O1 -DWITH_VALGRIND
