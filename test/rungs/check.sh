@@ -7,7 +7,7 @@ units='text slab_test slab_store_test overflow_test bufpool_test fixedpool_test 
     bufpool_metrics fixedpool_ring fixedpool_buffers overflow_oracle slab_store_oracle overflow_hostile'
 storms='overflow_crash overflow_power fixedpool_stress fixedpool_chaos overflow_process slab_stress
     bufpool_stress bufpool_chaos overflow_full slab_process slab_pool_adopt'
-quick='docs examples ringcp tenants fit_tiers replay'
+quick='docs examples ringcp tenants fit_tiers replay kv'
 programs=$(echo "$units $storms" | sed "s/^text //")
 
 rung_text() { run_tap '' test/lint.sh text; }
@@ -18,3 +18,4 @@ only_compiler() { ONLY_COMPILER=1 run_tap '' "test/use/$1_test.sh" "$PWD/$dir/wo
 rung_docs() { only_compiler docs; }
 rung_ringcp() { only_compiler ringcp; }
 rung_tenants() { only_compiler tenants; }
+rung_kv() { only_compiler kv; }
