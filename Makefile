@@ -44,7 +44,7 @@ fast = $(if $(filter file,$(origin CFLAGS)),CFLAGS='-O1 -g' )
 
 examples = handover pagecount restart store spill ringcp tenants treecache
 
-all: $(examples:%=$(BUILD)/%) $(BUILD)/fit_tiers $(BUILD)/replay
+all: $(examples:%=$(BUILD)/%) $(BUILD)/kv-server $(BUILD)/fit_tiers $(BUILD)/replay
 
 help:
 	$(quiet)sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -139,6 +139,9 @@ $(BUILD):
 
 $(BUILD)/%: examples/%.c $(headers) | $(BUILD)
 	$(quiet)$(cc) -I. -pthread $< -o $@
+
+$(BUILD)/kv-server: $(wildcard examples/kv/*.[ch]) $(headers) | $(BUILD)
+	$(quiet)$(cc) -D_GNU_SOURCE -I. -pthread $(filter %.c,$^) -o $@
 
 $(BUILD)/%: tools/%.c tools/fit.h $(headers) | $(BUILD)
 	$(quiet)$(cc) $< -ldl -o $@
