@@ -550,7 +550,8 @@ static void do_config(struct call *call)
         }
     reply_array(call->out, count * 2);
     for (size_t s = 0; s < SETTINGS; s++)
-        if (chosen[s]) reply_string(call->out, settings[s][0]), reply_string(call->out, settings[s][1]);
+        for (size_t half = 0; chosen[s] && half < 2; half++)
+            reply_string(call->out, settings[s][half]);
 }
 
 static void do_time(struct call *call)

@@ -8,8 +8,8 @@
  *
  *   Invariant   tags ascend; between an entry's home and the entry no place is empty.
  *   So          a search ends at the first larger tag, found or not: 5 entries at nine tenths full.
- *               A table grows by a quarter in one pass, without the keys. A cursor (table, tag) stays
- *               good whatever is inserted, removed or grown: SCAN needs nothing else.
+ *               A table grows by a quarter in one pass, without the keys. A cursor (table, tag)
+ *               stays good whatever is inserted, removed or grown: SCAN needs nothing else.
  *   Memory      8 / 0.9 to 8 / 0.8 bytes a key, and 24 spare places in each table.
  *
  * Growth copies one table, a thousandth of the entries: no insert is slow. */

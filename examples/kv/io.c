@@ -1,4 +1,4 @@
-/* io.c - sockets of one thread: io_uring where the kernel has it, else epoll.
+/* io.c - sockets of one thread: io_uring, or epoll where the kernel has none.
  *
  * With io_uring each connection has at most one receive and one send under way. Receives name no
  * memory: a fixedpool_ring offers a few frames to all connections, and the kernel takes one when
@@ -111,7 +111,8 @@ static void ring_completed(struct loop *loop, const struct io_uring_cqe *result)
         client->receiving = false;
         int frame = fixedpool_ring_frame(io->buffers, result->res, result->flags, &data);
         if (frame >= 0 && result->res > 0) client_received(client, data, (size_t)result->res);
-        else if (result->res == -ENOBUFS || result->res == -EINTR) (void)fixedpool_ring_refill(io->buffers);
+        else if (result->res == -ENOBUFS || result->res == -EINTR)
+            (void)fixedpool_ring_refill(io->buffers);
         else if (result->res == 0) client_finish(client);
         else client_fail(client);
         if (frame >= 0) (void)fixedpool_ring_recycle(io->buffers, frame);
@@ -172,7 +173,7 @@ static int ring_open(struct io *io)
                                      .cq_entries = COMPLETIONS};
     io->ring = (int)syscall(SYS_io_uring_setup, SUBMISSIONS, &params);
     if (io->ring < 0 && errno == EINVAL) { /* before Linux 6.1 */
-        params   = (struct io_uring_params){.flags = IORING_SETUP_CQSIZE, .cq_entries = COMPLETIONS};
+        params.flags = IORING_SETUP_CQSIZE;
         io->ring = (int)syscall(SYS_io_uring_setup, SUBMISSIONS, &params);
     }
     if (io->ring < 0) return -errno;
@@ -324,9 +325,10 @@ bool io_close(struct client *client)
 
 void io_stop_accepting(struct loop *loop)
 {
+    struct io *io  = loop->io;
     loop->draining = true;
-    if (loop->io->epoll >= 0) (void)epoll_ctl(loop->io->epoll, EPOLL_CTL_DEL, loop->io->listener, NULL);
-    (void)shutdown(loop->io->listener, SHUT_RD);
+    if (io->epoll >= 0) (void)epoll_ctl(io->epoll, EPOLL_CTL_DEL, io->listener, NULL);
+    (void)shutdown(io->listener, SHUT_RD);
 }
 
 void io_end(struct loop *loop)

@@ -1,8 +1,8 @@
 /* metrics.c - figures of the server: for INFO, and over HTTP as OpenMetrics text.
  *
- * The HTTP side is a thread of its own on 127.0.0.1. It serves one request at a time, and reads only
- * counts that are atomic and the accounts of the bufpool, which any thread may ask for: it delays
- * no command. */
+ * The HTTP side is a thread of its own on 127.0.0.1. It serves one request at a time, and reads
+ * only counts that are atomic and the accounts of the bufpool, which any thread may ask for: it
+ * delays no command. */
 #include "kv.h"
 
 #include <errno.h>
@@ -44,7 +44,7 @@ static void figures(const struct server *of, struct figure figures[FIGURES])
 #define NOW(count) atomic_load_explicit(&(count), memory_order_relaxed)
     const struct figure all[FIGURES] = {
         {"keys", "Keys, in memory or in the file.", NOW(c->keys), false},
-        {"payload_bytes", "Bytes of keys, values and their heads in memory.", NOW(c->payload), false},
+        {"payload_bytes", "Bytes of keys, values and heads in memory.", NOW(c->payload), false},
         {"held_bytes", "Bytes that the store has mapped.", NOW(c->held), false},
         {"index_bytes", "Bytes of the index.", NOW(c->index), false},
         {"resident_bytes", "Bytes of the process in memory.", resident(), false},
@@ -82,8 +82,9 @@ void info_write(struct sink *out, const struct server *of)
 {
     struct figure all[FIGURES];
     figures(of, all);
-    line(out, "# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\nserver_name:kv-server\r\n"
-              "process_id:%ld\r\ntcp_port:%d\r\nuptime_in_seconds:%" PRIu64 "\r\nio:%s\r\n",
+    line(out, "# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\n"
+              "server_name:kv-server\r\nprocess_id:%ld\r\ntcp_port:%d\r\n"
+              "uptime_in_seconds:%" PRIu64 "\r\nio:%s\r\n",
          (long)getpid(), of->port, (clock_ms() - of->started) / 1000, io_name(&of->loop));
     line(out, "planes:%u\r\ndurable:%d\r\n# Memory\r\nused_memory:%" PRIu64
               "\r\nused_memory_rss:%" PRIu64 "\r\nmaxmemory:%zu\r\n# Figures\r\n",

@@ -54,7 +54,10 @@ struct record {
 
 /* -- Records -- */
 
-static size_t varint_size(size_t n) { return n < 1 << 7 ? 1 : n < 1 << 14 ? 2 : n < 1 << 21 ? 3 : 5; }
+static size_t varint_size(size_t n)
+{
+    return n < 1 << 7 ? 1 : n < 1 << 14 ? 2 : n < 1 << 21 ? 3 : 5;
+}
 
 static unsigned char *varint_write(unsigned char *at, size_t n)
 {

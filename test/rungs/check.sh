@@ -8,7 +8,11 @@ units='text slab_test slab_store_test slab_store_age overflow_test bufpool_test 
     slab_store_oracle overflow_hostile'
 storms='overflow_crash overflow_power fixedpool_stress fixedpool_chaos overflow_process slab_stress
     bufpool_stress bufpool_chaos overflow_full slab_process slab_pool_adopt'
+<<<<<<< HEAD
 quick='docs examples ringcp restart tenants fit_tiers replay'
+=======
+quick='docs examples ringcp restart tenants fit_tiers replay kv'
+>>>>>>> 4d0ff5b774d0fc237486c1d8f9dc2982c3557b02
 programs=$(echo "$units $storms" | sed "s/^text //")
 
 rung_text() { run_tap '' test/lint.sh text; }
@@ -20,3 +24,4 @@ rung_docs() { only_compiler docs; }
 rung_ringcp() { only_compiler ringcp; }
 rung_restart() { only_compiler restart; }
 rung_tenants() { only_compiler tenants; }
+rung_kv() { only_compiler kv; }
