@@ -9,7 +9,6 @@ units='text slab_test slab_store_test slab_store_cache slab_store_age overflow_t
 storms='overflow_crash overflow_power fixedpool_stress fixedpool_chaos overflow_process slab_stress
     bufpool_stress bufpool_chaos overflow_full slab_process slab_pool_adopt'
 quick='docs examples ringcp restart tenants fit_tiers replay kv'
->>>>>>> 2bc1a192a667b1c13fa508ab78d04eb3547eceeb
 programs=$(echo "$units $storms" | sed "s/^text //")
 
 rung_text() { run_tap '' test/lint.sh text; }
