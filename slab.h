@@ -384,11 +384,11 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  *
  * Memory
  *
- *   64 bytes for each chunk and for each 448 slots of it, 24 bytes for each large object, and 8 to
- *   24 KiB for the store. All of it is counted, and none of it is in the slots. A tier's first
- *   chunk has 8 KiB, and later ones up to 64 KiB. A large object above the size of an extent is a
- *   mapping of its own; when it is freed, the store keeps the mapping for the next one: at most 8
- *   of them, with 64 MiB or a quarter of what is held.
+ *   64 bytes for each chunk of up to 192 slots, 64 for each 448 slots more, 24 bytes for each large
+ *   object, and 12 to 32 KiB for the store. All of it is counted, and none of it is in the slots. A
+ *   tier's first chunk has 8 KiB, and later ones up to 64 KiB. A large object above the size of an
+ *   extent is a mapping of its own; when it is freed, the store keeps the mapping for the next one:
+ *   at most 8 of them, with 64 MiB or a quarter of what is held.
  *   Choose the tiers by what you store: seven doublings waste a quarter of their bytes, sixteen
  *   fitted tiers 6 % if sizes are spread evenly. See slab_fit_tiers.
  *
@@ -1820,7 +1820,7 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool)
  *
  *   memory   what the store holds of the system; max_bytes
  *   runs     extents, cut into units of 512 bytes; a run of units serves whatever needs memory
- *   lines    64 bytes each: what is known about chunks, apart from the slots
+ *   lines    64 bytes each: what is known about chunks, apart from their slots
  *   tiers    chunks, their words of 64 slots, and which of these have holes
  *   large    objects above the largest tier: a run, or a mapping
  *
@@ -1842,19 +1842,21 @@ enum {
     SLAB__KEPT_LEAST   = 64 << 20,  /* and at most so many bytes in them, or a quarter of all */
     SLAB__LINE_WORDS   = 8,
     SLAB__LINE_SLOTS   = 448,       /* live bits in 7 words of a line */
+    SLAB__FIRST_SLOTS  = 192,       /* and in 3 words of a chunk's first line */
     SLAB__SEGMENT      = 64,        /* lines: 4 KiB */
-    SLAB__SEGMENTS     = 64,        /* room at first; a multiple of 64 */
+    SLAB__SEGMENTS     = 16,        /* room at first */
     SLAB__SEGMENTS_MAX = 1 << 16,   /* refs have 31 bits */
     SLAB__FIRST        = 8 << 10,   /* bytes of a tier's first chunk */
     SLAB__WHOLE        = 64 << 10,  /* and of the later ones */
     SLAB__WHOLE_MOST   = 512 << 10, /* from 32 GiB on, where lines would become scarce */
     SLAB__QUARTER      = 16 << 10,  /* no chunk is shorter if the tier wishes for more */
-    SLAB__SLOTS_MOST   = 3584,      /* of a chunk: 8 lines; its open words fit a word */
+    SLAB__SLOTS_MOST   = 3776,      /* of a chunk: 9 lines; its open words fit a word */
     SLAB__SPARE        = 64,        /* compact leaves a tier one part in so many of free slots */
     SLAB__LOOK         = 64,        /* chunks that compact chooses from */
     SLAB__SLOT_MAX     = 64 * 1024,
     SLAB__TIERS_MAX    = 63,
-    SLAB__MARKS        = 128,       /* kinds of lines: see lines */
+    SLAB__MARKS        = 128,
+    SLAB__MARK_FIRST   = 256,       /* of a chunk's first line: see lines */
 };
 
 #define SLAB__NONE UINT32_MAX /* no number */
@@ -1879,20 +1881,22 @@ typedef struct slab__run {
 
 /* The first line of a chunk. */
 typedef struct slab__chunk {
-    uint64_t       extent; /* its address: a multiple of 512, so that the mark is 0 */
-    uint64_t       open;   /* words that have a hole, but for the current word and the fresh ones */
-    unsigned char *memory;
-    uint32_t       number; /* of this line */
-    uint32_t       first, units; /* the run */
-    uint16_t       slots, used;
-    uint8_t        tier;   /* index */
-    uint8_t        lines;  /* this one included */
+    uint64_t      base;    /* as of any line */
+    uint64_t      live[3];
+    uint64_t      open;    /* words that have a hole, but for the current one and the fresh ones */
+    slab__extent *extent;
+    uint32_t      number;  /* of this line */
+    uint16_t      first, units; /* the run */
+    uint16_t      slots, used;
+    uint8_t       lines;   /* this one included */
+    uint8_t       tier;    /* index */
 } slab__chunk;
 
-/* What get needs of a tier. */
+/* What get needs to know of a line. */
 typedef struct slab__kind {
     uint32_t slot_size;
-    uint32_t room; /* len belongs to the tier if slot_size - len < room; 0: none does */
+    uint32_t room;  /* len belongs to the tier if slot_size - len < room; 0: none does */
+    uint32_t tier;  /* index */
 } slab__kind;
 
 typedef struct slab__tier {
@@ -1908,6 +1912,7 @@ typedef struct slab__tier {
     bool           fresh;  /* the holes are fresh slots */
     bool           zeroed; /* and zero */
     uint8_t        index;
+    uint64_t       bit;    /* UINT64_C(1) << index */
 
     uint32_t     slots;    /* of all chunks */
     slab__chunk *tail;     /* the chunk that has fresh slots, or NULL */
@@ -1954,7 +1959,9 @@ struct slab_store {
     size_t         extent_most;
     uint32_t       whole; /* bytes of a chunk; in the largest stores more than SLAB__WHOLE */
 
-    uint64_t *tops;    /* of the lines: which segments have open chunks, room, no memory */
+    uint64_t *open;    /* [tier_count + 1][capacity] a bit for each line of a segment: see lines */
+    uint64_t *tops;    /* which segments have open chunks, room, no memory */
+    uint32_t  top_groups, top_words; /* of each top: the words of the first level, and all */
     uint64_t  idle;    /* tiers, as bits, whose current chunk may be empty */
     uint64_t  stirred; /* tiers, as bits, that may have become sparse */
     uint32_t  compacting; /* the tier that compact turns to next */
@@ -1975,6 +1982,7 @@ struct slab_store {
 
 _Static_assert(sizeof(slab__large) % 8 == 0, "a record is a slot");
 _Static_assert(sizeof(slab__chunk) <= SLAB__LINE_WORDS * 8, "a line");
+_Static_assert(offsetof(slab__chunk, open) == 4 * sizeof(uint64_t), "behind its live bits");
 _Static_assert(SLAB__TIERS_MAX < 64, "stirred and idle have a bit for each tier");
 _Static_assert(SLAB__EXTENT_MOST / SLAB__UNIT <= UINT16_MAX, "longest");
 _Static_assert(SLAB__SLOTS_MOST <= 64 * 64, "open has a bit for each word");
@@ -2426,44 +2434,40 @@ static int slab__store_run_need(slab_store *store, uint32_t want, uint32_t least
 
 /* ---- store: lines ----
  *
- * What is known about slots, apart from them. A chunk has one line for itself, which is a
- * slab__chunk, and behind it one for each 448 slots:
+ * What is known about slots, apart from them. A chunk has some lines in a row:
  *
  *   word 0     address of the slot that a place 0 in this line would have, a multiple of 512; added
- *              to it the mark of the tier: its index + 1. Mark 0: no line of live bits
- *   word 1..7  live bits
+ *              to it the mark of the tier: its index + 1, and in a chunk's first line 256
+ *   word 1..7  live bits; in a first line only word 1..3, and the rest of it is about the chunk
  *
  * A ref is the line's number * 512 + the place of the live bit in the line: so get reads one line,
- * and places below 64 name nothing. The large objects' refs have bit 31 as well.
+ * and places in words without live bits name nothing. The large objects' refs have bit 31 as well.
  *
- * 64 lines are a segment, a run of 4 KiB; line n is in segment n / 64. The first lines of a segment
- * have mark 0 and hold words about the others (SLAB__FREE_LINES and so on). A segment whose lines
- * are all free is gone, and its place in the directory is NULL: stale refs find nothing.
+ * 64 lines are a segment, a run of 4 KiB; line n is in segment n / 64. Line 0 of it has mark 0, and
+ * words about the segment. A free line is zero. A segment whose lines are all free is gone, and its
+ * place in the directory is NULL: stale refs find nothing.
  *
- * The tops have a bit for each segment: for each tier, that an open chunk's line is in it; that it
- * may have room for the lines of a chunk; that it does not exist. Each is found in three steps. */
+ * For each tier and segment, a word in the directory says which lines in it are of open chunks. The
+ * tops have a bit for each segment: for each tier, that this word is not 0; that the segment may
+ * have room for the lines of a chunk; that it does not exist. So the lowest one is found in three
+ * steps. */
 
-/* The words at the head of a segment, and behind these, one for each tier: the lines of chunks that
- * have holes, except its victim. */
-enum { SLAB__FREE_LINES, SLAB__ITS_EXTENT, SLAB__ITS_RUN, SLAB__OPEN };
+enum { SLAB__FREE_LINES = 1, SLAB__ITS_EXTENT, SLAB__ITS_RUN }; /* words of line 0 */
 
 enum { SLAB__IS_LARGE = 31 }; /* a bit of refs */
 
-static uint64_t *slab__store_word(uint64_t *segment, uint32_t which)
-{
-    return &segment[which / 7 * SLAB__LINE_WORDS + 1 + which % 7];
-}
-
-/* The lines of a segment that chunks may have. */
-static uint64_t slab__store_all_lines(const slab_store *store)
-{
-    return slab__range((SLAB__OPEN + store->tier_count + 1 + 6) / 7, SLAB__SEGMENT);
-}
+#define SLAB__ALL_LINES (~UINT64_C(1)) /* of a segment that chunks may have */
 
 static slab__chunk *slab__store_chunk(const slab_store *store, uint32_t number)
 {
     uint64_t *segment = store->segments[number / SLAB__SEGMENT];
     return (slab__chunk *)(void *)&segment[number % SLAB__SEGMENT * SLAB__LINE_WORDS];
+}
+
+/* The lines of the tier's open chunks in a segment, as bits. */
+static uint64_t *slab__store_open(const slab_store *store, uint32_t tier, uint32_t segment)
+{
+    return &store->open[(size_t)tier * store->segment_capacity + segment];
 }
 
 /* Where so many free lines in a row begin, as bits. */
@@ -2479,25 +2483,25 @@ static uint64_t slab__store_rows(uint64_t free, uint32_t lines)
 
 static uint32_t slab__store_top_words(uint32_t capacity)
 {
-    return capacity / 64 + slab__words(capacity / 64);
+    return slab__words(capacity) + slab__words(slab__words(capacity));
 }
 static uint64_t *slab__store_top(const slab_store *store, uint32_t which)
 {
-    return store->tops + (size_t)which * slab__store_top_words(store->segment_capacity);
+    return store->tops + (size_t)which * store->top_words;
 }
 static uint32_t slab__store_roomy(const slab_store *store) { return store->tier_count + 1; }
 static uint32_t slab__store_gone(const slab_store *store) { return store->tier_count + 2; }
 
 static void slab__store_top_set(slab_store *store, uint32_t which, uint32_t segment)
 {
-    uint64_t *words = slab__store_top(store, which), *above = words + store->segment_capacity / 64;
+    uint64_t *words = slab__store_top(store, which), *above = words + store->top_groups;
 
     words[segment / 64] |= UINT64_C(1) << segment % 64;
     above[segment / 4096] |= UINT64_C(1) << segment / 64 % 64;
 }
 static void slab__store_top_clear(slab_store *store, uint32_t which, uint32_t segment)
 {
-    uint64_t *words = slab__store_top(store, which), *above = words + store->segment_capacity / 64;
+    uint64_t *words = slab__store_top(store, which), *above = words + store->top_groups;
 
     words[segment / 64] &= ~(UINT64_C(1) << segment % 64);
     if (words[segment / 64] == 0) above[segment / 4096] &= ~(UINT64_C(1) << segment / 64 % 64);
@@ -2506,39 +2510,49 @@ static void slab__store_top_clear(slab_store *store, uint32_t which, uint32_t se
 /* The lowest segment with that top, or SLAB__NONE. */
 static uint32_t slab__store_top_lowest(const slab_store *store, uint32_t which)
 {
-    uint32_t        groups = store->segment_capacity / 64;
-    const uint64_t *words  = slab__store_top(store, which);
-    uint32_t        group  = slab__find_bit(words + groups, 0, groups, true);
+    const uint64_t *words = slab__store_top(store, which), *end = words + store->top_words;
 
-    return group == groups ? SLAB__NONE : group * 64 + (uint32_t)__builtin_ctzll(words[group]);
+    for (const uint64_t *above = words + store->top_groups; above < end; above++) {
+        if (*above == 0) continue;
+        uint32_t group = (uint32_t)(above - words) - store->top_groups;
+        group          = group * 64 + (uint32_t)__builtin_ctzll(*above);
+        return group * 64 + (uint32_t)__builtin_ctzll(words[group]);
+    }
+    return SLAB__NONE;
 }
 
 /* -- Segments -- */
 
 static size_t slab__store_segments_size(uint32_t tier_count, uint32_t capacity)
 {
-    return capacity * sizeof(uint64_t *) +
+    return capacity * sizeof(uint64_t *) + (tier_count + 1) * capacity * sizeof(uint64_t) +
            (tier_count + 3) * slab__store_top_words(capacity) * sizeof(uint64_t);
 }
 
 /* Makes the directory of segments the one at `memory`, which is zero and has room for so many. */
 static void slab__store_segments_move(slab_store *store, void *memory, uint32_t capacity)
 {
-    uint64_t **segments = (uint64_t **)memory, **before = store->segments;
-    uint32_t   count    = store->segment_capacity < capacity ? store->segment_capacity : capacity;
+    uint64_t     **segments = (uint64_t **)memory, **before = store->segments;
+    const uint64_t *open    = store->open;
+    uint32_t        room    = store->segment_capacity, count = room < capacity ? room : capacity;
 
     store->segments         = segments;
-    store->tops             = (uint64_t *)(void *)(segments + capacity);
+    store->open             = (uint64_t *)(void *)(segments + capacity);
+    store->tops             = store->open + (store->tier_count + 1) * (size_t)capacity;
     store->segment_capacity = capacity;
+    store->top_groups       = slab__words(capacity);
+    store->top_words        = slab__store_top_words(capacity);
     for (uint32_t number = 0; number < capacity; number++) {
-        uint64_t *segment = number < count ? before[number] : NULL;
-        segments[number]  = segment;
-        if (!segment) slab__store_top_set(store, slab__store_gone(store), number);
-        else slab__store_top_set(store, slab__store_roomy(store), number);
-        for (uint32_t tier = 0; segment && tier <= store->tier_count; tier++)
-            if (*slab__store_word(segment, SLAB__OPEN + tier) != 0)
-                slab__store_top_set(store, tier, number);
+        segments[number] = number < count ? before[number] : NULL;
+        uint32_t top = segments[number] ? slab__store_roomy(store) : slab__store_gone(store);
+        slab__store_top_set(store, top, number);
     }
+    for (uint32_t tier = 0; tier <= store->tier_count; tier++)
+        for (uint32_t number = 0; number < count; number++) {
+            uint64_t bits = open[(size_t)tier * room + number];
+            *slab__store_open(store, tier, number) = bits;
+            if (bits != 0) slab__store_top_set(store, tier, number);
+        }
 }
 
 /* Gives the directory room for so many segments; all there are have lower numbers. 0, -ENOSPC,
@@ -2591,10 +2605,10 @@ static int slab__store_segment_add(slab_store *store)
     SLAB__SHOW(segment, (size_t)units * SLAB__UNIT);
     if (!run.clean) memset(segment, 0, (size_t)units * SLAB__UNIT);
     store->metadata += (size_t)units * SLAB__UNIT;
-    *slab__store_word(segment, SLAB__FREE_LINES) = slab__store_all_lines(store);
-    *slab__store_word(segment, SLAB__ITS_EXTENT) = (uintptr_t)run.extent;
-    *slab__store_word(segment, SLAB__ITS_RUN)    = run.first;
-    store->segments[number]                      = segment;
+    segment[SLAB__FREE_LINES] = SLAB__ALL_LINES;
+    segment[SLAB__ITS_EXTENT] = (uintptr_t)run.extent;
+    segment[SLAB__ITS_RUN]    = run.first;
+    store->segments[number]   = segment;
     slab__store_top_clear(store, slab__store_gone(store), number);
     slab__store_top_set(store, slab__store_roomy(store), number);
     return 0;
@@ -2603,8 +2617,8 @@ static int slab__store_segment_add(slab_store *store)
 static void slab__store_segment_remove(slab_store *store, uint32_t number)
 {
     uint64_t *segment = store->segments[number];
-    slab__run run     = {(slab__extent *)(uintptr_t)*slab__store_word(segment, SLAB__ITS_EXTENT),
-                         (uint32_t)*slab__store_word(segment, SLAB__ITS_RUN),
+    slab__run run     = {(slab__extent *)(uintptr_t)segment[SLAB__ITS_EXTENT],
+                         (uint32_t)segment[SLAB__ITS_RUN],
                          slab__units(SLAB__SEGMENT * SLAB__LINE_WORDS * sizeof(uint64_t)), false};
 
     slab__store_top_clear(store, slab__store_roomy(store), number);
@@ -2621,7 +2635,7 @@ static uint32_t slab__store_segment_with(slab_store *store, uint32_t lines)
     uint32_t top = slab__store_roomy(store), number;
 
     while ((number = slab__store_top_lowest(store, top)) != SLAB__NONE) {
-        uint64_t free = *slab__store_word(store->segments[number], SLAB__FREE_LINES);
+        uint64_t free = store->segments[number][SLAB__FREE_LINES];
         if (slab__store_rows(free, lines) != 0) break;
         slab__store_top_clear(store, top, number);
     }
@@ -2637,7 +2651,7 @@ static slab__chunk *slab__store_lines_take(slab_store *store, uint32_t lines, in
         if ((*error = slab__store_segment_add(store))) return NULL;
         number = slab__store_segment_with(store, lines);
     }
-    uint64_t *free = slab__store_word(store->segments[number], SLAB__FREE_LINES);
+    uint64_t *free = &store->segments[number][SLAB__FREE_LINES];
     uint32_t  line = (uint32_t)__builtin_ctzll(slab__store_rows(*free, lines));
     *free &= ~slab__range(line, line + lines);
     slab__chunk *chunk = slab__store_chunk(store, number * SLAB__SEGMENT + line);
@@ -2650,31 +2664,36 @@ static void slab__store_lines_give(slab_store *store, uint32_t first, uint32_t l
 {
     uint32_t  number = first / SLAB__SEGMENT, line = first % SLAB__SEGMENT;
     uint64_t *segment = store->segments[number];
-    uint64_t *free    = slab__store_word(segment, SLAB__FREE_LINES);
+    uint64_t *free    = &segment[SLAB__FREE_LINES];
 
     memset(&segment[line * SLAB__LINE_WORDS], 0, lines * SLAB__LINE_WORDS * sizeof(uint64_t));
     *free |= slab__range(line, line + lines);
     slab__store_top_set(store, slab__store_roomy(store), number);
-    if (*free == slab__store_all_lines(store)) slab__store_segment_remove(store, number);
+    if (*free == SLAB__ALL_LINES) slab__store_segment_remove(store, number);
 }
 
 /* -- Refs -- */
 
-/* The line in which the ref's bit is 1, or NULL. The caller looks at the mark. */
+/* The line in which the ref's bit is 1, or NULL. The mark may still be 0, which is no tier's. */
 static inline uint64_t *slab__store_line(const slab_store *store, slab_ref ref)
 {
     uint32_t number = ref / (SLAB__SEGMENT * 512), word = ref / 64 % SLAB__LINE_WORDS;
 
     if (number >= store->segment_capacity) return NULL;
     uint64_t *segment = store->segments[number];
-    if (!segment || word == 0) return NULL;
+    if (!segment) return NULL;
     uint64_t *line = &segment[ref / 512 % SLAB__SEGMENT * SLAB__LINE_WORDS];
+    if (word == 0 || (ref & line[0] & SLAB__MARK_FIRST) != 0) return NULL; /* word 4 and above */
     return line[word] >> ref % 64 & 1 ? line : NULL;
 }
 
 static inline slab__kind slab__store_kind(const slab_store *store, const uint64_t *line)
 {
     return store->kinds[line[0] % SLAB__MARKS];
+}
+static inline uint32_t slab__store_tier_of(const uint64_t *line)
+{
+    return (uint32_t)(line[0] % SLAB__MARKS) - 1;
 }
 
 static inline unsigned char *slab__store_slot(const uint64_t *line, slab_ref ref,
@@ -2684,22 +2703,28 @@ static inline unsigned char *slab__store_slot(const uint64_t *line, slab_ref ref
     return (unsigned char *)(base + (uintptr_t)(ref % 512) * slot_size);
 }
 
-/* The line of the chunk itself: the first before that one with mark 0. */
 static inline slab__chunk *slab__store_chunk_of(uint64_t *line)
 {
-    while (line[0] % 512 != 0) line -= SLAB__LINE_WORDS;
+    while (!(line[0] & SLAB__MARK_FIRST)) line -= SLAB__LINE_WORDS;
     return (slab__chunk *)(void *)line;
 }
 
 /* A chunk's word of live bits lies so many words behind its beginning; and the reverse. */
-static inline uint32_t slab__store_position(uint32_t word) { return 9 + word + word / 7; }
+static inline uint32_t slab__store_position(uint32_t word)
+{
+    return word < 3 ? 1 + word : 9 + (word - 3) + (word - 3) / 7;
+}
 static inline uint32_t slab__store_word_at(uint32_t position)
 {
-    return position - 9 - (position - 8) / 8;
+    return position < 8 ? position - 1 : position - 6 - (position - 8) / 8;
 }
 static inline uint64_t *slab__store_live(slab__chunk *chunk, uint32_t word)
 {
     return (uint64_t *)(void *)chunk + slab__store_position(word);
+}
+static unsigned char *slab__store_memory(const slab__chunk *chunk, uint32_t slot_size)
+{
+    return slab__store_slot((const uint64_t *)(const void *)chunk, 64, slot_size);
 }
 
 /* ---- store: tiers ----
@@ -2727,19 +2752,17 @@ static inline uint64_t *slab__store_live(slab__chunk *chunk, uint32_t word)
 
 static void slab__store_open_chunk(slab_store *store, const slab__tier *tier, uint32_t number)
 {
-    uint32_t  segment = number / SLAB__SEGMENT;
-    uint64_t *open    = slab__store_word(store->segments[segment], SLAB__OPEN + tier->index);
+    uint64_t *open = slab__store_open(store, tier->index, number / SLAB__SEGMENT);
 
+    if (*open == 0) slab__store_top_set(store, tier->index, number / SLAB__SEGMENT);
     *open |= UINT64_C(1) << number % SLAB__SEGMENT;
-    slab__store_top_set(store, tier->index, segment);
 }
 static void slab__store_close_chunk(slab_store *store, const slab__tier *tier, uint32_t number)
 {
-    uint32_t  segment = number / SLAB__SEGMENT;
-    uint64_t *open    = slab__store_word(store->segments[segment], SLAB__OPEN + tier->index);
+    uint64_t *open = slab__store_open(store, tier->index, number / SLAB__SEGMENT);
 
     *open &= ~(UINT64_C(1) << number % SLAB__SEGMENT);
-    if (*open == 0) slab__store_top_clear(store, tier->index, segment);
+    if (*open == 0) slab__store_top_clear(store, tier->index, number / SLAB__SEGMENT);
 }
 
 static void slab__store_open_word(slab_store *store, const slab__tier *tier, slab__chunk *chunk,
@@ -2757,7 +2780,7 @@ static slab__chunk *slab__store_lowest_open(const slab_store *store, const slab_
     uint32_t segment = slab__store_top_lowest(store, tier->index);
 
     if (segment == SLAB__NONE) return NULL;
-    uint64_t open = *slab__store_word(store->segments[segment], SLAB__OPEN + tier->index);
+    uint64_t open = *slab__store_open(store, tier->index, segment);
     return slab__store_chunk(store, segment * SLAB__SEGMENT + (uint32_t)__builtin_ctzll(open));
 }
 
@@ -2768,7 +2791,7 @@ static void slab__store_enter(slab__tier *tier, slab__chunk *chunk, uint32_t wor
 {
     tier->chunk  = chunk;
     tier->word   = slab__store_live(chunk, word);
-    tier->memory = chunk->memory + (size_t)word * 64 * tier->slot_size;
+    tier->memory = slab__store_memory(chunk, tier->slot_size) + (size_t)word * 64 * tier->slot_size;
     tier->ref    = chunk->number * 512 + slab__store_position(word) * 64;
     tier->holes  = holes;
     tier->fresh  = fresh;
@@ -2831,7 +2854,8 @@ static uint32_t slab__store_whole_slots(const slab_store *store, const slab__tie
 
 static uint32_t slab__store_lines_of(uint32_t slots)
 {
-    return 1 + (slots + SLAB__LINE_SLOTS - 1) / SLAB__LINE_SLOTS;
+    if (slots <= SLAB__FIRST_SLOTS) return 1;
+    return 1 + (slots - SLAB__FIRST_SLOTS + SLAB__LINE_SLOTS - 1) / SLAB__LINE_SLOTS;
 }
 
 /* Counts a chunk, or takes it out of the counts. Chunks of large objects' records are metadata. */
@@ -2851,7 +2875,7 @@ static void slab__store_count(slab_store *store, slab__tier *tier, const slab__c
 /* The chunk holds no value: its memory and lines are anybody's. */
 static void slab__store_release(slab_store *store, slab__tier *tier, slab__chunk *chunk)
 {
-    slab__run run = {(slab__extent *)(uintptr_t)chunk->extent, chunk->first, chunk->units, false};
+    slab__run run = {chunk->extent, chunk->first, chunk->units, false};
 
     SLAB_ASSERT(chunk->used == 0 && chunk != tier->chunk);
     if (chunk->open != 0 && chunk != tier->victim)
@@ -2892,16 +2916,22 @@ static uint32_t slab__store_cut(const slab_store *store, const slab__tier *tier,
     return slots;
 }
 
-/* Writes the lines of a new chunk; those that it does not need go back. */
+/* Writes the lines of a new chunk in the run; those that it does not need go back. */
 static void slab__store_write_lines(slab_store *store, const slab__tier *tier, slab__chunk *chunk,
-                                    uint32_t lines)
+                                    const slab__run *run, uint32_t lines)
 {
     uint64_t *line = (uint64_t *)(void *)chunk;
-    uintptr_t size = (uintptr_t)SLAB__LINE_SLOTS * tier->slot_size;
-    uintptr_t base = (uintptr_t)chunk->memory - (uintptr_t)64 * tier->slot_size;
+    uintptr_t size = tier->slot_size;
+    uintptr_t base = (uintptr_t)slab__store_run_memory(run) - 64 * size;
 
-    chunk->lines = (uint8_t)slab__store_lines_of(chunk->slots);
-    for (uint32_t i = 1; i < chunk->lines; i++, base += size)
+    chunk->extent = run->extent;
+    chunk->first  = (uint16_t)run->first;
+    chunk->units  = (uint16_t)run->units;
+    chunk->tier   = tier->index;
+    chunk->lines  = (uint8_t)slab__store_lines_of(chunk->slots);
+    chunk->base   = base + SLAB__MARK_FIRST + tier->index + 1;
+    base += SLAB__FIRST_SLOTS * size;
+    for (uint32_t i = 1; i < chunk->lines; i++, base += SLAB__LINE_SLOTS * size)
         line[i * SLAB__LINE_WORDS] = base + tier->index + 1;
     if (lines > chunk->lines)
         slab__store_lines_give(store, chunk->number + chunk->lines, lines - chunk->lines);
@@ -2947,12 +2977,7 @@ static SLAB__COLD int slab__store_grow(slab_store *store, slab__tier *tier)
 
     chunk->slots = (uint16_t)slab__store_cut(store, tier, &run, want, least);
     slab__store_run_take(store, &run);
-    chunk->extent = (uintptr_t)run.extent;
-    chunk->memory = slab__store_run_memory(&run);
-    chunk->first  = run.first;
-    chunk->units  = run.units;
-    chunk->tier   = tier->index;
-    slab__store_write_lines(store, tier, chunk, lines);
+    slab__store_write_lines(store, tier, chunk, &run, lines);
     slab__store_count(store, tier, chunk, +1);
     tier->tail      = chunk;
     tier->tail_from = 0;
@@ -3005,10 +3030,11 @@ static inline unsigned char *slab__store_take_slot(slab__tier *tier, slab_ref *r
 }
 
 /* A slot was freed that is no hole of the current word. */
-static void slab__store_reopen(slab_store *store, slab__tier *tier, slab__chunk *chunk,
-                               uint32_t word)
+static SLAB__APART void slab__store_reopen(slab_store *store, slab__tier *tier,
+                                           slab__chunk *chunk, const uint64_t *live)
 {
-    bool fresh = tier->fresh && chunk == tier->chunk;
+    uint32_t word  = slab__store_word_at((uint32_t)(live - (uint64_t *)(void *)chunk));
+    bool     fresh = tier->fresh && chunk == tier->chunk;
 
     if (tier->fresh) slab__store_leave(store, tier);
     if (chunk->used == 0 && chunk != tier->chunk && !fresh) {
@@ -3029,11 +3055,10 @@ static inline void slab__store_give_slot(slab_store *store, slab__tier *tier, ui
     SLAB__HIDE(slab__store_slot(line, ref, tier->slot_size), tier->slot_size);
     *word &= ~bit;
     tier->occupied--;
-    store->stirred |= UINT64_C(1) << tier->index;
-    if (--chunk->used == 0) store->idle |= UINT64_C(1) << tier->index;
+    store->stirred |= tier->bit;
+    if (--chunk->used == 0) store->idle |= tier->bit;
     if (word == tier->word && !tier->fresh) tier->holes |= bit;
-    else slab__store_reopen(store, tier, chunk,
-                            slab__store_word_at((uint32_t)(word - (uint64_t *)(void *)chunk)));
+    else slab__store_reopen(store, tier, chunk, word);
 }
 
 /* ---- store: large objects ----
@@ -3177,7 +3202,7 @@ static slab__large *slab__store_large_find(const slab_store *store, slab_ref ref
 {
     if (!slab_ref_is_large(ref)) return NULL;
     *line = slab__store_line(store, ref - (UINT32_C(1) << SLAB__IS_LARGE));
-    if (!*line || **line % SLAB__MARKS != store->tiers[0].index + 1u) return NULL;
+    if (!*line || slab__store_tier_of(*line) != 0) return NULL;
     slab__large *record =
         (slab__large *)(void *)slab__store_slot(*line, ref, store->tiers[0].slot_size);
     return record->len == len ? record : NULL;
@@ -3237,12 +3262,15 @@ static void slab__store_shape_tiers(slab_store *store, const uint32_t *sizes, ui
     store->slot_max   = sizes[count - 1];
     store->tier_of    = tier_of;
     store->tiers[0].slot_size = sizeof(slab__large);
+    store->tiers[0].bit       = 1;
+    store->kinds[1] = (slab__kind){sizeof(slab__large), 0, 0};
     for (uint32_t i = 0, eights = 0, last = 0; i < count; last = sizes[i++]) {
         slab__tier *tier = &store->tiers[i + 1];
         tier->slot_size  = sizes[i];
         tier->index      = (uint8_t)(i + 1);
+        tier->bit        = UINT64_C(2) << i;
         /* Length 0 belongs to the first. */
-        store->kinds[i + 2] = (slab__kind){sizes[i], sizes[i] - last + (i == 0)};
+        store->kinds[i + 2] = (slab__kind){sizes[i], sizes[i] - last + (i == 0), i + 1};
         while (eights <= sizes[i] / 8) tier_of[eights++] = (uint8_t)(i + 1);
     }
 }
@@ -3303,6 +3331,7 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
 static void slab__store_free_records(slab_store *store, uint64_t *line)
 {
     for (uint32_t place = 64; place < 512; place++) {
+        if ((place & line[0] & SLAB__MARK_FIRST) != 0) break;
         if (!(line[place / 64] >> place % 64 & 1)) continue;
         const slab__large *record =
             (slab__large *)(void *)slab__store_slot(line, place, store->tiers[0].slot_size);
@@ -3316,7 +3345,7 @@ SLAB_API void slab_store_destroy(slab_store *store)
     for (uint32_t number = 0; number < store->segment_capacity; number++) {
         uint64_t *segment = store->segments[number];
         for (uint32_t line = 0; segment && line < SLAB__SEGMENT; line++)
-            if (segment[line * SLAB__LINE_WORDS] % 512 == store->tiers[0].index + 1u)
+            if (slab__store_tier_of(&segment[line * SLAB__LINE_WORDS]) == 0)
                 slab__store_free_records(store, &segment[line * SLAB__LINE_WORDS]);
     }
     while (store->kept_count > 0) slab__store_drop_kept(store);
@@ -3387,7 +3416,7 @@ SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len)
     if (!line) return slab__store_large_free(store, ref, len);
     slab__kind kind = slab__store_kind(store, line);
     if (kind.slot_size - len >= kind.room) return -ESTALE;
-    slab__tier *tier = &store->tiers[line[0] % SLAB__MARKS - 1];
+    slab__tier *tier = &store->tiers[kind.tier];
     tier->payload -= len;
     slab__store_give_slot(store, tier, line, ref);
     return 0;
@@ -3564,16 +3593,16 @@ static bool slab__store_is_sparse(const slab_store *store, const slab__tier *tie
 static slab__chunk *slab__store_open_below(const slab_store *store, const slab__tier *tier,
                                            uint32_t number)
 {
-    uint32_t        segment = number / SLAB__SEGMENT, which = SLAB__OPEN + tier->index;
+    uint32_t        segment = number / SLAB__SEGMENT;
     const uint64_t *top     = slab__store_top(store, tier->index);
     uint64_t        below   = slab__range(0, number % SLAB__SEGMENT), open = 0;
 
-    if (segment < store->segment_capacity && store->segments[segment])
-        open = *slab__store_word(store->segments[segment], which) & below;
+    if (segment < store->segment_capacity)
+        open = *slab__store_open(store, tier->index, segment) & below;
     if (open == 0) {
         segment = slab__find_bit_below(top, segment);
         if (segment-- == 0) return NULL;
-        open = *slab__store_word(store->segments[segment], which);
+        open = *slab__store_open(store, tier->index, segment);
     }
     return slab__store_chunk(store,
                              segment * SLAB__SEGMENT + 63 - (uint32_t)__builtin_clzll(open));
@@ -3668,7 +3697,7 @@ SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_mov
         slab__tier *tier  = &store->tiers[index];
         for (; moves < max_moves && slab__store_choose_victim(store, tier); moves++)
             slab__store_move(store, tier, moved, context);
-        if (moves < max_moves) store->stirred &= ~(UINT64_C(1) << index);
+        if (moves < max_moves) store->stirred &= ~tier->bit;
         store->compacting = (index + 1) % 64;
         store->stirred &= ~UINT64_C(1);
     }
@@ -3700,11 +3729,10 @@ static slab_ref slab__store_live_from(const slab_store *store, uint64_t place)
         }
         const uint64_t *line = &segment[place / 512 % SLAB__SEGMENT * SLAB__LINE_WORDS];
         if (place % 512 < 64) place = place / 512 * 512 + 64;
-        if (line[0] % 512 != 0) {
-            uint32_t from = (uint32_t)(place % 512);
-            uint32_t at   = slab__find_bit(line, from, 512, true);
-            if (at < 512) return (slab_ref)(place - from + at);
-        }
+        uint32_t mark = line[0] % 512, end = mark < SLAB__MARK_FIRST ? 512 : 256;
+        uint32_t from = (uint32_t)(place % 512), at = mark ? from : end;
+        if (at < end) at = slab__find_bit(line, at, end, true);
+        if (at < end) return (slab_ref)(place - from + at);
         place = (place / 512 + 1) * 512;
     }
     return SLAB_NO_REF;
@@ -3763,11 +3791,11 @@ static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t num
     for (uint32_t at = number / SLAB__SEGMENT; at < store->segment_capacity; at++, line = 0) {
         uint64_t *segment = store->segments[at];
         if (!segment) continue;
-        uint64_t lines = slab__store_all_lines(store) & slab__range(line, SLAB__SEGMENT) &
-                         ~*slab__store_word(segment, SLAB__FREE_LINES);
+        uint64_t lines = SLAB__ALL_LINES & slab__range(line, SLAB__SEGMENT) &
+                         ~segment[SLAB__FREE_LINES];
         for (; lines != 0; lines &= lines - 1) {
             uint32_t own = (uint32_t)__builtin_ctzll(lines);
-            if (segment[own * SLAB__LINE_WORDS] % 512 == 0)
+            if (segment[own * SLAB__LINE_WORDS] % 512 >= SLAB__MARK_FIRST)
                 return slab__store_chunk(store, at * SLAB__SEGMENT + own);
         }
     }
