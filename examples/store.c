@@ -16,8 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BUDGET = 16 << 20, SMALLEST = 64, PLACES = 2 * BUDGET / SMALLEST, MOVES = 2 };
-static const uint32_t tiers[] = {SMALLEST, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096};
+enum { BUDGET = 16 << 20, TIERS = 11, SMALLEST = 64, PLACES = 2 * BUDGET / SMALLEST, MOVES = 2 };
+static const uint32_t tiers[TIERS] = {SMALLEST, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096};
 
 struct entry { /* of the index */
     slab_ref ref; /* names a record: the key, 0, the value, 0 */
@@ -46,12 +46,12 @@ static uint32_t find(const char *key)
 }
 
 /* compact has moved a record: updates its entry. */
-static void moved(void *context, slab_ref from, slab_ref to, void *value)
+static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
-    struct entry *entries = context;
-    uint32_t      at      = home(value);
-    while (entries[at].len == 0 || entries[at].ref != from) at = (at + 1) % PLACES;
-    entries[at].ref = to;
+    uint32_t at = home(value);
+    while (table[at].len == 0 || table[at].ref != from) at = (at + 1) % PLACES;
+    table[at].ref = to;
+    (void)context, (void)room;
 }
 
 /* Returns how many keys it deleted: 0 if the place is empty. */
@@ -66,7 +66,7 @@ static uint32_t del(uint32_t at, size_t moves)
     }
     keys--;
     if ((errno = -slab_store_free(store, gone.ref, gone.len)) != 0) err(1, "slab_store_free");
-    (void)slab_store_compact(store, moves, moved, table);
+    (void)slab_store_compact(store, moves, moved, NULL);
     return 1;
 }
 
@@ -117,7 +117,7 @@ static void demo(void)
     print_stats("full:      ");
     for (uint32_t at = 0; at < PLACES; at += 2) del(at, 0);
     print_stats("deleted:   ");
-    while (slab_store_compact(store, 100, moved, table) > 0) {}
+    while (slab_store_compact(store, 100, moved, NULL) > 0) {}
     (void)slab_store_trim(store);
     print_stats("compacted: ");
     for (uint32_t at = 0; at < PLACES; at++) {
@@ -129,7 +129,7 @@ static void demo(void)
 
 int main(int argc, char **argv)
 {
-    slab_store_config config = {tiers, sizeof tiers / sizeof *tiers, BUDGET};
+    slab_store_config config = {.tier_sizes = tiers, .tier_count = TIERS, .max_bytes = BUDGET};
     bool              show   = argc == 1 ? isatty(STDIN_FILENO) : strcmp(argv[1], "--demo") == 0;
     bool              bad    = false;
     char             *line   = NULL;
