@@ -4,7 +4,8 @@
 # The first failure in each header shows soonest: its own test begins.
 units='text slab_test slab_store_test overflow_test bufpool_test fixedpool_test slab_misuse slab_fit_test
     slab_kernel fixedpool_lack fixedpool_sandbox bufpool_lack bufpool_kernel bufpool_metrics
-    fixedpool_ring fixedpool_buffers fixedpool_watch overflow_oracle slab_store_oracle overflow_hostile'
+    fixedpool_ring fixedpool_buffers fixedpool_watch fixedpool_batch overflow_oracle slab_store_oracle
+    overflow_hostile'
 storms='overflow_crash overflow_power fixedpool_stress fixedpool_chaos overflow_process slab_stress
     bufpool_stress bufpool_chaos overflow_full slab_process'
 quick='docs examples ringcp tenants fit_tiers replay'
