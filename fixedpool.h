@@ -382,8 +382,8 @@ FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame);
  * lock-free. The results are those of fixedpool_alloc_many and fixedpool_free_many. Costs a few
  * plain stores for each frame and one fence of the compiler for up to 16. Frames that another cache
  * or fixedpool_alloc leased are freed up to 16 with one atomic operation, if they follow each other
- * in the array and lie in one group of 16, as frames of one cache_alloc_many do. A thread that is stopped in the middle keeps at most 16 frames from the others. cache
- * must not be NULL. */
+ * in the array and lie in one group of 16, as frames of one cache_alloc_many do. A thread that is
+ * stopped in the middle keeps at most 16 frames from the others. cache must not be NULL. */
 FIXEDPOOL_API uint32_t fixedpool_cache_alloc_many(fixedpool_cache *cache, int *frames,
                                                   uint32_t count);
 FIXEDPOOL_API uint32_t fixedpool_cache_free_many(fixedpool_cache *cache, const int *frames,
