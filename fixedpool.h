@@ -108,7 +108,9 @@ extern "C" {
  *     much as fixedpool_alloc. If it refuses futex(2), sleepers look each millisecond; if only the
  *     freeing thread's filter does, each 100 ms.
  *   - A child after fork has no frames, since a copy must not separate them from the pages that the
- *     device has pinned. It must not use the pool. */
+ *     device has pinned. It must not use the pool. If the kernel refuses that (MADV_DONTFORK; stats
+ *     say inherited), do not fork while frames are registered: before Linux 5.12 I/O could go to a
+ *     page that is the child's. */
 
 typedef struct fixedpool       fixedpool;
 typedef struct fixedpool_cache fixedpool_cache;
@@ -143,6 +145,7 @@ struct fixedpool_info {
     uint32_t pages;        /* FIXEDPOOL_PAGES_... */
     uint32_t buffer_rings; /* open: see fixedpool_ring_open */
     uint32_t waiters;      /* that have a place: see fixedpool_watch */
+    uint32_t inherited;    /* 1: a child after fork gets copies of the frames, see Limitations */
 };
 
 /* Creates a pool. Returns
@@ -748,6 +751,7 @@ struct fixedpool {
     uint32_t          span;       /* frames in a registered buffer */
     uint32_t          pages;      /* FIXEDPOOL_PAGES_... */
     bool              has_fences; /* the kernel had membarrier then */
+    bool              inherited;  /* the kernel refused MADV_DONTFORK */
     _Atomic(uint32_t) unfenced;   /* it has none now: caches adopt no groups */
     size_t            size;       /* of the pool itself */
     size_t            frames_size;
@@ -1026,7 +1030,8 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
         FIXEDPOOL_UNMAP(made, size);
         return -ENOMEM;
     }
-    (void)fixedpool__madvise(made->frames, made->frames_size, FIXEDPOOL__MADV_DONTFORK);
+    made->inherited =
+        fixedpool__madvise(made->frames, made->frames_size, FIXEDPOOL__MADV_DONTFORK) != 0;
     if (config->flags & FIXEDPOOL_POPULATE && !fixedpool__populate(made)) {
         FIXEDPOOL_UNMAP(made->frames, made->frames_size);
         FIXEDPOOL_UNMAP(made, size);
@@ -3070,6 +3075,7 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     stats->caches  = atomic_load_explicit(&pool->caches, memory_order_relaxed);
     stats->rings   = atomic_load_explicit(&pool->registered, memory_order_relaxed);
     stats->pages   = pool->pages;
+    stats->inherited = pool->inherited;
     stats->waiters = atomic_load_explicit(&pool->waiters, memory_order_relaxed);
     stats->buffer_rings = atomic_load_explicit(&pool->buffer_rings, memory_order_relaxed);
 }
