@@ -6,7 +6,7 @@ units='text slab_test slab_store_test overflow_test bufpool_test fixedpool_test 
     slab_kernel fixedpool_lack fixedpool_sandbox bufpool_lack bufpool_kernel bufpool_crowd bufpool_metrics
     fixedpool_ring overflow_oracle slab_store_oracle overflow_hostile'
 storms='overflow_crash overflow_power fixedpool_stress fixedpool_chaos overflow_process slab_stress
-    bufpool_stress bufpool_chaos overflow_full slab_process'
+    bufpool_stress bufpool_chaos bufpool_cap overflow_full slab_process'
 quick='docs examples ringcp tenants fit_tiers replay'
 programs=$(echo "$units $storms" | sed "s/^text //")
 
