@@ -212,6 +212,22 @@ BUFPOOL_API void bufpool_tenant_limit(bufpool_tenant *tenant, uint64_t soft_limi
 BUFPOOL_API int bufpool_tenant_cap(bufpool_tenant *tenant, uint64_t max_bytes,
                                    uint64_t reserved_bytes);
 
+/* Returns the tenant that was made after this one; the first if tenant is NULL; NULL after the
+ * last, or if pool is NULL. Any thread. */
+BUFPOOL_API bufpool_tenant *bufpool_tenant_next(const bufpool *pool, const bufpool_tenant *tenant);
+
+/* Returns the name of a tenant, which ends with no zero, and its length in *len; NULL and 0 if
+ * tenant is NULL. Any thread. */
+BUFPOOL_API const char *bufpool_tenant_name(const bufpool_tenant *tenant, size_t *len);
+
+/* Fills in the k tenants with the most live bytes, the largest first. Any thread. Looks at each
+ * tenant once, and again at those that are among the k. Returns how many there are, up to k; 0 if
+ * pool or tenants is NULL. If bytes come and go meanwhile, each counts as at some moment. */
+BUFPOOL_API size_t bufpool_top(const bufpool *pool, bufpool_tenant **tenants, size_t k);
+
+/* Begins a new peak_bytes, with what is live. Any thread. Does nothing if tenant is NULL. */
+BUFPOOL_API void bufpool_peak_reset(bufpool_tenant *tenant);
+
 /* Charges a tenant for memory that is held elsewhere on its behalf, and ends such a charge. Any
  * thread. The part that would bring a tenant's charges below zero, or above 2^62 bytes, is left
  * out, and the call is counted in underflows. Does nothing if tenant is NULL. */
@@ -263,6 +279,14 @@ BUFPOOL_API int bufpool_acquire_wait(bufpool *pool, size_t size, bufpool_tenant 
  * polls the descriptor, and tries again. One for each pool; -1 = none. Any thread; the caller
  * closes it, after another call. Returns 0, or -EINVAL if pool is NULL or fd is below -1. */
 BUFPOOL_API int bufpool_event(bufpool *pool, int fd);
+
+/* Charges a buffer to another tenant (NULL = none) from now on: a server knows the tenant only
+ * after it has parsed the request. Any holder of a reference, one at a time. For a moment the bytes
+ * count for both. With BUFPOOL_WIPE the content counts as the new tenant's. Returns 0        on
+ * success; -EDQUOT  if the bytes would exceed a cap of the new tenant; -ESTALE  if the buffer has
+ * no references, or buf is NULL; -EINVAL  if the tenant belongs to another pool. On failure the
+ * buffer stays charged as it was. */
+BUFPOOL_API int bufpool_rebill(bufpool_buf *buf, bufpool_tenant *tenant);
 
 /* Returns the data of a buffer, or NULL if it has no references or buf is NULL. Any holder of a
  * reference. */
@@ -2489,6 +2513,46 @@ BUFPOOL_API int bufpool_cache_release(bufpool_cache *cache, bufpool_buf *buf)
     return bufpool__return_surplus(tab, tenant);
 }
 
+/* Charges bytes of a buffer that is live to a tenant. False: they would exceed a cap. */
+static bool bufpool__charge_live(bufpool *pool, bufpool_tenant *tenant, size_t size)
+{
+    bufpool_cache       *shard  = bufpool__borrow(pool);
+    enum bufpool__answer answer = bufpool__draw(shard, tenant, size);
+
+    if (answer == BUFPOOL__UNKNOWN) {
+        bufpool__give_back(shard);
+        answer = bufpool__tenant_ask(tenant, size);
+        if (answer == BUFPOOL__UNKNOWN) return false;
+        shard = bufpool__borrow(pool);
+        bufpool__tenant_pay(shard, tenant, size);
+    }
+    bufpool__publish(&bufpool__tab_of(shard, tenant)->in, size);
+    bufpool__give_back(shard);
+    bufpool__tenant_note(tenant, answer);
+    return true;
+}
+
+BUFPOOL_API int bufpool_rebill(bufpool_buf *buf, bufpool_tenant *tenant)
+{
+    if (!buf || !bufpool_data(buf)) return bufpool__refuse(buf);
+    bufpool__head  *head = bufpool__head_of(buf);
+    bufpool        *pool = head->pool;
+    bufpool_tenant *old  = head->tenant;
+    if (tenant && tenant->pool != pool) return -EINVAL;
+    if (!tenant) tenant = pool->nobody;
+    if (tenant == old) return 0;
+    if (tenant && !bufpool__charge_live(pool, tenant, head->size)) return -EDQUOT;
+    head->tenant = tenant;
+    if (!old) return 0;
+    bufpool_cache *shard = bufpool__borrow(pool);
+    bufpool__tab  *tab   = bufpool__tab_of(shard, old);
+    bufpool__publish(&tab->out, head->size);
+    bool waits = bufpool__tab_undraw(tab, old, head->size);
+    bufpool__give_back(shard);
+    if (waits) bufpool__wake(pool);
+    return 0;
+}
+
 /* -- Views -- */
 
 BUFPOOL_API int bufpool_view_of(bufpool_buf *buf, size_t offset, size_t len, bufpool_view *view)
@@ -3134,6 +3198,29 @@ static inline uint64_t bufpool__read(const _Atomic(uint64_t) *counter)
     return atomic_load_explicit(counter, memory_order_acquire);
 }
 
+BUFPOOL_API void bufpool_peak_reset(bufpool_tenant *tenant)
+{
+    if (!tenant) return;
+    bufpool__lock(tenant->lock);
+    /* relaxed: the lock. */
+    atomic_store_explicit(&tenant->level.peak, bufpool__granted(&tenant->level),
+                          memory_order_relaxed);
+    bufpool__unlock(tenant->lock);
+}
+
+BUFPOOL_API bufpool_tenant *bufpool_tenant_next(const bufpool *pool, const bufpool_tenant *tenant)
+{
+    if (!pool) return NULL;
+    /* acquire, pairs with the release in bufpool__make_tenant: the tenant is whole. */
+    return atomic_load_explicit(tenant ? &tenant->next : &pool->first_tenant, memory_order_acquire);
+}
+
+BUFPOOL_API const char *bufpool_tenant_name(const bufpool_tenant *tenant, size_t *len)
+{
+    if (len) *len = tenant ? tenant->name_len : 0;
+    return tenant ? tenant->name : NULL;
+}
+
 /* A sum of charges. */
 typedef struct bufpool__wide {
     uint64_t low, high;
@@ -3392,6 +3479,25 @@ static uint64_t bufpool__live_of(const bufpool_tenant *tenant)
     struct bufpool_tenant_info info;
     bufpool_tenant_stats(tenant, &info);
     return info.live_bytes;
+}
+
+BUFPOOL_API size_t bufpool_top(const bufpool *pool, bufpool_tenant **tenants, size_t k)
+{
+    size_t   count = 0;
+    uint64_t least = 0; /* of those that are there, if these are k */
+
+    if (!tenants || k == 0) return 0;
+    for (bufpool_tenant *tenant = bufpool_tenant_next(pool, NULL); tenant;
+         tenant                 = bufpool_tenant_next(pool, tenant)) {
+        uint64_t live = bufpool__live_of(tenant);
+        if (count == k && live <= least) continue;
+        size_t at = count < k ? count++ : k - 1;
+        for (; at > 0 && bufpool__live_of(tenants[at - 1]) < live; at--)
+            tenants[at] = tenants[at - 1];
+        tenants[at] = tenant;
+        least       = bufpool__live_of(tenants[count - 1]);
+    }
+    return count;
 }
 
 static uint64_t bufpool__peak(const bufpool_tenant *tenant)

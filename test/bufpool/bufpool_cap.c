@@ -160,6 +160,82 @@ static void the_pools_cap_is_for_all(void)
     end();
 }
 
+/* ---- The largest tenants; a change of tenants ---- */
+
+static void the_largest_come_first(void)
+{
+    enum { MANY = 50 };
+    bufpool_tenant *tenants[MANY + 1], *top[MANY + 1];
+    size_t          len, count = 0;
+
+    make((bufpool_config){0});
+    CHECK_EQ(bufpool_top(NULL, top, 3), 0);
+    CHECK_EQ(bufpool_top(pool, NULL, 3), 0);
+    CHECK_EQ(bufpool_top(pool, top, 3), 0);
+    CHECK(bufpool_tenant_next(NULL, NULL) == NULL && bufpool_tenant_next(pool, NULL) == NULL);
+    CHECK(bufpool_tenant_name(NULL, &len) == NULL && len == 0);
+    for (int i = 0; i < MANY; i++) {
+        char name[16];
+        tenants[i] = bufpool_tenant_get(pool, name, (size_t)snprintf(name, sizeof name, "%d", i));
+        bufpool_charge(tenants[i], 1 + (unsigned)i * 37 % MANY); /* 37 and 50 have no divisor */
+    }
+    for (bufpool_tenant *it = NULL; (it = bufpool_tenant_next(pool, it)) != NULL; count++)
+        CHECK(it == tenants[count] && atoi(bufpool_tenant_name(it, &len)) >= 0 && len > 0);
+    CHECK_EQ(count, MANY);
+    for (size_t k = 0; k <= MANY + 1; k++) {
+        memset(top, 0, sizeof top);
+        CHECK_EQ(bufpool_top(pool, top, k), k < MANY ? k : MANY);
+        for (size_t i = 0; i < k && i < MANY; i++) CHECK_EQ(bill(top[i]).live_bytes, MANY - i);
+        CHECK(k > MANY || top[k] == NULL);
+    }
+    bufpool_peak_reset(NULL);
+    bufpool_discharge(tenants[0], 1);
+    CHECK_EQ(bill(tenants[0]).peak_bytes, 1);
+    bufpool_peak_reset(tenants[0]);
+    CHECK_EQ(bill(tenants[0]).peak_bytes, 0);
+    for (int i = 1; i < MANY; i++) bufpool_discharge(tenants[i], 1 + (unsigned)i * 37 % MANY);
+    end();
+}
+
+static void a_buffer_changes_its_bill(void)
+{
+    bufpool_buf *buf;
+
+    for (int capped = 0; capped < 2; capped++) {
+        make((bufpool_config){.max_bytes = capped ? 20000 : 0});
+        bufpool *theirs = NULL;
+        CHECK_EQ(bufpool_create(&theirs, NULL), 0);
+        bufpool_tenant *a = bufpool_tenant_get(pool, "a", 1), *b = bufpool_tenant_get(pool, "b", 1);
+        CHECK_EQ(bufpool_tenant_cap(b, 4999, 0), 0);
+        CHECK_EQ(acquire(capped, 5000, NULL, &buf), 0);
+        CHECK_EQ(bufpool_rebill(buf, bufpool_tenant_get(theirs, "a", 1)), -EINVAL);
+        CHECK_EQ(bufpool_rebill(buf, b), -EDQUOT);
+        CHECK_EQ(bufpool_rebill(buf, a), 0);
+        CHECK_EQ(bufpool_rebill(buf, a), 0);
+        CHECK_EQ(bufpool_rebill(buf, b), -EDQUOT);
+        CHECK_EQ(bill(a).live_bytes, 5000);
+        CHECK_EQ(bill(b).live_bytes, 0);
+        CHECK_EQ(bufpool_tenant_cap(b, 5000, 0), 0);
+        CHECK_EQ(bufpool_rebill(buf, b), 0);
+        CHECK_EQ(bill(a).live_bytes, 0);
+        CHECK_EQ(bill(b).live_bytes, 5000);
+        CHECK_EQ(bufpool_rebill(buf, NULL), 0);
+        CHECK_EQ(bill(b).live_bytes, 0);
+        CHECK_EQ(bufpool_rebill(buf, b), 0);
+        CHECK_EQ(release(0, buf), 0);
+        CHECK_EQ(bill(b).live_bytes, 0);
+        CHECK_EQ(bufpool_rebill(NULL, a), -ESTALE);
+        CHECK_EQ(bufpool_rebill(buf, a), -ESTALE);
+        CHECK_EQ(bill(a).live_bytes, 0);
+        CHECK_EQ(bufpool_destroy(theirs), 0);
+        struct bufpool_info info;
+        bufpool_stats(pool, &info);
+        CHECK_EQ(info.underflows, 1);
+        for (int i = 0; i < 2; i++) bufpool_cache_close(caches[i]);
+        CHECK_EQ(bufpool_destroy(pool), 0);
+    }
+}
+
 /* ---- The oracle ---- */
 
 enum { NODES = 7, SLOTS = 40 };
@@ -402,6 +478,8 @@ int main(int argc, char **argv)
     RUN(bad_input);
     RUN(a_cap_is_exact);
     RUN(the_pools_cap_is_for_all);
+    RUN(the_largest_come_first);
+    RUN(a_buffer_changes_its_bill);
     RUN(caps_on_each_level);
     RUN(nobody_is_refused_who_fits);
     RUN(nobody_is_ever_above_the_cap);
