@@ -43,7 +43,7 @@ run  = $(if $(jobs),JOBS=$(jobs) )test/run.sh
 # -O1 compiles in half the time of -O2; check-all has every level.
 fast = $(if $(filter file,$(origin CFLAGS)),CFLAGS='-O1 -g' )
 
-examples = handover pagecount store spill ringcp tenants kvdemo
+examples = handover pagecount restart store spill ringcp tenants kvdemo
 
 all: $(examples:%=$(BUILD)/%) $(BUILD)/kv-server $(BUILD)/fit_tiers $(BUILD)/replay
 

@@ -137,8 +137,9 @@ struct overflow_info {
 };
 
 /* Opens a region and makes the caller its owner. A file that does not exist is created with mode
- * 0600, and its name made durable. A file that exists is read through: every value is checked. If
- * config is NULL, all defaults apply. Returns
+ * 0600, and made durable with its name (but not with OVERFLOW_TEMPORARY and OVERFLOW_FRESH, which
+ * need no earlier file). A file that exists keeps its owner and mode, and is read through: every
+ * value is checked. If config is NULL, all defaults apply. Returns
  *   0         on success;
  *   -EBUSY    if the file has an owner, perhaps in this process;
  *   -EUCLEAN  if it is not a region file, or its header is damaged; OVERFLOW_FRESH makes it one;
@@ -403,7 +404,7 @@ enum { /* Linux's numbers, on every processor */
 
 /* ---- How it works ----
  *
- * Slots and holes lie one after the other, from the two copies of the header to the high-water
+ * Slots and holes lie one after the other, from the three copies of the header to the high-water
  * mark. Each begins with its head, one word that says what it is and how long: so the file can be
  * walked, and one aligned store changes what it says.
  *
@@ -446,17 +447,19 @@ enum { /* Linux's numbers, on every processor */
  * polynomial 0x82f63b78) of the word's eight bytes, low byte first, going on from c, without any
  * inversion.
  *
- * Header, at 0 and at 4096: of the copies whose check holds, the one with the higher turn counts
+ * Header, three copies, at 0, 4096 and 6144: of those whose check holds, the one with the highest
+ * turn counts
  *   0, 1  "ashlar-overflow\n"
- *   2     low: 1, the version; high: 0x01020304
- *   3     32, the granule
+ *   2     low: 2, the version; high: 0x01020304
+ *   3     low: 32, the granule; high: which copy, 0, 1 or 2, is known to be on the disk; 3 = none
+ *         is, and perhaps not even the name of the file
  *   4     key: random, of the file
- *   5     turn: 1, 2, 3 .., below 2^62; odd ones lie at 4096
+ *   5     turn: 1, 2, 3 .., below 2^62
  *   6     serial limit: every slot's serial is below; below 2^62
  *   7     the serial limit when the key was made: as long as it is the same, nothing was written
  *   8     check: crc over words 0 to 7, beginning with 0xffffffff
  *   9     at 0: not 0 after a sync that failed. What is read may not be on the disk, and the next
- *         owner writes all of it again. Means nothing at 4096
+ *         owner writes all of it again. Means nothing in the other copies
  *
  * Slot, at a multiple of 32, from 8192 on
  *   0     head: bit 63 is 1; 29 bits: the low bits of serial; 34 bits: size of the value in bytes
@@ -492,7 +495,7 @@ enum {
     OVERFLOW__PAGE        = 4096,
     OVERFLOW__START       = 8192,    /* of the slots, in bytes, */
     OVERFLOW__FIRST       = OVERFLOW__START / OVERFLOW__GRANULE, /* and in places */
-    OVERFLOW__VERSION     = 1,
+    OVERFLOW__VERSION     = 2,
     OVERFLOW__HEAD_WORDS  = 4,       /* of a slot */
     OVERFLOW__PLACE_BITS  = 35,      /* 1 TiB */
     OVERFLOW__SIZE_BITS   = 34,      /* 16 GiB */
@@ -516,12 +519,14 @@ enum {
 
 typedef _Atomic(uint64_t) overflow__word;
 
-/* What the two copies of the header say. */
+/* What the header says, and which copy of it says so. */
 typedef struct overflow__header {
     uint64_t key;
     uint64_t turn;
     uint64_t serial_limit;
     uint64_t first_serial;
+    uint32_t durable; /* the copy that is on the disk, whatever happens to the others */
+    uint32_t copy;
 } overflow__header;
 
 /* What a slot's header says. */
@@ -584,6 +589,7 @@ struct overflow_region {
     uint64_t backed;  /* below, the disk has given its blocks, but to holes that are unbacked */
     uint64_t touched; /* below, pages are in memory; a guess */
     uint64_t max;     /* end of the map */
+    uint64_t step;    /* bytes that growth asks for at a time: half as many after each refusal */
 
     uint64_t         serial; /* of the next write */
     overflow__header header; /* as it is in the file */
@@ -939,7 +945,7 @@ static OVERFLOW__HOT bool overflow__find(const overflow_region *region, overflow
 static const char overflow__magic[16] = {'a', 's', 'h', 'l', 'a', 'r', '-', 'o',
                                          'v', 'e', 'r', 'f', 'l', 'o', 'w', '\n'};
 
-enum { OVERFLOW__HEADER_WORDS = 9 };
+enum { OVERFLOW__HEADER_WORDS = 9, OVERFLOW__COPIES = 3 };
 #define OVERFLOW__COUNT_MAX (UINT64_C(1) << 62)
 
 static void overflow__header_words(const overflow__view *view, const overflow__header *header,
@@ -948,7 +954,7 @@ static void overflow__header_words(const overflow__view *view, const overflow__h
     uint64_t crc = UINT32_MAX;
     memcpy(words, overflow__magic, sizeof overflow__magic);
     words[2] = UINT64_C(0x01020304) << 32 | OVERFLOW__VERSION;
-    words[3] = OVERFLOW__GRANULE;
+    words[3] = (uint64_t)header->durable << 32 | OVERFLOW__GRANULE;
     words[4] = header->key;
     words[5] = header->turn;
     words[6] = header->serial_limit;
@@ -957,10 +963,10 @@ static void overflow__header_words(const overflow__view *view, const overflow__h
     words[8] = crc;
 }
 
-/* Where the copy of that turn lies, in words from the beginning. */
-static inline size_t overflow__header_at(uint64_t turn)
+/* Where a copy lies, in words from the beginning. Each has sectors of its own. */
+static inline size_t overflow__header_at(uint32_t copy)
 {
-    return (turn & 1) != 0 ? OVERFLOW__PAGE / sizeof(uint64_t) : 0;
+    return copy == 0 ? 0 : (OVERFLOW__PAGE + (copy - 1) * OVERFLOW__PAGE / 2) / sizeof(uint64_t);
 }
 
 /* Whether a header is of another version, byte order or granule, and not merely cut short: then its
@@ -969,7 +975,7 @@ static bool overflow__is_other(const uint64_t *got, const uint64_t *want)
 {
     unsigned char last = ((const unsigned char *)(got + 2))[7];
     if (memcmp(got, want, sizeof overflow__magic) != 0 || last == 0) return false;
-    return got[2] != want[2] || (got[3] != want[3] && got[3] != 0);
+    return got[2] != want[2] || ((uint32_t)got[3] != OVERFLOW__GRANULE && got[3] != 0);
 }
 
 /* The header of a file that begins with two pages like these. 0, -EUCLEAN, -ENOTSUP. */
@@ -978,14 +984,14 @@ static int overflow__parse_header(const overflow__view *view, const overflow__wo
 {
     int error    = -EUCLEAN;
     header->turn = 0;
-    for (uint64_t copy = 0; copy < 2; copy++) {
+    for (uint32_t copy = 0; copy < OVERFLOW__COPIES; copy++) {
         const overflow__word *at = file + overflow__header_at(copy);
         uint64_t              got[OVERFLOW__HEADER_WORDS], want[OVERFLOW__HEADER_WORDS];
         for (int i = 0; i < OVERFLOW__HEADER_WORDS; i++) got[i] = overflow__peek(at + i);
-        overflow__header said = {got[4], got[5], got[6], got[7]};
+        overflow__header said = {got[4], got[5], got[6], got[7], (uint32_t)(got[3] >> 32), copy};
         overflow__header_words(view, &said, want);
         if (memcmp(got, want, sizeof got) == 0 && said.turn > header->turn &&
-            said.turn < OVERFLOW__COUNT_MAX && (said.turn & 1) == copy &&
+            said.turn < OVERFLOW__COUNT_MAX && said.durable <= OVERFLOW__COPIES &&
             said.serial_limit < OVERFLOW__COUNT_MAX) {
             *header = said;
             error   = 0;
@@ -996,15 +1002,19 @@ static int overflow__parse_header(const overflow__view *view, const overflow__wo
     return error;
 }
 
-/* The next turn of the header: serials below this limit may come to be in use. */
+/* The next turn of the header: serials below this limit may come to be in use. It goes to a copy
+ * that is neither the last one, which counts if the owner dies on the way, nor the one on the disk,
+ * which counts if power fails and leaves the others torn. */
 static OVERFLOW__COLD void overflow__turn_header(overflow_region *region, uint64_t serial_limit)
 {
     uint64_t words[OVERFLOW__HEADER_WORDS];
 
+    do region->header.copy = (region->header.copy + 1) % OVERFLOW__COPIES;
+    while (region->header.copy == region->header.durable);
     region->header.turn++;
     region->header.serial_limit = serial_limit;
     overflow__word *to = overflow__words(&region->view, 0);
-    to += overflow__header_at(region->header.turn);
+    to += overflow__header_at(region->header.copy);
     overflow__header_words(&region->view, &region->header, words);
     /* For an owner that dies: the head of a slot is stored with release, so behind all this. */
     for (int i = 0; i < OVERFLOW__HEADER_WORDS; i++) {
@@ -1425,14 +1435,21 @@ static int overflow__grow(overflow_region *region, uint64_t place)
     if (most > overflow__file_limit()) most = overflow__page_down(overflow__file_limit());
     if (least > most) return -ENOSPC;
 
-    uint64_t to = from + (from < OVERFLOW__GROW_MAX ? from : OVERFLOW__GROW_MAX);
-    if (to < least) to = least;
-    if (to > most) to = most;
-    if (to <= from) return 0;
-    int error = overflow__back(region, from, to);
-    if (error == -ENOSPC && to > least) error = overflow__back(region, from, to = least);
-    if (error == 0) region->backed = to / OVERFLOW__GRANULE;
-    return error;
+    /* A file system may take all that is left before it refuses, and others miss it meanwhile. So
+     * the step is remembered. It doubles when it was not refused: somebody has made room. */
+    for (uint64_t step = region->step, to;; region->step = (to - from) / 2) {
+        to = from + (from < region->step ? from : region->step);
+        if (to < least) to = least;
+        if (to > most) to = most;
+        to = overflow__page_down(to);
+        if (to <= from) return 0;
+        int error = overflow__back(region, from, to);
+        if (error == -ENOSPC && to > least) continue;
+        if (error != 0) return error;
+        region->backed = to / OVERFLOW__GRANULE;
+        if (step == region->step && step < OVERFLOW__GROW_MAX) region->step = step * 2 + 1;
+        return 0;
+    }
 }
 
 /* Fresh pages up to this place are made resident many at a time: half the price of a fault each. */
@@ -1768,8 +1785,9 @@ OVERFLOW_API int overflow_sync(overflow_region *region)
     if (msync(region->view.base, (size_t)overflow__page_up(region->file_bytes), MS_SYNC) != 0) {
         region->sync_error = -errno;
         overflow__poke(mark, 1);
-    } else if (overflow__peek(mark) != 0) {
-        overflow__poke(mark, 0);
+    } else {
+        region->header.durable = region->header.copy;
+        if (overflow__peek(mark) != 0) overflow__poke(mark, 0);
     }
     return region->sync_error;
 }
@@ -2279,7 +2297,7 @@ static int overflow__own(overflow_region *region)
     return 0;
 }
 
-/* The name of a file that was created shall survive power loss, too. */
+/* The name of the file shall survive power loss, too. */
 static int overflow__sync_name(overflow_region *region)
 {
     char  *name  = region->path;
@@ -2311,6 +2329,15 @@ static int overflow__read_header(overflow_region *region, overflow__word *words,
     return overflow__parse_header(&region->view, words, header);
 }
 
+/* Makes sure that the header is on the disk, and that the file's name leads there. */
+static int overflow__sync_file(overflow_region *region, overflow__header *header)
+{
+    if (overflow__fsync(region->fd) != 0) return overflow__no_space(errno);
+    int error = overflow__sync_name(region);
+    if (error == 0) header->durable = header->copy;
+    return error;
+}
+
 /* Makes the file an empty region of a new key; what it held before means nothing under that. Its
  * serials begin at random, so that refs of other files, and of this one before, are stale. */
 static int overflow__format(overflow_region *region, overflow__word *words,
@@ -2323,7 +2350,9 @@ static int overflow__format(overflow_region *region, overflow__word *words,
     if (overflow__file_limit() < OVERFLOW__START) return -ENOSPC;
     if (getrandom(random, sizeof random, 0) != sizeof random) return -errno;
     header->key  = random[0];
-    header->turn = (header->turn + 2) & ~UINT64_C(1); /* even: page 0, which comes first */
+    header->turn++;
+    header->copy    = 0; /* which comes first */
+    header->durable = OVERFLOW__COPIES;
     header->serial_limit += random[1] % OVERFLOW__SERIAL_JUMP;
     header->first_serial = header->serial_limit;
     overflow__header_words(&region->view, header, first);
@@ -2338,9 +2367,7 @@ static int overflow__format(overflow_region *region, overflow__word *words,
         put += (size_t)more;
     }
     if (region->file_bytes < (size_t)OVERFLOW__START) region->file_bytes = OVERFLOW__START;
-    if (region->flags & OVERFLOW_TEMPORARY) return 0;
-    if (overflow__fsync(region->fd) != 0) return overflow__no_space(errno);
-    return overflow__sync_name(region);
+    return 0;
 }
 
 /* Addresses for all the file can become, and for all the holes it can have. Beyond the end of the
@@ -2393,6 +2420,11 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
             header = (overflow__header){.serial_limit = 1};
         error = overflow__format(region, words, &header);
     }
+    /* A creator may have died before this. A temporary file that begins anew each time needs it
+     * not: it is never read again. */
+    if (error == 0 && header.durable == OVERFLOW__COPIES &&
+        (~config->flags & (OVERFLOW_TEMPORARY | OVERFLOW_FRESH)) != 0)
+        error = overflow__sync_file(region, &header);
     if (error == 0) error = overflow__map(region, config->max_bytes);
     if (error == 0) error = overflow__back(region, 0, OVERFLOW__START);
     if (error != 0) return error;
@@ -2453,6 +2485,7 @@ OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
     opened->fd    = -1;
     opened->flags = want.flags;
     memcpy(opened->path, path, length);
+    opened->step = OVERFLOW__GROW_MAX;
     overflow__make_tables(&opened->view);
     int error = overflow__own(opened);
     if (error == 0) error = overflow__start(opened, &want);

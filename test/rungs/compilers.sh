@@ -27,6 +27,7 @@ rung_gcc() {
     run_tap 'a million tenants: ' "$dir/bufpool_test" 1000000
     run_tap 'owners killed at each ninth instruction: ' "$dir/slab_pool_adopt" 9
     run_tap 'a thousand caches: ' "$dir/bufpool_crowd" 1000
+    run_tap '240 budgets: ' "$dir/slab_store_age" 40 240
 }
 rung_clang() { need clang clang && matrix clang; }
 
@@ -102,7 +103,7 @@ rung_tools() { limit=900 run_tap '' test/lint.sh tools; }
 
 # Every code block of the documentation, those too that need a package; the examples, sanitized.
 rung_more_examples() {
-    for name in docs ringcp tenants kv; do
+    for name in docs ringcp restart tenants kv; do
         run_tap "$name: " "test/use/${name}_test.sh" "$PWD/$dir/$name" || :
     done
 }

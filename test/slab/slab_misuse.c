@@ -84,7 +84,7 @@ static void adopt_wants_the_same_pool(void)
     memset(config.memory, 0, config.memory_size);
     CHECK_EQ(slab_pool_adopt(&adopted, &config), -EINVAL); /* there is none yet */
     CHECK_EQ(slab_pool_create(&pool, &config), 0);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         other = config;
         if (i == 0) other.core++;
         if (i == 1) other.page_size /= 2;
@@ -93,6 +93,7 @@ static void adopt_wants_the_same_pool(void)
         if (i == 4) other.memory = NULL;
         if (i == 5) other.memory = (char *)other.memory + 64;
         if (i == 6) other.fd = -1;
+        if (i == 7) other.lends = true;
         adopted = pool;
         CHECK_EQ(slab_pool_adopt(&adopted, &other), -EINVAL);
         CHECK(adopted == NULL);
@@ -164,6 +165,9 @@ static void null_pointers(void)
     CHECK_EQ(slab_pool_set_len(NULL, id, 1), -EINVAL);
     CHECK_EQ(slab_pool_free(NULL, id), -EINVAL);
     CHECK_EQ(slab_pool_drain(NULL), 0);
+    CHECK_EQ(slab_pool_lend(NULL, id, 1), -EINVAL);
+    CHECK_EQ(slab_pool_peer(NULL, id), SLAB_NO_PEER);
+    CHECK_EQ(slab_pool_reap(NULL, 1), 0);
     CHECK_EQ(slab_pool_next(NULL, &(uint32_t){0}).gen, 0);
     CHECK_EQ(slab_pool_next(pool, NULL).gen, 0);
     CHECK_EQ(slab_pool_next(pool, &(uint32_t){UINT32_MAX}).gen, 0);
@@ -301,6 +305,8 @@ static void a_header_that_lies_does_not_attach(void)
         {&pool->shared->page_size, 0},       {&pool->shared->page_size, 96},
         {&pool->shared->page_size, 1 << 30}, {&pool->shared->page_count, 0},
         {&pool->shared->page_count, 65537},  {&pool->shared->page_count, UINT32_MAX},
+        {&pool->shared->state_size, 0},      {&pool->shared->state_size, 12},
+        {&pool->shared->state_size, 24},     {&pool->shared->state_size, UINT32_MAX},
     };
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         uint32_t truth = atomic_exchange(lies[i].field, lies[i].lie);
@@ -334,7 +340,9 @@ static void noise_does_not_attach(void)
         if (round % 2) memory[1] = (uint32_t)(check_random(&random) % 64) * 64;
         if (round % 3) memory[2] = (uint32_t)(check_random(&random) % 40);
         if (slab_pool_attach(&view, memory, size) != 0) continue;
-        CHECK(slab__footprint(view->page_size, view->page_count) <= size);
+        slab_pool_config found = config_of(view->page_size, view->page_count);
+        found.lends            = view->loans != NULL;
+        CHECK(slab_pool_footprint(&found) <= size);
         slab_pool_detach(view);
     }
     free(memory);

@@ -18,7 +18,7 @@
 
 #include "../check.h"
 
-enum { SIZE = 192, COUNT = 24, PEERS = 4, CELLS = 4, KEPT = 3 };
+enum { SIZE = 192, COUNT = 24, PEERS = 4, CELLS = 4, KEPT = 3, GONE = 9 /* no peer */ };
 
 /* Shared by all processes. A page is in a peer's hands as long as its id is in a cell. */
 static struct board {
@@ -29,7 +29,8 @@ static struct board {
     uint32_t          gens[COUNT]; /* the last one of each page that an owner has seen */
 } *board;
 
-static slab_pool_config config = {.core = 3, .page_size = SIZE, .page_count = COUNT};
+static slab_pool_config config = {
+    .core = 3, .page_size = SIZE, .page_count = COUNT, .lends = true};
 static slab_pool       *pool;
 static slab_id          kept[KEPT]; /* in the owner's hands alone */
 static unsigned         stride = 150;
@@ -87,6 +88,7 @@ static void take_back(void)
 {
     slab_id  id;
     uint32_t cursor = 0, at;
+    size_t   lost   = 0;
 
     while ((id = slab_pool_next(pool, &cursor)).gen != 0) {
         bool held = false;
@@ -94,8 +96,11 @@ static void take_back(void)
         board->gens[id.page] = id.gen;
         for (at = 0; at < PEERS * CELLS; at++)
             held |= atomic_load(&board->cells[at / CELLS][at % CELLS]) == slab_id_pack(id);
-        if (!held) slab_pool_return(pool, id); /* a peer may have returned it since */
+        if (held) CHECK(slab_pool_peer(pool, id) < PEERS || slab_pool_return(pool, id) < 0);
+        else if (slab_pool_peer(pool, id) == GONE) lost++;
+        else slab_pool_return(pool, id); /* a peer may have returned it since */
     }
+    CHECK_EQ(slab_pool_reap(pool, GONE), lost);
 }
 
 /* Takes every page, while the peers hold some and return them: each comes once, and in the end
@@ -126,6 +131,7 @@ static int hand_out(int pages)
     for (int at = 0; at < PEERS * CELLS && sent < pages; at++) {
         _Atomic(uint64_t) *cell = &board->cells[at % PEERS][at / PEERS];
         if (atomic_load(cell) != 0 || !fill(&id)) continue;
+        CHECK_EQ(slab_pool_lend(pool, id, (uint32_t)at % PEERS), 0);
         atomic_store(cell, slab_id_pack(id));
         sent++;
     }
@@ -143,6 +149,8 @@ static void call_want(void) { slab_pool_want(pool); }
 static void call_return(void) { slab_pool_return(pool, kept[0]); }
 static void call_create(void) { slab_pool_create(&pool, &config); }
 static void call_adopt(void) { slab_pool_adopt(&pool, &config); }
+static void call_lend(void) { slab_pool_lend(pool, kept[0], GONE); }
+static void call_reap(void) { slab_pool_reap(pool, GONE); }
 static void call_destroy(void) { slab_pool_destroy(pool); }
 
 static void call_return_many(void)
@@ -181,6 +189,8 @@ static const struct call {
     {"return_many", call_return_many, PLAIN},
     {"stats", call_stats, PLAIN},
     {"next", call_next, PLAIN},
+    {"lend", call_lend, PLAIN},
+    {"reap", call_reap, PLAIN},
     {"adopt", call_adopt, WITHOUT_POOL},
     {"create", call_create, WITHOUT_PEERS},
     {"destroy", call_destroy, WITHOUT_PEERS},
@@ -228,6 +238,7 @@ static void prepare(int before)
         unlock();
         return;
     }
+    for (int i = 1; i < KEPT; i++) CHECK_EQ(slab_pool_lend(pool, kept[i], GONE), 0);
     hand_out(8);
     while (before == WITHOUT_PAGES && slab_pool_alloc(pool, SIZE, &id)) {}
     usleep(100); /* some come back */

@@ -199,6 +199,35 @@ static void one_owner_at_a_time(void)
     end_shared();
 }
 
+/* The bytes behind the first are the caller's to lock: here by a peer that dies. */
+static void peers_may_lock_the_other_bytes(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = 1};
+    int          ready[2], status;
+    char         byte, path[40];
+
+    make_shared();
+    CHECK_EQ(slab_pool_create(&pool, &shared), 0);
+    CHECK(pipe(ready) == 0);
+    pid_t peer = check_fork();
+    if (peer == 0) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", shared.fd);
+        if (fcntl(open(path, O_RDWR | O_CLOEXEC), F_OFD_SETLK, &lock) != 0) _exit(1);
+        if (write(ready[1], "", 1) != 1) _exit(2);
+        for (;;) pause();
+    }
+    CHECK(read(ready[0], &byte, 1) == 1);
+    CHECK(fcntl(shared.fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_WRLCK);
+    kill(peer, SIGKILL);
+    waitpid(peer, &status, 0);
+    lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = 1};
+    CHECK(fcntl(shared.fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK);
+    CHECK_EQ(slab_pool_destroy(pool), 0);
+    close(ready[0]);
+    close(ready[1]);
+    end_shared();
+}
+
 static void the_lock_ends_with_the_process(void)
 {
     slab_id *kept = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -264,6 +293,7 @@ int main(void)
     RUN(a_child_refuses_the_parents_ids);
     RUN(a_child_returns_what_is_shared);
     RUN(one_owner_at_a_time);
+    RUN(peers_may_lock_the_other_bytes);
     RUN(the_lock_ends_with_the_process);
     RUN(a_childs_lock_ends_with_detach);
     return REPORT();

@@ -570,7 +570,8 @@ static void ended(void *context, slab_id id)
 
 static void each_recycled_id_is_told_once(void)
 {
-    slab_pool_config config = {.core = 3, .page_size = 64, .page_count = RECORDS};
+    slab_pool_config config = {
+        .core = 3, .page_size = 64, .page_count = RECORDS, .lends = true};
     uint64_t         random = 1, ended_by_return = 0;
     slab_pool       *pool;
     slab_id          id;
@@ -598,6 +599,8 @@ static void each_recycled_id_is_told_once(void)
             break;
         case 4:
             slab_pool_drain(pool);
+            if (pick->gen != 0) slab_pool_lend(pool, *pick, 1);
+            if (r % 5 == 0) ended_by_return += slab_pool_reap(pool, 1);
             break;
         case 5:
             slab_pool_want(pool);
@@ -617,6 +620,90 @@ static void each_recycled_id_is_told_once(void)
 static void leave(slab_pool *pool)
 {
     test_unmap(pool, pool->private_size);
+}
+
+static void reap_takes_what_is_lent_to_the_peer(void)
+{
+    enum { COUNT = 30, PEERS = 3 };
+    slab_pool_config config = {.core = 3, .page_size = 64, .page_count = COUNT, .lends = true};
+    slab_pool       *pool, *view;
+    slab_id          ids[COUNT], next;
+
+    CHECK(slab_pool_footprint(&config) >
+          slab__pages_offset(COUNT, sizeof(slab__life)) + COUNT * 64);
+    config.memory_size = slab_pool_footprint(&config);
+    config.memory      = aligned_alloc(4096, config.memory_size);
+    for (size_t i = 0; i < config.memory_size / 8; i++) /* what may pass for loans of first lives */
+        ((uint64_t *)config.memory)[i] = UINT64_C(1) << 32;
+    CHECK_EQ(slab_pool_create(&pool, &config), 0);
+    CHECK_EQ(slab_pool_attach(&view, config.memory, config.memory_size), 0);
+    CHECK(slab_pool_base(view, NULL, NULL) == slab_pool_base(pool, NULL, NULL));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK_EQ(slab_pool_put(pool, "lent", 5, &ids[i]), 0);
+        CHECK_EQ(slab_pool_peer(pool, ids[i]), SLAB_NO_PEER);
+        CHECK_EQ(slab_pool_lend(i & 1 ? pool : view, ids[i], i % PEERS), 0);
+        CHECK_EQ(slab_pool_peer(view, ids[i]), i % PEERS);
+    }
+    CHECK_EQ(slab_pool_reap(pool, PEERS), 0);
+    CHECK_EQ(slab_pool_reap(pool, SLAB_NO_PEER), 0);
+    CHECK_EQ(slab_pool_reap(view, 0), 0);
+    CHECK_EQ(slab_pool_return(view, ids[0]), 0); /* two of the pages of peer 0 */
+    CHECK_EQ(slab_pool_free(pool, ids[3]), 0);
+    CHECK_EQ(slab_pool_lend(view, ids[6], 1), 0); /* one goes on to another */
+    CHECK_EQ(slab_pool_lend(view, ids[9], SLAB_NO_PEER), 0);
+    CHECK_EQ(slab_pool_lend(pool, ids[0], 2), -ESTALE);
+    CHECK_EQ(slab_pool_lend(pool, ids[3], 2), -ESTALE);
+    CHECK_EQ(slab_pool_peer(pool, ids[0]), SLAB_NO_PEER);
+    CHECK_EQ(slab_pool_reap(pool, 0), COUNT / PEERS - 4);
+    CHECK_EQ(slab_pool_reap(pool, 0), 0);
+    CHECK_EQ(available(pool), COUNT / PEERS - 2); /* all but 6 and 9 */
+    CHECK_EQ(slab_pool_drain(pool), 1);           /* the one returned */
+    for (uint32_t i = 0; i < COUNT; i += PEERS)
+        CHECK_EQ(slab_pool_return(view, ids[i]), i == 6 ? 0 : i == 9 ? 0 : -ESTALE);
+    CHECK_EQ(slab_pool_reap(pool, 1), COUNT / PEERS);
+
+    /* The next lives are not lent, though their pages were. */
+    while (slab_pool_alloc(pool, 1, &next)) CHECK_EQ(slab_pool_peer(pool, next), SLAB_NO_PEER);
+    CHECK_EQ(slab_pool_reap(pool, 0), 0);
+    CHECK_EQ(slab_pool_reap(pool, 1), 0);
+    CHECK_EQ(available(pool), 0);
+    CHECK_EQ(slab_pool_reap(pool, 2), COUNT / PEERS);
+    CHECK_EQ(slab_pool_reap(pool, SLAB_NO_PEER), COUNT - COUNT / PEERS);
+    CHECK_EQ(slab_pool_lend(pool, (slab_id){3, 1, 0}, 1), -ESTALE);
+    CHECK_EQ(slab_pool_lend(pool, (slab_id){3, COUNT, 1}, 1), -EINVAL);
+    CHECK_EQ(slab_pool_lend(pool, (slab_id){4, 1, 1}, 1), -EINVAL);
+    CHECK_EQ(slab_pool_peer(pool, (slab_id){3, COUNT, 1}), SLAB_NO_PEER);
+
+    /* Loans outlive the owner. */
+    CHECK_EQ(slab_pool_put(pool, "lent", 5, &next), 0);
+    CHECK_EQ(slab_pool_lend(pool, next, 2), 0);
+    CHECK_EQ(slab_pool_put(pool, "mine", 5, &ids[0]), 0);
+    leave(pool);
+    config.lends = false;
+    CHECK_EQ(slab_pool_adopt(&pool, &config), -EINVAL);
+    config.lends = true;
+    CHECK_EQ(slab_pool_adopt(&pool, &config), 0);
+    CHECK_EQ(slab_pool_reap(pool, SLAB_NO_PEER), 1);
+    CHECK_EQ(slab_pool_return(view, ids[0]), -ESTALE);
+    CHECK_EQ(slab_pool_peer(pool, next), 2);
+    CHECK_EQ(slab_pool_reap(pool, 2), 1);
+    CHECK_EQ(slab_pool_destroy(pool), 0);
+    slab_pool_detach(view);
+    free(config.memory);
+}
+
+static void a_pool_that_does_not_lend(void)
+{
+    slab_pool *pool = make(3, 64, 4);
+    slab_id    id;
+
+    CHECK_EQ(slab_pool_put(pool, "x", 1, &id), 0);
+    CHECK_EQ(slab_pool_lend(pool, id, 1), -ENOTSUP);
+    CHECK_EQ(slab_pool_peer(pool, id), SLAB_NO_PEER);
+    CHECK_EQ(slab_pool_reap(pool, 1), 0);
+    CHECK_EQ(slab_pool_reap(pool, SLAB_NO_PEER), 0);
+    CHECK_EQ(slab_pool_return(pool, id), 0);
+    CHECK_EQ(slab_pool_destroy(pool), 0);
 }
 
 static void adopt_goes_on_where_the_owner_left(void)
@@ -797,6 +884,8 @@ int main(void)
     RUN(an_id_is_one_word);
     RUN(each_recycled_id_is_told_once);
     RUN(adopt_goes_on_where_the_owner_left);
+    RUN(reap_takes_what_is_lent_to_the_peer);
+    RUN(a_pool_that_does_not_lend);
     RUN(a_generation_wraps_into_the_next);
     RUN(no_memory_is_no_pool);
     RUN(as_an_oracle_says);
