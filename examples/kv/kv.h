@@ -93,7 +93,7 @@ struct index {
     size_t             count, bytes;
 };
 
-/* An entry: 24 bits of the key's hash, 7 bits of kind, RECENT, and 32 bits that name the value. */
+/* An entry: 24 bits of the key's hash, 7 that say what the name is, RECENT, 32 bits of name. */
 #define INDEX_EMPTY  UINT64_MAX
 #define INDEX_PLACE  ((UINT64_C(1) << 40) - 1 - INDEX_RECENT) /* kind and name */
 #define INDEX_RECENT (UINT64_C(1) << 32)                      /* used since eviction looked last */
@@ -145,7 +145,7 @@ overflow_ref spill_unname(struct spill *spill, uint32_t number);
 
 /* -- plane.c -- */
 
-enum { TIERS = 63, KEYSPACES = 16, FIT_MAX = 16384, FIT_STEP = 8 };
+enum { KEYSPACES = 16 };
 
 struct plane_config {
     size_t      memory; /* 0: no limit */
@@ -166,10 +166,6 @@ struct plane {
     slab_store         *store;
     struct index        index;
     struct spill        spill;
-    uint32_t            tiers[TIERS], tier_count;
-    uint8_t             tier_of[FIT_MAX / FIT_STEP + 1]; /* by size / 8, rounded up */
-    struct large       *large;                           /* objects beyond the tiers, by number */
-    uint32_t            large_count, large_room, large_spare;
     struct kept        *kept; /* records that an eviction gives a second chance */
     uint64_t            now; /* ms since 1970, once per batch */
     uint64_t            expiry_hand; /* a cursor of the index */

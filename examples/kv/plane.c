@@ -29,6 +29,7 @@
 enum {
     EXPIRES = 1, FILED = 2, KEYSPACE = 4, /* flags of a record: which fields it has */
     FIT_AFTER     = 32768,                /* records */
+    TIERS = 63, FIT_MAX = 16384, FIT_STEP = 8, /* larger records are large objects */
     FIT_TIERS     = 48,                   /* others are for sizes that may come later */
     MOVES         = 2, /* of compact, after each free: keeps up with any load */
     EVICT_BYTES   = 64 << 10,
@@ -48,15 +49,11 @@ struct record {
     struct slice         key, value;
 };
 
-/* Kinds of an index entry: the tier of the record that a slab_ref names, or one of these. */
-enum { KIND_AT = 33, LARGE = 64, KEPT = 65, IN_FILE = 66 };
+/* What the name of an index entry is: a slab_ref, or a number. */
+enum { KIND_AT = 33, IN_STORE = 0, KEPT, IN_FILE };
 #define PLACE(kind, name) ((uint64_t)(kind) << KIND_AT | (name))
 #define NO_PLACE          UINT64_MAX
 
-struct large {
-    slab_ref ref; /* a spare one: the number of the next */
-    uint32_t size;
-};
 struct kept {
     size_t        count, len;
     size_t        at[KEPT_MAX];
@@ -124,8 +121,8 @@ static void record_read(const unsigned char *at, struct record *record)
 static unsigned kind_of(uint64_t entry) { return (unsigned)(entry >> KIND_AT) & 0x7f; }
 static void     place(uint64_t *entry, uint64_t at) { *entry = (*entry & ~INDEX_PLACE) | at; }
 
-/* Reads what an entry names. slab_store_get wants a length that belongs to the value's tier: the
- * size of its slots does. Returns false, and an empty record, if the file is damaged there. */
+/* Reads what an entry names: a record tells its own length. Returns false, and an empty record, if
+ * the file is damaged there. */
 static bool entry_read(const struct plane *plane, uint64_t entry, struct record *record)
 {
     uint32_t       name = (uint32_t)entry;
@@ -139,10 +136,7 @@ static bool entry_read(const struct plane *plane, uint64_t entry, struct record 
                                   .file = value.ref, .serial = value.serial,
                                   .key = value.key, .value = value.value};
     } else if (kind == KEPT) record_read(plane->kept->data + plane->kept->at[name], record);
-    else if (kind == LARGE)
-        record_read(slab_store_get(plane->store, plane->large[name].ref, plane->large[name].size),
-                    record);
-    else record_read(slab_store_get(plane->store, name, plane->tiers[kind]), record);
+    else record_read(slab_store_peek(plane->store, name, NULL), record);
     return true;
 }
 
@@ -171,22 +165,14 @@ static uint64_t *find(struct plane *plane, uint64_t hash, uint32_t keyspace, str
     return entry;
 }
 
-struct sought {
-    const struct plane *plane;
-    slab_ref            ref;
-};
-
 static bool is_at(void *context, uint64_t entry)
 {
-    const struct sought *sought = context;
-    if (kind_of(entry) == LARGE) return sought->plane->large[(uint32_t)entry].ref == sought->ref;
-    return kind_of(entry) < LARGE && (slab_ref)entry == sought->ref;
+    return kind_of(entry) == IN_STORE && (slab_ref)entry == *(slab_ref *)context;
 }
 
 static uint64_t *find_ref(struct plane *plane, const struct record *record, slab_ref ref)
 {
-    struct sought at = {plane, ref};
-    return index_find(&plane->index, index_hash(record->keyspace, record->key), is_at, &at);
+    return index_find(&plane->index, index_hash(record->keyspace, record->key), is_at, &ref);
 }
 
 /* compact has moved a record: its entry names the new place. */
@@ -201,30 +187,6 @@ static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t
 
 /* -- Memory -- */
 
-/* A number for a large object, whose length its ref does not tell. UINT32_MAX: no memory. */
-static uint32_t large_name(struct plane *plane, slab_ref ref, size_t size)
-{
-    uint32_t number = plane->large_spare;
-    if (number != UINT32_MAX) plane->large_spare = plane->large[number].ref;
-    else {
-        if (plane->large_count == plane->large_room) {
-            uint32_t      room  = plane->large_room + plane->large_room / 2 + 64;
-            struct large *large = realloc(plane->large, room * sizeof *large);
-            if (!large) return UINT32_MAX;
-            plane->large = large, plane->large_room = room;
-        }
-        number = plane->large_count++;
-    }
-    plane->large[number] = (struct large){ref, (uint32_t)size};
-    return number;
-}
-
-static void large_unname(struct plane *plane, uint32_t number)
-{
-    plane->large[number].ref = plane->large_spare;
-    plane->large_spare       = number;
-}
-
 /* Puts a record into the store as it is. Returns its place, or NO_PLACE. */
 static uint64_t store_put(struct plane *plane, const struct record *record)
 {
@@ -234,19 +196,7 @@ static uint64_t store_put(struct plane *plane, const struct record *record)
 
     if (!at) return NO_PLACE;
     record_write(at, record);
-    if (!slab_ref_is_large(ref)) return PLACE(plane->tier_of[(size + 7) / FIT_STEP], ref);
-    uint32_t number = large_name(plane, ref, size);
-    if (number != UINT32_MAX) return PLACE(LARGE, number);
-    (void)slab_store_free(plane->store, ref, size);
-    return NO_PLACE;
-}
-
-static void store_free(struct plane *plane, uint64_t at, size_t size)
-{
-    bool large = kind_of(at) == LARGE;
-    slab_ref ref = large ? plane->large[(uint32_t)at].ref : (slab_ref)at;
-    (void)slab_store_free(plane->store, ref, size);
-    if (large) large_unname(plane, (uint32_t)at);
+    return PLACE(IN_STORE, ref);
 }
 
 /* -- The file -- */
@@ -268,7 +218,7 @@ static void release(struct plane *plane, uint64_t entry, const struct record *re
         return;
     }
     if (record->expires) plane->expiring--;
-    store_free(plane, entry, record->size);
+    (void)slab_store_free(plane->store, (slab_ref)entry, record->size);
     (void)slab_store_compact(plane->store, MOVES, moved, plane);
 }
 
@@ -311,7 +261,6 @@ static size_t evicted(void *context, slab_ref ref, const void *value, size_t roo
     record_read(value, &record);
     uint64_t *entry = find_ref(plane, &record, ref);
     if (!entry) return record.size;
-    if (kind_of(*entry) == LARGE) large_unname(plane, (uint32_t)*entry);
     if (!(*entry & INDEX_RECENT) || kept->count == KEPT_MAX ||
         record.size > KEPT_BYTES - kept->len) {
         evict(plane, entry, &record);
@@ -334,7 +283,7 @@ static bool is_place(void *context, uint64_t entry)
 static void limit(struct plane *plane)
 {
     size_t others = plane->index.bytes + plane->spill.room * sizeof(overflow_ref) +
-                    plane->large_room * sizeof(struct large) + sizeof *plane->kept;
+                    sizeof *plane->kept;
     if (plane->config.memory == 0) return;
     size_t least = plane->config.memory / 4;
     size_t most  = plane->config.memory > others + least ? plane->config.memory - others : least;
@@ -388,13 +337,7 @@ static int make_store(struct plane *plane, const uint32_t *tiers, uint32_t count
     int               error = slab_store_create(&store, &config);
 
     if (error) return error;
-    plane->store      = store;
-    plane->tier_count = count;
-    memmove(plane->tiers, tiers, count * sizeof *tiers);
-    for (uint32_t step = 0, tier = 0; step <= FIT_MAX / FIT_STEP; step++) {
-        if (tier + 1 < count && step * FIT_STEP > tiers[tier]) tier++;
-        plane->tier_of[step] = (uint8_t)tier;
-    }
+    plane->store = store;
     return 0;
 }
 
@@ -436,9 +379,6 @@ static void refit(struct plane *plane)
         make_store(plane, tiers, count) != 0)
         return;
     limit(plane);
-    plane->large       = NULL;
-    plane->large_count = plane->large_room = 0;
-    plane->large_spare = UINT32_MAX;
     while ((entry = index_next(&plane->index, &cursor))) {
         struct record record;
         if (kind_of(*entry) == IN_FILE) continue;
@@ -448,7 +388,6 @@ static void refit(struct plane *plane)
         else evict(plane, entry, &record), cursor--; /* no room */
     }
     slab_store_destroy(old.store);
-    free(old.large);
 }
 
 static void sample(struct plane *plane, size_t size)
@@ -507,8 +446,7 @@ int plane_open(struct plane *plane, const struct plane_config *config)
 {
     static const uint32_t tiers[] = {32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536,
                                      2048, 3072, 4096, 8192, FIT_MAX};
-    *plane = (struct plane){.config = *config, .spill.spare = UINT32_MAX,
-                            .large_spare = UINT32_MAX};
+    *plane = (struct plane){.config = *config, .spill.spare = UINT32_MAX};
     plane->now       = clock_ms();
     plane->histogram = calloc(FIT_MAX / FIT_STEP + 1, sizeof *plane->histogram);
     plane->kept      = malloc(sizeof *plane->kept);
@@ -581,8 +519,7 @@ static bool overwrite(struct plane *plane, uint64_t entry, const struct record *
                       const struct record *record)
 {
     size_t   size = record_size(record);
-    unsigned kind = kind_of(entry);
-    if (kind >= LARGE || size > FIT_MAX || plane->tier_of[(size + 7) / FIT_STEP] != kind ||
+    if (kind_of(entry) != IN_STORE ||
         slab_store_set_len(plane->store, (slab_ref)entry, old->size, size) != 0)
         return false;
     if (old->file) file_free(plane, old->file, true);
@@ -610,7 +547,7 @@ int plane_set(struct plane *plane, uint32_t keyspace, struct slice key, const st
             place(entry, at);
             release(plane, was, &old, true);
         } else if ((entry = index_insert(&plane->index, hash, at))) plane->keys[keyspace]++;
-        else store_free(plane, at, record_size(&record));
+        else (void)slab_store_free(plane->store, (slab_ref)at, record_size(&record));
     }
     if (at != NO_PLACE && entry) return 0;
     if (record.file) spill_free(&plane->spill, record.file);
@@ -712,7 +649,6 @@ void plane_close(struct plane *plane)
     spill_close(&plane->spill);
     slab_store_destroy(plane->store);
     index_clear(&plane->index);
-    free(plane->large);
     free(plane->kept);
     free(plane->histogram);
 }
