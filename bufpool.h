@@ -80,7 +80,11 @@ extern "C" {
  *   - Crossing a soft limit only increments a counter: no call is ever refused for it. An acquire
  *     or a charge counts if the tenant's live bytes, including its own, are above the limit; two at
  *     the same moment may each be judged without the other.
- *   - At most idle_buffers of each class and idle_bytes in all are idle, caches included.
+ *   - At most idle_buffers of each class and idle_bytes in all are idle in the pool, and in each
+ *     open cache cache_bytes of each class, or 32 buffers, and one small one.
+ *   - A reader sees live bytes, live buffers and capacity that are too high by at most what goes
+ * out while it looks. It looks up to 20 times, and keeps the best look: exact if nothing goes out
+ *     during one of them, which takes some 50 ns for each cache and shard.
  *   - Memory comes from the system as it is touched: a buffer of 10 MiB of which 1.1 MiB are in use
  *     takes 1.1 MiB.
  *   - A new buffer has the content that its last user left in it, unless the pool has BUFPOOL_WIPE.
@@ -91,6 +95,20 @@ extern "C" {
  *   class that ever existed at a time), 12 KiB for each cache and for each of two shards per
  *   processor, some 200 bytes for each tenant. None of it is given back before the pool is
  *   destroyed.
+ *
+ * Waiting
+ *
+ *   A call may wait for another thread in four places; nowhere while that one is in a system call.
+ *     - bufpool_acquire, bufpool_release, charge and discharge, if all shards, two per processor,
+ *       are in use: until one is free.
+ *     - A cache's call, while another thread takes idle buffers from the cache: for trim, or
+ *       because the system has no memory.
+ *     - A call that needs a header, a seat or a name that is new, or room for one more idle buffer,
+ *       for a lock that is held for some instructions; or, for a name, while the table of names is
+ *       doubled.
+ *     - acquire, when the system has no memory and idle buffers are in use by others: 5 ms at most.
+ *   Waiting threads yield or sleep: a real-time thread never keeps the thread that it waits for off
+ *   its processor.
  *
  * Limitations
  *
@@ -132,10 +150,11 @@ enum {
 
 typedef struct bufpool_config {
     uint64_t tenant_soft_limit; /* bytes; 0 = 256 MiB */
-    uint32_t idle_buffers;      /* kept in each class; 0 = 64 */
-    size_t   idle_bytes;        /* kept over all classes; 0 = 64 MiB */
+    uint32_t idle_buffers;      /* kept in each class by the pool; 0 = 64 */
+    size_t   idle_bytes;        /* kept over all classes by the pool; 0 = 64 MiB */
     uint32_t tenant_max;        /* named in metrics, the others summed as one; 0 = 10,000 */
     uint32_t flags;             /* BUFPOOL_WIPE */
+    size_t   cache_bytes;       /* kept in each class by each cache, besides; 0 = 1 MiB */
 } bufpool_config;
 
 /* Returns the bytes of a buffer of this class, or SIZE_MAX for BUFPOOL_OVERSIZE. Any thread. */
@@ -189,8 +208,9 @@ BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
 
 /* Acquires a buffer of at least size bytes, with one reference. Any thread. Charges size bytes to
  * the tenant (NULL = none) until the last reference is released. The data is aligned to 4096.
- * Returns NULL if the system has no memory, even after idle memory was given back to it, if the
- * tenant belongs to another pool, or if pool is NULL. */
+ * Returns NULL if the system has no memory and nothing that is idle helps, wherever it is (but see
+ * bufpool_trim: one small buffer in each cache is its thread's alone), if the tenant belongs to
+ * another pool, or if pool is NULL. */
 BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant);
 
 /* Returns the data of a buffer, or NULL if it has no references or buf is NULL. Any holder of a
@@ -250,8 +270,9 @@ BUFPOOL_API int bufpool_view_drop(bufpool_view *view);
  * open, or pool is NULL. A cache may move to another thread as any other data does: through a lock
  * or a queue.
  *
- * At most half of what the pool keeps idle is in caches, in equal shares. What a cache releases
- * beyond its share passes through the pool. */
+ * A cache keeps up to 32 buffers of a class, but not more than cache_bytes, and one small one, for
+ * as long as it is open and nobody trims it. The number of caches does not matter. What a cache
+ * releases beyond that passes through the pool. */
 BUFPOOL_API bufpool_cache *bufpool_cache_open(bufpool *pool);
 
 /* Acquires and releases a buffer, with the results of bufpool_acquire and bufpool_release. The
@@ -341,7 +362,11 @@ BUFPOOL_API size_t bufpool_destroy(bufpool *pool);
  * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
  * hidden name would turn a feature off silently. So this header declares hidden calls under its
  * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
- * which are the same on every supported processor. */
+ * which are the same on every processor but two. */
+
+#if defined __alpha__ || defined __hppa__
+#error "bufpool.h: alpha and parisc number the advice of madvise differently"
+#endif
 
 #include <sys/mman.h>
 #ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
@@ -382,7 +407,7 @@ static inline void *bufpool__map(size_t size, int flags)
 }
 
 /* Unmaps memory. Where that would split a mapping and vm.max_map_count allows no more mappings, it
- * fails: then the pages go back to the system, and only the addresses are lost. */
+ * fails: then the pages go back to the system, unless they are locked; the addresses are lost. */
 static inline void bufpool__unmap(void *memory, size_t size)
 {
     if (munmap(memory, size) != 0) (void)bufpool__madvise(memory, size, BUFPOOL__MADV_DONTNEED);
@@ -459,20 +484,53 @@ enum {
     (BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER, 0, 0, 0, 0, 0) == 0)
 #endif
 
-/* ---- prelude: lock ---- */
+/* ---- lock ----
+ *
+ * A word: 0 free, 1 held, 2 held and somebody may sleep for it. It is held for some instructions,
+ * and never over a system call. A thread that finds it held sleeps, so that a holder that was
+ * preempted can run on, also below a real-time thread that waits. If the kernel refuses futex(2),
+ * it looks again each millisecond. */
 
+#include <poll.h>
 #include <sched.h>
+
+#ifndef BUFPOOL_YIELDS /* the model checker is given less */
+#define BUFPOOL_YIELDS 16
+#endif
+
+enum { BUFPOOL__FUTEX_WAIT = 0 | 128, BUFPOOL__FUTEX_WAKE = 1 | 128 }; /* 128: of this process */
+
+/* Lets others run: at first those that may at once, then, for a millisecond, any. */
+static void bufpool__pause(unsigned round)
+{
+    if (round < BUFPOOL_YIELDS) sched_yield();
+    else (void)poll(NULL, 0, 1);
+}
+
+static void bufpool__lock_wait(_Atomic(uint32_t) *lock)
+{
+    /* acquire, pairs with the release in bufpool__unlock: the last holder's changes are seen. */
+    while (atomic_exchange_explicit(lock, 2, memory_order_acquire) != 0)
+        if (BUFPOOL_SYSCALL(SYS_futex, lock, BUFPOOL__FUTEX_WAIT, 2, 0, 0, 0) != 0 &&
+            errno != EAGAIN && errno != EINTR)
+            bufpool__pause(BUFPOOL_YIELDS);
+}
 
 static void bufpool__lock(_Atomic(uint32_t) *lock)
 {
+    uint32_t was = 0;
+
     /* acquire, pairs with the release in bufpool__unlock: the last holder's changes are seen. */
-    while (atomic_exchange_explicit(lock, 1, memory_order_acquire)) sched_yield();
+    if (!atomic_compare_exchange_strong_explicit(lock, &was, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        bufpool__lock_wait(lock);
 }
 
 static void bufpool__unlock(_Atomic(uint32_t) *lock)
 {
-    /* release, pairs with the acquire in bufpool__lock. */
-    atomic_store_explicit(lock, 0, memory_order_release);
+    /* release, pairs with the acquire in bufpool__lock and bufpool__lock_wait. */
+    if (atomic_exchange_explicit(lock, 0, memory_order_release) == 2)
+        (void)BUFPOOL_SYSCALL(SYS_futex, lock, BUFPOOL__FUTEX_WAKE, 1, 0, 0, 0);
 }
 
 /* ---- locked pages, and hints ---- */
@@ -517,11 +575,11 @@ enum { BUFPOOL__MADV_DONTNEED_LOCKED = 24 }; /* since Linux 5.18 */
  * seized the cache lets go of it, untouched, and the pool gives up fences for the rest of its life.
  * No cache is seized then. Its idle buffers are its thread's, until it closes it.
  *
- * A budget limits how many idle buffers each cache may hold: a stack has room for so many, and over
- * all stacks,
- *       sum of room <= idle_buffers of a class,    sum of room * capacity <= idle_bytes
- * each cache's own small one included. A stack that is full asks for more room. That may come from
- * what shards do not use, or, of another class that keeps more bytes, from what they do.
+ * A cache has a magazine: room in each stack for a fixed number of buffers. A budget limits how
+ * many the shards may hold: a stack has room for so many, and over all shards, sum of room <=
+ * idle_buffers of a class,    sum of room * capacity <= idle_bytes A stack that is full asks for
+ * more room. That may come from what other shards do not use, or, of another class that keeps more
+ * bytes, from what they do.
  *
  * Counters only grow, what comes in and what goes out apart. A reader reads all outs, then all ins.
  * An in happens before its out; so a thread that sees the out sees the in: no difference is ever
@@ -536,20 +594,24 @@ enum { BUFPOOL__MADV_DONTNEED_LOCKED = 24 }; /* since Linux 5.18 */
  *   and each acquisition looks at the sum of all tabs to know whether it is above the limit. */
 
 enum {
-    BUFPOOL__LINE      = 64,
-    BUFPOOL__PAGE      = 4096, /* of ours: a small buffer, or a chunk. The system's may be larger */
-    BUFPOOL__LIVES     = 64, /* that the names of a buffer tell apart: its header's alignment */
-    BUFPOOL__HEADS     = 63, /* in a chunk, at most */
-    BUFPOOL__MEDIUMS   = 15, /* in a chunk with medium buffers */
-    BUFPOOL__TABS      = 256,
-    BUFPOOL__SHARDS    = 64, /* at most */
-    BUFPOOL__CACHES    = 4096,      /* open at most */
-    BUFPOOL__BATCH     = 8,         /* buffers that come from a shard at once */
-    BUFPOOL__NAMES     = 256 << 10, /* bytes of an arena for tenants */
-    BUFPOOL__NAME_MAX  = 255,
-    BUFPOOL__TABLE     = 1024,      /* slots of the first table */
-    BUFPOOL__LAST_SEAT = 63,        /* a bit for all seats from this one on */
-    BUFPOOL__LOOKS     = 8,         /* at an account, for a moment in which nothing goes out */
+    BUFPOOL__LINE     = 64,
+    BUFPOOL__PAGE     = 4096, /* of ours: a small buffer, or a chunk. The system's may be larger */
+    BUFPOOL__LIVES    = 64,   /* that the names of a buffer tell apart: its header's alignment */
+    BUFPOOL__HEADS    = 63,   /* in a chunk, at most */
+    BUFPOOL__MEDIUMS  = 15,   /* in a chunk with medium buffers */
+    BUFPOOL__TABS     = 256,
+    BUFPOOL__SHARDS   = 1024,      /* at most */
+    BUFPOOL__CACHES   = 4096,      /* open at most */
+    BUFPOOL__MAGAZINE = 32,        /* buffers of a class that a cache keeps, at most */
+    BUFPOOL__BATCH    = 8,         /* buffers that come from a shard at once */
+    BUFPOOL__PATIENCE = 100,       /* rounds that trim waits for a cache */
+    BUFPOOL__SCRAPES  = 20,        /* rounds in which acquire looks for idle memory */
+    BUFPOOL__NAMES    = 256 << 10, /* bytes of an arena for tenants */
+    BUFPOOL__NAME_MAX = 255,
+    BUFPOOL__TENANT_MOST = 512,  /* bytes, with the longest name */
+    BUFPOOL__TABLE       = 1024, /* slots of the first table */
+    BUFPOOL__LAST_SEAT   = 63,   /* a bit for all seats from this one on */
+    BUFPOOL__LOOKS       = 20,   /* at an account, for a moment in which nothing goes out */
 };
 
 #define BUFPOOL__CHARGE_MAX (UINT64_C(1) << 62)
@@ -557,16 +619,18 @@ enum {
 
 /* A header's word: the life's number modulo 64 above, references, or one of the marks, below. */
 #define BUFPOOL__LIFE_SHIFT 26
-#define BUFPOOL__SPARE      UINT32_C(0)         /* has no memory */
-#define BUFPOOL__IDLE       (UINT32_C(1) << 25) /* in a stack, or between its last release and one,
-                                                 * or the system. Below: references */
+#define BUFPOOL__SPARE      UINT32_C(0) /* has no memory */
+#define BUFPOOL__IDLE                                                       \
+    (UINT32_C(1) << 25) /* in a stack, or between its last release and one, \
+                         * or the system. Below: references */
 
 /* In chunks. Fields other than the word are accessed only by the thread that has the only
  * reference, or holds the stack that the buffer is in. */
 typedef struct bufpool__head {
     alignas(BUFPOOL__LIVES) _Atomic(uint32_t) word;
-    unsigned char         kind; /* a bufpool_class */
-    _Atomic(uint16_t)     hint; /* references that there were last, less 1, modulo 2^16 */
+    unsigned char         kind;   /* a bufpool_class */
+    bool                  is_new; /* from the system, and not yet counted */
+    _Atomic(uint16_t)     hint;   /* references that there were last, less 1, modulo 2^16 */
     unsigned char        *data;
     size_t                size;   /* asked for, and charged */
     bufpool_tenant       *tenant; /* that it is charged to, or was last */
@@ -611,13 +675,13 @@ struct bufpool_cache {
     _Atomic(uint32_t)      seized;                     /* not a shard's: its thread waits */
     uint32_t               number;                     /* its seat */
     bool                   is_shard;
-    bool                   in_use; /* under the pool's lock */
-    bool                   has_own;
+    bool                   has_own; /* until destroy */
     bufpool               *pool;
-    _Atomic(bufpool_buf *) own; /* if it has one: a small buffer, by its name in its next life, or
-                                 * NULL: lent, or not there */
-    _Atomic(uint64_t)      in;  /* bytes, over all tenants */
-    _Atomic(uint64_t)      out;
+    bufpool_cache         *left; /* closed before it; under the pool's lock */
+    _Atomic(bufpool_buf *) own;  /* a small buffer, by its name in its next life, or
+                                  * NULL: lent, or not there */
+    _Atomic(uint64_t) in;        /* bytes, over all tenants */
+    _Atomic(uint64_t) out;
 
     alignas(BUFPOOL__LINE) _Atomic(uint64_t) oversize;
     _Atomic(uint64_t) oversize_released;
@@ -673,25 +737,26 @@ typedef struct bufpool__arena {
 struct bufpool {
     /* Constant after create. */
     alignas(BUFPOOL__LINE) bufpool_config config; /* with the defaults filled in */
-    uint64_t       key[2]; /* of the hash of names */
-    size_t         system_page; /* bytes */
-    uint32_t       shard_count;
+    uint64_t          key[2];                     /* of the hash of names */
+    size_t            system_page;                /* bytes */
+    uint32_t          shard_count;
     _Atomic(uint32_t) has_fences; /* 0, and so it stays: the kernel has no membarrier, or refused
                                    * one. An old 1 costs one that is refused as well */
     bufpool_cache *shards;
 
     /* Any thread. */
     alignas(BUFPOOL__LINE) _Atomic(uint64_t) underflows;
-    _Atomic(int64_t) holders; /* of the pool, after destroy */
+    _Atomic(int64_t) holders;  /* of the pool, after destroy */
+    _Atomic(int32_t) carriers; /* threads that have idle buffers in their hands */
 
     /* Under the lock; what is atomic is read without it. A thread that holds a cache may take the
      * lock; a thread that has the lock only tries for a cache. */
     alignas(BUFPOOL__LINE) _Atomic(uint32_t) lock;
     _Atomic(uint32_t) closed; /* destroyed */
     _Atomic(uint32_t) seat_count;
-    _Atomic(uint32_t) caches;                 /* open */
-    _Atomic(uint32_t) share[BUFPOOL_CLASSES]; /* room that a thread's cache may have */
-    uint32_t          kept[BUFPOOL_CLASSES];  /* sum of room */
+    _Atomic(uint32_t) caches;                /* open */
+    bufpool_cache    *left;                  /* closed */
+    uint32_t          kept[BUFPOOL_CLASSES]; /* sum of room in shards */
     size_t            kept_bytes;
     bufpool__head    *spare[BUFPOOL_LARGE + 1]; /* by bufpool__sort */
     bufpool__chunk   *chunks;
@@ -709,6 +774,7 @@ struct bufpool {
 
 _Static_assert(sizeof(bufpool__head) == BUFPOOL__LIVES, "a name stays within its header");
 _Static_assert(sizeof(bufpool__chunk) == BUFPOOL__PAGE, "a chunk is a page");
+_Static_assert(sizeof(bufpool_tenant) + BUFPOOL__NAME_MAX <= BUFPOOL__TENANT_MOST, "with its name");
 _Static_assert(sizeof(bufpool__stack) == BUFPOOL__LINE, "a class is a line");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "lock-free is meant");
 
@@ -833,38 +899,50 @@ static inline uint32_t bufpool__sort(bufpool_class kind)
     return BUFPOOL__MAPS_ITSELF && kind < BUFPOOL_LARGE ? kind : BUFPOOL_LARGE;
 }
 
-/* Under the lock. Adds the headers of a new chunk to the spare ones, if there is memory. */
-static BUFPOOL__COLD void bufpool__map_chunk(bufpool *pool, uint32_t sort)
+/* Returns a new chunk, whose headers are a list; NULL: there is no memory. */
+static BUFPOOL__COLD bufpool__chunk *bufpool__chunk_map(bufpool *pool, uint32_t sort)
 {
     size_t          place = sort < BUFPOOL_LARGE ? bufpool__capacities[sort] : 0;
     size_t          count = sort == BUFPOOL_MEDIUM ? BUFPOOL__MEDIUMS : BUFPOOL__HEADS;
     size_t          size  = place > 0 ? (count + 1) * place : BUFPOOL__PAGE;
     bufpool__chunk *chunk = (bufpool__chunk *)BUFPOOL_MAP(size);
 
-    if (!chunk) return;
+    if (!chunk) return NULL;
     if (BUFPOOL__MAPS_ITSELF) (void)bufpool__madvise(chunk, size, BUFPOOL__MADV_NOHUGEPAGE);
     if (place > 0) BUFPOOL__HIDE((unsigned char *)chunk + place, size - place);
-    chunk->size  = size;
-    chunk->next  = pool->chunks;
-    pool->chunks = chunk;
-    for (size_t i = count; i > 0; i--) {
-        bufpool__head *head = &chunk->heads[i - 1];
-        head->pool          = pool;
-        head->data          = place > 0 ? (unsigned char *)chunk + i * place : NULL;
-        head->next          = pool->spare[sort];
-        pool->spare[sort]   = head;
+    chunk->size = size;
+    for (size_t i = 0; i < count; i++) {
+        chunk->heads[i].pool = pool;
+        chunk->heads[i].data = place > 0 ? (unsigned char *)chunk + (i + 1) * place : NULL;
+        chunk->heads[i].next = i + 1 < count ? &chunk->heads[i + 1] : NULL;
     }
+    return chunk;
+}
+
+/* Takes a spare header, after a new chunk, if there is one, has become the pool's. NULL: none. */
+static bufpool__head *bufpool__spare_take(bufpool *pool, uint32_t sort, bufpool__chunk *chunk)
+{
+    bufpool__head *last = chunk ? &chunk->heads[0] : NULL;
+
+    while (last && last->next) last = last->next;
+    bufpool__lock(&pool->lock);
+    if (chunk) {
+        chunk->next       = pool->chunks;
+        pool->chunks      = chunk;
+        last->next        = pool->spare[sort];
+        pool->spare[sort] = chunk->heads;
+    }
+    bufpool__head *head = pool->spare[sort];
+    if (head) pool->spare[sort] = head->next;
+    bufpool__unlock(&pool->lock);
+    return head;
 }
 
 /* A header without memory; NULL: out of memory. */
 static bufpool__head *bufpool__new_head(bufpool *pool, uint32_t sort)
 {
-    bufpool__lock(&pool->lock);
-    if (!pool->spare[sort]) bufpool__map_chunk(pool, sort);
-    bufpool__head *head = pool->spare[sort];
-    if (head) pool->spare[sort] = head->next;
-    bufpool__unlock(&pool->lock);
-    return head;
+    bufpool__head *head = bufpool__spare_take(pool, sort, NULL);
+    return head ? head : bufpool__spare_take(pool, sort, bufpool__chunk_map(pool, sort));
 }
 
 static void bufpool__free_all(bufpool *pool);
@@ -976,7 +1054,7 @@ static BUFPOOL__COLD bufpool_cache *bufpool__borrow_other(bufpool *pool)
     for (uint32_t tries = 1;; tries++) {
         bufpool_cache *shard = &pool->shards[(home + tries) % pool->shard_count];
         if (bufpool__get(&shard->busy) == 0 && bufpool__try(shard)) return shard;
-        if (tries % pool->shard_count == 0) sched_yield();
+        if (tries % pool->shard_count == 0) bufpool__pause(tries / pool->shard_count - 1);
     }
 }
 
@@ -999,9 +1077,9 @@ static inline void bufpool__give_back(bufpool_cache *cache)
 static BUFPOOL__COLD void bufpool__wait(bufpool_cache *cache)
 {
     /* acquire, pairs with the release in bufpool__let_go and bufpool__seize. */
-    while (atomic_load_explicit(&cache->seized, memory_order_acquire)) {
+    for (unsigned round = 0; atomic_load_explicit(&cache->seized, memory_order_acquire); round++) {
         bufpool__give_back(cache);
-        sched_yield();
+        bufpool__pause(round);
         bufpool__set(&cache->busy, 1);
         BUFPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in bufpool__seize */
     }
@@ -1085,7 +1163,7 @@ static inline bufpool__head *bufpool__pop(bufpool__stack *stack)
     return head;
 }
 
-/* -- The budget, under the pool's lock -- */
+/* -- The budget of the shards, under the pool's lock -- */
 
 static bool bufpool__has_budget(const bufpool *pool, uint32_t c)
 {
@@ -1093,21 +1171,21 @@ static bool bufpool__has_budget(const bufpool *pool, uint32_t c)
            bufpool__capacities[c] <= pool->config.idle_bytes - pool->kept_bytes;
 }
 
-/* The stack of a cache that we hold has room for count more, or, if negative, fewer. */
-static void bufpool__budget(bufpool_cache *cache, uint32_t c, int32_t count)
+/* The stack of a shard that we hold has room for count more, or, if negative, fewer. */
+static void bufpool__budget(bufpool_cache *shard, uint32_t c, int32_t count)
 {
-    bufpool__stack *stack = &cache->stacks[c];
+    bufpool__stack *stack = &shard->stacks[c];
 
     bufpool__set(&stack->room, bufpool__get(&stack->room) + (uint32_t)count);
-    cache->pool->kept[c] += (uint32_t)count;
-    cache->pool->kept_bytes += (size_t)count * bufpool__capacities[c];
+    shard->pool->kept[c] += (uint32_t)count;
+    shard->pool->kept_bytes += (size_t)count * bufpool__capacities[c];
 }
 
 /* What the stack does not use is nobody's. */
-static void bufpool__return_room(bufpool_cache *cache, uint32_t c)
+static void bufpool__return_room(bufpool_cache *shard, uint32_t c)
 {
-    const bufpool__stack *stack = &cache->stacks[c];
-    bufpool__budget(cache, c, (int32_t)(bufpool__get(&stack->count) - bufpool__get(&stack->room)));
+    const bufpool__stack *stack = &shard->stacks[c];
+    bufpool__budget(shard, c, (int32_t)(bufpool__get(&stack->count) - bufpool__get(&stack->room)));
 }
 
 /* The class, other than c, that keeps the most bytes, if it is so many that it should give way: in
@@ -1116,8 +1194,8 @@ static void bufpool__return_room(bufpool_cache *cache, uint32_t c)
 static uint32_t bufpool__victim(const bufpool *pool, uint32_t c)
 {
     uint32_t victim = BUFPOOL_OVERSIZE;
-    size_t   fair   = (pool->kept[c] + (size_t)1) * bufpool__capacities[c], most = fair;
-    size_t   spare  = pool->config.idle_bytes - pool->kept_bytes;
+    size_t   fair = (pool->kept[c] + (size_t)1) * bufpool__capacities[c], most = fair;
+    size_t   spare = pool->config.idle_bytes - pool->kept_bytes;
 
     for (uint32_t other = 0; other < BUFPOOL_CLASSES; other++) {
         size_t bytes = pool->kept[other] * bufpool__capacities[other];
@@ -1129,8 +1207,9 @@ static uint32_t bufpool__victim(const bufpool *pool, uint32_t c)
     return spare < bufpool__capacities[c] ? (uint32_t)BUFPOOL_OVERSIZE : victim;
 }
 
-/* Finds budget for one of class c, for the holder of a cache: what shards do not use; and then, if
- * it is bytes that are missing, what they do: the buffers that have to go are added to gone. */
+/* Finds budget for one of class c, for the holder of a shard: what other shards do not use; and
+ * then, if it is bytes that are missing, what they do: buffers that have to go are added to gone.
+ */
 static BUFPOOL__COLD void bufpool__find_budget(bufpool_cache *mine, uint32_t c,
                                                bufpool__head **gone)
 {
@@ -1161,19 +1240,17 @@ static BUFPOOL__COLD void bufpool__find_budget(bufpool_cache *mine, uint32_t c,
     }
 }
 
-/* Whether the stack of a cache that we hold has room for one more, after all. Adds to gone what has
+/* Whether the stack of a shard that we hold has room for one more, after all. Adds to gone what has
  * to be discarded when we no longer hold it. */
-static BUFPOOL__COLD bool bufpool__widen(bufpool_cache *cache, uint32_t c, bufpool__head **gone)
+static BUFPOOL__COLD bool bufpool__widen(bufpool_cache *shard, uint32_t c, bufpool__head **gone)
 {
-    bufpool        *pool  = cache->pool;
-    bufpool__stack *stack = &cache->stacks[c];
+    bufpool *pool = shard->pool;
 
     bufpool__lock(&pool->lock);
-    bool may_have = !bufpool__get(&pool->closed) &&
-                    (cache->is_shard || bufpool__get(&stack->room) < bufpool__get(&pool->share[c]));
-    if (may_have && !bufpool__has_budget(pool, c)) bufpool__find_budget(cache, c, gone);
-    bool has = may_have && bufpool__has_budget(pool, c);
-    if (has) bufpool__budget(cache, c, 1);
+    bool open = !bufpool__get(&pool->closed);
+    if (open && !bufpool__has_budget(pool, c)) bufpool__find_budget(shard, c, gone);
+    bool has = open && bufpool__has_budget(pool, c);
+    if (has) bufpool__budget(shard, c, 1);
     bufpool__unlock(&pool->lock);
     return has;
 }
@@ -1239,17 +1316,19 @@ static bufpool__account bufpool__read_account(const bufpool_tenant *tenant)
     }
 }
 
-/* Bytes that the tenant's buffers were asked for, and its charges. If nothing goes out while we
- * look, it is what was live at a moment meanwhile; if that does not come to pass, perhaps more. */
+/* Returns the bytes that the tenant's buffers were asked for, and its charges. Of some looks the
+ * best counts: what it shows is too high by at most what goes out during it. */
 static uint64_t bufpool__live(const bufpool_tenant *tenant)
 {
-    bufpool__account account;
+    uint64_t live = 0, least = UINT64_MAX;
 
-    for (int looks = 0; looks < BUFPOOL__LOOKS; looks++) {
-        account = bufpool__read_account(tenant);
-        if (account.later == account.out) break;
+    for (int looks = 0; looks < BUFPOOL__LOOKS && least > 0; looks++) {
+        bufpool__account account = bufpool__read_account(tenant);
+        if (looks > 0 && account.later - account.out >= least) continue;
+        least = account.later - account.out;
+        live  = account.in - account.out;
     }
-    return account.in - account.out;
+    return live;
 }
 
 /* What a tab may be granted ahead; at most twice that is surplus. */
@@ -1409,15 +1488,15 @@ static BUFPOOL__HOT void bufpool__credit(bufpool_cache *cache, bufpool_tenant *t
 
 /* -- Idle memory -- */
 
-/* Takes idle buffers of a class from a cache that we hold, and what room they had, until the stack
- * has at most `most`. */
+/* Takes idle buffers of a class from a cache that we hold until `most` are left; and from a shard
+ * the room that they had. */
 static void bufpool__shrink(bufpool_cache *cache, uint32_t c, uint32_t most, bufpool__head **list)
 {
-    bufpool__lock(&cache->pool->lock);
     while (bufpool__get(&cache->stacks[c].count) > most)
         bufpool__link(list, bufpool__pop(&cache->stacks[c]));
-    if (bufpool__get(&cache->stacks[c].room) > most)
-        bufpool__budget(cache, c, (int32_t)(most - bufpool__get(&cache->stacks[c].room)));
+    if (!cache->is_shard) return;
+    bufpool__lock(&cache->pool->lock);
+    bufpool__return_room(cache, c);
     bufpool__unlock(&cache->pool->lock);
 }
 
@@ -1431,6 +1510,13 @@ static inline bufpool_buf *bufpool__own(const bufpool_cache *cache)
 static inline size_t bufpool__idle_of(const bufpool_cache *cache, uint32_t c)
 {
     return bufpool__get(&cache->stacks[c].count) + (c == BUFPOOL_SMALL && bufpool__own(cache));
+}
+
+/* Between 1 and -1 the thread has idle buffers in its hands. release, pairs with the acquire in
+ * bufpool__traffic: a thread that finds a stack empty sees that they are under way. */
+static void bufpool__carry(bufpool *pool, int32_t more)
+{
+    atomic_fetch_add_explicit(&pool->carriers, more, memory_order_release);
 }
 
 static size_t bufpool__idle(const bufpool *pool)
@@ -1447,18 +1533,19 @@ static size_t bufpool__idle(const bufpool *pool)
     return idle;
 }
 
-static bool bufpool__seize_patiently(bufpool_cache *cache, int tries)
+/* For a thread that holds no cache: it may wait for others. */
+static bool bufpool__seize_patiently(bufpool_cache *cache, unsigned rounds)
 {
-    while (!bufpool__seize(cache)) {
-        if (--tries <= 0 || !bufpool__may_seize(cache)) return false;
-        sched_yield();
+    for (unsigned round = 0; !bufpool__seize(cache); round++) {
+        if (round >= rounds || !bufpool__may_seize(cache)) return false;
+        bufpool__pause(round);
     }
     return true;
 }
 
-/* Gives idle buffers back to the system until keep bytes are left. mine: a cache that we hold, or
- * NULL. The bytes given back. */
-static size_t bufpool__give_idle(bufpool *pool, size_t keep, bufpool_cache *mine)
+/* Gives idle buffers, but not of class `except`, back to the system until keep bytes are left.
+ * Holds no cache; waits so many rounds for each that is busy. Returns the bytes given back. */
+static size_t bufpool__give_idle(bufpool *pool, size_t keep, uint32_t except, unsigned rounds)
 {
     size_t idle = bufpool__idle(pool), given = 0;
     /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
@@ -1466,19 +1553,20 @@ static size_t bufpool__give_idle(bufpool *pool, size_t keep, bufpool_cache *mine
 
     for (uint32_t c = BUFPOOL_CLASSES; c-- > 0;) {
         size_t capacity = bufpool__capacities[c];
-        for (uint32_t seat = 0; seat < seats && idle > keep; seat++) {
+        for (uint32_t seat = 0; seat < seats && idle > keep && c != except; seat++) {
             bufpool_cache *cache = bufpool__seat(pool, seat);
             bufpool__head *list  = NULL;
             if (bufpool__get(&cache->stacks[c].count) == 0) continue;
-            /* A thread that holds a cache must not wait for another cache. */
-            if (cache != mine && !bufpool__seize_patiently(cache, mine ? 1 : 1000)) continue;
+            if (!bufpool__seize_patiently(cache, rounds)) continue;
             uint32_t count  = bufpool__get(&cache->stacks[c].count);
             size_t   enough = (idle - keep - 1) / capacity + 1;
             uint32_t least  = enough < count ? count - (uint32_t)enough : 0;
             size_t   bytes  = (count - least) * capacity;
+            bufpool__carry(pool, 1);
             bufpool__shrink(cache, c, least, &list);
-            if (cache != mine) bufpool__let_go(cache);
+            bufpool__let_go(cache);
             bufpool__discard_all(list);
+            bufpool__carry(pool, -1);
             given += bytes;
             idle -= bytes < idle ? bytes : idle;
         }
@@ -1488,7 +1576,8 @@ static size_t bufpool__give_idle(bufpool *pool, size_t keep, bufpool_cache *mine
 
 BUFPOOL_API size_t bufpool_trim(bufpool *pool, size_t keep_idle_bytes)
 {
-    return pool ? bufpool__give_idle(pool, keep_idle_bytes, NULL) : 0;
+    return pool ? bufpool__give_idle(pool, keep_idle_bytes, BUFPOOL_OVERSIZE, BUFPOOL__PATIENCE)
+                : 0;
 }
 
 /* -- Acquire -- */
@@ -1508,24 +1597,22 @@ static bufpool__head *bufpool__new_buffer(bufpool *pool, bufpool_class c, size_t
     return head;
 }
 
-/* One that is idle in another of the first seats; and some more of them, with their room, for our
- * own stack. */
-static bufpool__head *bufpool__take_over(bufpool_cache *mine, bufpool_class c, uint32_t seats)
+/* A buffer that is idle in another shard; and some more of them, to a shard with their room, for
+ * the stack of the cache that we hold. */
+static bufpool__head *bufpool__take_over(bufpool_cache *mine, bufpool_class c)
 {
     bufpool        *pool  = mine->pool;
     bufpool__stack *stack = &mine->stacks[c];
     uint32_t        home  = bufpool__home == UINT32_MAX ? 0 : bufpool__home;
-    /* relaxed: an old share is as good. */
-    uint32_t share = mine->is_shard ? pool->config.idle_buffers : bufpool__get(&pool->share[c]);
 
-    for (uint32_t i = 0; i < seats; i++) {
-        bufpool_cache *other = bufpool__seat(pool, (home + i) % seats);
+    for (uint32_t i = 0; i < pool->shard_count; i++) {
+        bufpool_cache *other = &pool->shards[(home + i) % pool->shard_count];
         if (other == mine || bufpool__get(&other->stacks[c].count) == 0) continue;
         if (!bufpool__seize(other)) continue;
         bufpool__head *head = bufpool__pop(&other->stacks[c]), *more;
         for (uint32_t moved = 1; head && moved < BUFPOOL__BATCH; moved++) {
             if (!bufpool__has_room(stack)) {
-                if (bufpool__get(&stack->room) >= share) break;
+                if (!mine->is_shard) break;
                 bufpool__set(&stack->room, bufpool__get(&stack->room) + 1);
                 bufpool__set(&other->stacks[c].room, bufpool__get(&other->stacks[c].room) - 1);
             }
@@ -1538,32 +1625,78 @@ static bufpool__head *bufpool__take_over(bufpool_cache *mine, bufpool_class c, u
     return NULL;
 }
 
-/* When the stack is empty: one from a shard, or from the system; and if that has no memory, from
- * anywhere, or what all idle memory makes room for. */
-static BUFPOOL__COLD bufpool__head *bufpool__fetch(bufpool_cache *cache, bufpool_class c,
-                                                   size_t size, bufpool_tenant *tenant)
+/* Returns a number that changes with each acquisition from a stack of class c, and each release
+ * to one; or 0 if another thread has idle buffers in its hands, or holds a stack with some. */
+static uint64_t bufpool__traffic(const bufpool *pool, bufpool_class c)
 {
-    bufpool       *pool   = cache->pool;
-    bool           pooled = c < BUFPOOL_OVERSIZE;
-    bufpool__head *head, *made = NULL;
+    /* acquire, both. The first pairs with the release in bufpool__carry, the second pairs with the
+       release in bufpool__take_seat: each of these seats is there. */
+    bool     moves = atomic_load_explicit(&pool->carriers, memory_order_acquire) != 0;
+    uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+    uint64_t sum   = 1;
 
-    if (size > PTRDIFF_MAX - BUFPOOL__PAGE || bufpool__get(&pool->closed)) return NULL;
-    head = pooled ? bufpool__take_over(cache, c, pool->shard_count) : NULL;
-    if (!head) head = made = bufpool__new_buffer(pool, c, size);
-    /* acquire, pairs with the release in bufpool__take_seat. */
-    if (!head && pooled)
-        head = bufpool__take_over(cache, c,
-                                  atomic_load_explicit(&pool->seat_count, memory_order_acquire));
-    if (!head && bufpool__give_idle(pool, 0, cache) > 0)
-        head = made = bufpool__new_buffer(pool, c, size);
-    if (!head) return NULL;
-    if (made) made->tenant = tenant; /* it is zero: nothing to wipe */
-    if (pooled) {
-        bufpool__add(made ? &cache->stacks[c].misses : &cache->stacks[c].hits, 1);
-    } else {
-        bufpool__add(&cache->oversize, 1);
-        bufpool__add(&cache->oversize_in, head->capacity);
+    if (c == BUFPOOL_OVERSIZE) return !moves;
+    for (uint32_t seat = 0; seat < seats && !moves; seat++) {
+        const bufpool_cache  *cache = bufpool__seat(pool, seat);
+        const bufpool__stack *stack = &cache->stacks[c];
+        /* relaxed, all: what happens at the same moment is seen in the next round. */
+        sum += atomic_load_explicit(&stack->hits, memory_order_relaxed) +
+               atomic_load_explicit(&stack->released, memory_order_relaxed);
+        moves = bufpool__get(&stack->count) > 0 &&
+                (bufpool__get(&cache->busy) | bufpool__get(&cache->seized)) != 0;
     }
+    return moves ? 0 : sum;
+}
+
+/* A buffer that is idle in any stack, for a thread that holds no cache. Counts in *missed the
+ * stacks that others held. */
+static bufpool__head *bufpool__find_idle(bufpool *pool, bufpool_class c, unsigned *missed)
+{
+    /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
+    uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+
+    for (uint32_t seat = 0; seat < seats; seat++) {
+        bufpool_cache *cache = bufpool__seat(pool, seat);
+        if (bufpool__get(&cache->stacks[c].count) == 0) continue;
+        if (!bufpool__seize(cache)) {
+            *missed += bufpool__may_seize(cache);
+            continue;
+        }
+        bufpool__head *head = bufpool__pop(&cache->stacks[c]);
+        bufpool__let_go(cache);
+        if (head) return head;
+    }
+    return NULL;
+}
+
+/* When the system has no memory: a buffer from any stack, or one that idle memory makes room for.
+ * NULL if there was neither while nobody else used that class, or in all rounds. */
+static BUFPOOL__COLD bufpool__head *bufpool__scrape(bufpool *pool, bufpool_class c, size_t size)
+{
+    for (unsigned round = 0; round < BUFPOOL__SCRAPES; round++) {
+        uint64_t       traffic = bufpool__traffic(pool, c);
+        unsigned       missed  = 0;
+        bufpool__head *head    = c < BUFPOOL_OVERSIZE ? bufpool__find_idle(pool, c, &missed) : NULL;
+        if (head) return head;
+        size_t given = bufpool__give_idle(pool, 0, c, 0);
+        if ((head = bufpool__new_buffer(pool, c, size)) != NULL) {
+            head->is_new = true;
+            return head;
+        }
+        if (traffic != 0 && given + missed == 0 && bufpool__traffic(pool, c) == traffic)
+            return NULL;
+        bufpool__pause(round);
+    }
+    return NULL;
+}
+
+/* A buffer for a thread that holds no cache, from the system, or from anywhere. */
+static BUFPOOL__COLD bufpool__head *bufpool__fetch(bufpool *pool, bufpool_class c, size_t size)
+{
+    if (size > PTRDIFF_MAX - BUFPOOL__PAGE || bufpool__get(&pool->closed)) return NULL;
+    bufpool__head *head = bufpool__new_buffer(pool, c, size);
+    if (!head) return bufpool__scrape(pool, c, size);
+    head->is_new = true;
     return head;
 }
 
@@ -1576,51 +1709,88 @@ static BUFPOOL__COLD void bufpool__change_tenant(bufpool__head *head, bufpool_te
     if (head->kind <= BUFPOOL_MEDIUM || !bufpool__drop(head)) memset(head->data, 0, head->capacity);
 }
 
-/* An idle buffer begins its next life, with that name, on the bills of a cache that we hold. */
-static BUFPOOL__HOT void bufpool__lend(bufpool_cache *cache, bufpool_buf *name, size_t size,
-                                       bufpool_tenant *tenant)
+/* An idle buffer begins its next life. The caller holds no shard: a large one may be wiped. */
+static BUFPOOL__HOT bufpool_buf *bufpool__begin(bufpool__head *head, size_t size,
+                                                bufpool_tenant *tenant)
 {
-    bufpool__head *head = bufpool__head_of(name);
+    bufpool_buf *name = bufpool__next_name(head);
 
     BUFPOOL__SHOW(head->data, head->capacity);
     if (!BUFPOOL__LIKELY(head->tenant == tenant)) bufpool__change_tenant(head, tenant);
     head->size = size;
-    bufpool__add(&cache->in, size);
-    if (tenant) bufpool__bill(cache, tenant, size);
     /* relaxed: it is ours alone; a thread that gets the name from us sees it. */
     bufpool__set(&head->word, bufpool__life_of(name) + 1);
+    return name;
 }
 
-/* From a cache that we hold. */
-static bufpool_buf *bufpool__acquire(bufpool_cache *cache, size_t size, bufpool_tenant *tenant)
+/* On the bills of a cache that we hold. */
+static BUFPOOL__HOT void bufpool__lend(bufpool_cache *cache, size_t size, bufpool_tenant *tenant)
 {
-    bufpool_class  c    = bufpool_class_for(size);
-    bufpool__head *head = c < BUFPOOL_OVERSIZE ? bufpool__pop(&cache->stacks[c]) : NULL;
+    bufpool__add(&cache->in, size);
+    if (tenant) bufpool__bill(cache, tenant, size);
+}
 
-    if (BUFPOOL__LIKELY(head)) bufpool__add(&cache->stacks[c].hits, 1);
-    else if (!(head = bufpool__fetch(cache, c, size, tenant))) return NULL;
-    bufpool_buf *name = bufpool__next_name(head);
-    bufpool__lend(cache, name, size, tenant);
-    return name;
+/* An idle buffer for the holder of a cache, on its bills; NULL: none is at hand. */
+static BUFPOOL__HOT bufpool__head *bufpool__take(bufpool_cache *cache, bufpool_class c, size_t size,
+                                                 bufpool_tenant *tenant)
+{
+    if (!BUFPOOL__LIKELY(c < BUFPOOL_OVERSIZE)) return NULL;
+    bufpool__head *head = bufpool__pop(&cache->stacks[c]);
+    if (!BUFPOOL__LIKELY(head) && !(head = bufpool__take_over(cache, c))) return NULL;
+    bufpool__add(&cache->stacks[c].hits, 1);
+    bufpool__lend(cache, size, tenant);
+    return head;
+}
+
+/* Counts a buffer that was fetched, in a cache that we hold. */
+static void bufpool__count(bufpool_cache *cache, bufpool__head *head, size_t size,
+                           bufpool_tenant *tenant)
+{
+    bufpool__stack *stack = &cache->stacks[head->kind];
+
+    if (head->kind < BUFPOOL_OVERSIZE) {
+        bufpool__add(head->is_new ? &stack->misses : &stack->hits, 1);
+    } else {
+        bufpool__add(&cache->oversize, 1);
+        bufpool__add(&cache->oversize_in, head->capacity);
+    }
+    if (head->is_new) head->tenant = tenant; /* it is zero: nothing to wipe */
+    head->is_new = false;
+    bufpool__lend(cache, size, tenant);
 }
 
 BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant)
 {
     if (!pool || (tenant && tenant->pool != pool)) return NULL;
+    bufpool_class  c     = bufpool_class_for(size);
     bufpool_cache *shard = bufpool__borrow(pool);
-    bufpool_buf   *buf   = bufpool__acquire(shard, size, tenant);
+    bufpool__head *head  = bufpool__take(shard, c, size, tenant);
     bufpool__give_back(shard);
-    return buf;
+    if (!BUFPOOL__LIKELY(head)) {
+        if (!(head = bufpool__fetch(pool, c, size))) return NULL;
+        shard = bufpool__borrow(pool);
+        bufpool__count(shard, head, size, tenant);
+        bufpool__give_back(shard);
+    }
+    return bufpool__begin(head, size, tenant);
 }
 
 /* Not with the cache's own buffer. */
 static BUFPOOL__APART bufpool_buf *bufpool__cache_acquire(bufpool_cache *cache, size_t size,
                                                           bufpool_tenant *tenant)
 {
+    bufpool_class c = bufpool_class_for(size);
+
     bufpool__enter(cache);
-    bufpool_buf *buf = bufpool__acquire(cache, size, tenant);
+    bufpool__head *head = bufpool__take(cache, c, size, tenant);
     bufpool__give_back(cache);
-    return buf;
+    if (!BUFPOOL__LIKELY(head)) {
+        if (!(head = bufpool__fetch(cache->pool, c, size))) return NULL;
+        bufpool__enter(cache);
+        bufpool__count(cache, head, size, tenant);
+        bufpool__give_back(cache);
+    }
+    return bufpool__begin(head, size, tenant);
 }
 
 /* The tab of a tenant in a cache that we hold, with that much more surplus (modulo 2^64), if there
@@ -1650,8 +1820,8 @@ static BUFPOOL__APART bufpool_buf *bufpool__acquire_slowly(bufpool_cache *cache,
         return bufpool__cache_acquire(cache, size, tenant);
     atomic_store_explicit(&cache->own, NULL, memory_order_relaxed);
     bufpool__add(&cache->stacks[BUFPOOL_SMALL].hits, 1);
-    bufpool__lend(cache, own, size, tenant);
-    return own;
+    bufpool__lend(cache, size, tenant);
+    return bufpool__begin(bufpool__head_of(own), size, tenant);
 }
 
 /* The same for what is most frequent: the cache's own buffer, for the tenant that had it before. It
@@ -1674,7 +1844,7 @@ BUFPOOL_API bufpool_buf *bufpool_cache_acquire(bufpool_cache *cache, size_t size
     bufpool__add(&cache->stacks[BUFPOOL_SMALL].hits, 1);
     BUFPOOL__SHOW(head->data, head->capacity);
     head->size = size;
-    bufpool__set(&head->word, bufpool__life_of(own) + 1); /* as in bufpool__lend */
+    bufpool__set(&head->word, bufpool__life_of(own) + 1); /* as in bufpool__begin */
     return own;
 }
 
@@ -1747,13 +1917,13 @@ static BUFPOOL__HOT void bufpool__settle_up(bufpool_cache *cache, const bufpool_
     if (tenant) bufpool__credit(cache, tenant, size);
 }
 
-/* A buffer that nobody has, into a stack of a cache that we hold, if there is room. If not it is
+/* A buffer that nobody has, into a stack of a shard that we hold, if there is room. If not it is
  * added to what has to be discarded when we no longer hold it. */
-static BUFPOOL__HOT void bufpool__put(bufpool_cache *cache, bufpool__stack *stack,
+static BUFPOOL__HOT void bufpool__put(bufpool_cache *shard, bufpool__stack *stack,
                                       bufpool__head *head, bufpool__head **gone)
 {
     BUFPOOL__HIDE(head->data, head->capacity);
-    if (BUFPOOL__LIKELY(bufpool__has_room(stack)) || bufpool__widen(cache, head->kind, gone))
+    if (BUFPOOL__LIKELY(bufpool__has_room(stack)) || bufpool__widen(shard, head->kind, gone))
         bufpool__push(stack, head);
     else bufpool__link(gone, head);
 }
@@ -1782,7 +1952,7 @@ BUFPOOL_API int bufpool_release(bufpool_buf *buf)
 {
     if (!buf) return -ESTALE;
     bufpool__head *head = bufpool__head_of(buf);
-    uint32_t word = bufpool__guess(buf, head), left;
+    uint32_t       word = bufpool__guess(buf, head), left;
     do {
         if (!BUFPOOL__LIKELY(bufpool__is_good(buf, word))) return bufpool__refuse(buf);
         left = bufpool__refs(buf, word) - 1;
@@ -1791,16 +1961,17 @@ BUFPOOL_API int bufpool_release(bufpool_buf *buf)
         /* acq_rel. As release, pairs with the acquire in bufpool_release, bufpool_writable,
            bufpool_cache_release and bufpool__release_slowly: our last access happens before what
            the thread does that drops the last reference. As acquire, for that thread. */
-    } while (!atomic_compare_exchange_weak_explicit(
-        &head->word, &word, left > 0 ? word - 1 : word - 1 + BUFPOOL__IDLE, memory_order_acq_rel,
-        memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&head->word, &word,
+                                                    left > 0 ? word - 1 : word - 1 + BUFPOOL__IDLE,
+                                                    memory_order_acq_rel, memory_order_relaxed));
     if (left > 0) return (int)left;
     bufpool__recycle(head);
     return 0;
 }
 
 /* A cache's stack is full: this one and half of the others go to a shard. */
-static void bufpool__move(bufpool_cache *cache, bufpool__head *head, bufpool__head **gone)
+static BUFPOOL__COLD void bufpool__spill(bufpool_cache *cache, bufpool__head *head,
+                                         bufpool__head **gone)
 {
     bufpool_class   c     = head->kind;
     uint32_t        count = bufpool__get(&cache->stacks[c].count) / 2;
@@ -1808,28 +1979,22 @@ static void bufpool__move(bufpool_cache *cache, bufpool__head *head, bufpool__he
     bufpool__stack *stack = &shard->stacks[c];
 
     bufpool__put(shard, stack, head, gone);
-    for (; count > 0 && bufpool__has_room(stack); count--)
+    for (; count > 0 && (bufpool__has_room(stack) || bufpool__widen(shard, c, gone)); count--)
         bufpool__push(stack, bufpool__pop(&cache->stacks[c]));
     bufpool__give_back(shard);
-}
-
-static BUFPOOL__COLD void bufpool__spill(bufpool_cache *cache, bufpool__head *head)
-{
-    bufpool__head *gone = NULL;
-
-    if (bufpool__widen(cache, head->kind, &gone)) bufpool__push(&cache->stacks[head->kind], head);
-    else bufpool__move(cache, head, &gone);
-    bufpool__discard_all(gone);
 }
 
 /* Puts a buffer into a stack of the thread's own cache, or spills some. */
 static BUFPOOL__APART void bufpool__cache_put(bufpool_cache *cache, bufpool__stack *stack,
                                               bufpool__head *head)
 {
+    bufpool__head *gone = NULL;
+
     bufpool__enter(cache);
     if (BUFPOOL__LIKELY(bufpool__has_room(stack))) bufpool__push(stack, head);
-    else bufpool__spill(cache, head);
+    else bufpool__spill(cache, head, &gone);
     bufpool__give_back(cache);
+    if (!BUFPOOL__LIKELY(!gone)) bufpool__discard_all(gone);
 }
 
 /* Releases a buffer of any pool and class. */
@@ -1921,20 +2086,11 @@ BUFPOOL_API int bufpool_view_drop(bufpool_view *view)
 
 /* -- Create -- */
 
-/* What a thread's cache may have at most, in equal parts: half of the buffers, and of the bytes an
- * eighth for each class. Under the lock. */
-static void bufpool__set_shares(bufpool *pool)
+/* The buffers of class c that a cache keeps for its thread. */
+static uint32_t bufpool__magazine(const bufpool *pool, uint32_t c)
 {
-    uint32_t caches = bufpool__get(&pool->caches);
-
-    if (caches == 0) caches = 1;
-    for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) {
-        size_t count = pool->config.idle_bytes / 2 / BUFPOOL_CLASSES / bufpool__capacities[c];
-        if (count > pool->config.idle_buffers / 2) count = pool->config.idle_buffers / 2;
-        count /= caches;
-        if (c == BUFPOOL_SMALL && count > 0) count--; /* for its own */
-        bufpool__set(&pool->share[c], (uint32_t)count);
-    }
+    size_t count = pool->config.cache_bytes / bufpool__capacities[c];
+    return count < BUFPOOL__MAGAZINE ? (uint32_t)count : BUFPOOL__MAGAZINE;
 }
 
 static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bool is_shard)
@@ -1944,15 +2100,20 @@ static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bo
     cache->pool     = pool;
     cache->number   = number;
     cache->is_shard = is_shard;
+    cache->has_own  = !is_shard;
+    for (uint32_t c = 0; c < BUFPOOL_CLASSES && !is_shard; c++)
+        bufpool__set(&cache->stacks[c].room, bufpool__magazine(pool, c));
     atomic_store_explicit(&pool->seats[number], cache, memory_order_relaxed); /* the next says it */
     /* release, pairs with the acquire in bufpool__sum, bufpool__idle, bufpool__give_idle,
-       bufpool__share_out, bufpool__subtract_outs and bufpool__add_ins: the seat is there. */
+       bufpool__traffic, bufpool__find_idle, bufpool__subtract_outs and bufpool__add_ins: the seat
+       is there. */
     atomic_store_explicit(&pool->seat_count, number + 1, memory_order_release);
     return cache;
 }
 
-static void bufpool__make_key(bufpool *pool);
-static bool bufpool__make_table(bufpool *pool, uint32_t slots);
+static void   bufpool__make_key(bufpool *pool);
+static size_t bufpool__table_size(uint32_t slots);
+static void   bufpool__table_use(bufpool *pool, bufpool__table *table, uint32_t slots);
 
 static uint32_t bufpool__default_shards(void)
 {
@@ -1969,6 +2130,7 @@ static void bufpool__configure(bufpool *pool, const bufpool_config *config)
     if (pool->config.idle_buffers == 0) pool->config.idle_buffers = 64;
     if (pool->config.idle_bytes == 0) pool->config.idle_bytes = 64u << 20;
     if (pool->config.tenant_max == 0) pool->config.tenant_max = 10000;
+    if (pool->config.cache_bytes == 0) pool->config.cache_bytes = 1u << 20;
     bufpool__make_key(pool);
 }
 
@@ -1981,19 +2143,21 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
     bufpool *made = (bufpool *)BUFPOOL_MAP(sizeof *made);
     if (!made) return -ENOMEM;
     bufpool__configure(made, config);
-    made->system_page = (size_t)sysconf(_SC_PAGESIZE);
-    made->shard_count = bufpool__default_shards();
-    made->shards      = (bufpool_cache *)BUFPOOL_MAP(made->shard_count * sizeof *made->shards);
-    if (!made->shards || !bufpool__make_table(made, BUFPOOL__TABLE)) {
+    made->system_page     = (size_t)sysconf(_SC_PAGESIZE);
+    made->shard_count     = bufpool__default_shards();
+    made->shards          = (bufpool_cache *)BUFPOOL_MAP(made->shard_count * sizeof *made->shards);
+    bufpool__table *table = (bufpool__table *)BUFPOOL_MAP(bufpool__table_size(BUFPOOL__TABLE));
+    if (!made->shards || !table) {
+        if (table) BUFPOOL_UNMAP(table, bufpool__table_size(BUFPOOL__TABLE));
         if (made->shards) BUFPOOL_UNMAP(made->shards, made->shard_count * sizeof *made->shards);
         BUFPOOL_UNMAP(made, sizeof *made);
         return -ENOMEM;
     }
+    bufpool__table_use(made, table, BUFPOOL__TABLE);
     for (uint32_t i = 0; i < made->shard_count; i++)
         bufpool__take_seat(made, &made->shards[i], true);
-    bufpool__set_shares(made);
-    bufpool__set(&made->has_fences, BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0,
-                                                    0, 0, 0) == 0);
+    bufpool__set(&made->has_fences,
+                 BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0, 0, 0, 0) == 0);
     /* relaxed: nobody else has the pool yet. */
     atomic_store_explicit(&made->holders, BUFPOOL__UNDECIDED, memory_order_relaxed);
     *pool = made;
@@ -2002,139 +2166,70 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
 
 /* -- Open and close -- */
 
-/* Buffers that nobody has, and that had room elsewhere, into shards. */
-static void bufpool__keep_all(bufpool *pool, bufpool__head *list)
+/* Under the lock. A seat that somebody left, or one for a new cache, if there is one; or NULL. */
+static bufpool_cache *bufpool__sit_down(bufpool *pool, bufpool_cache *made)
 {
-    while (list) {
-        bufpool__head *next = list->next, *gone = NULL;
-        bufpool_cache *shard = bufpool__borrow(pool);
-        bufpool__put(shard, &shard->stacks[list->kind], list, &gone);
-        bufpool__give_back(shard);
-        bufpool__discard_all(gone);
-        list = next;
-    }
-}
+    uint32_t       seats = bufpool__get(&pool->seat_count);
+    bufpool_cache *cache = pool->left;
 
-/* One more has a share: those that have more than that now give up the rest. */
-static void bufpool__share_out(bufpool *pool)
-{
-    /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
-    uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
-
-    for (uint32_t seat = pool->shard_count; seat < seats; seat++) {
-        bufpool_cache *cache = bufpool__seat(pool, seat);
-        bufpool__head *list  = NULL;
-        for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) {
-            uint32_t share = bufpool__get(&pool->share[c]);
-            if (bufpool__get(&cache->stacks[c].room) <= share || !bufpool__seize(cache)) continue;
-            bufpool__shrink(cache, c, share, &list);
-            bufpool__let_go(cache);
-        }
-        bufpool__keep_all(pool, list);
-    }
-}
-
-/* Under the lock. A seat that somebody left, or a new one. */
-static bufpool_cache *bufpool__find_seat(bufpool *pool)
-{
-    uint32_t seats = bufpool__get(&pool->seat_count);
-
-    for (uint32_t seat = pool->shard_count; seat < seats; seat++) {
-        bufpool_cache *cache = bufpool__seat(pool, seat);
-        if (!cache->in_use) return cache;
-    }
-    if (seats - pool->shard_count == BUFPOOL__CACHES) return NULL;
-    bufpool_cache *cache = (bufpool_cache *)BUFPOOL_MAP(sizeof *cache);
-    return cache ? bufpool__take_seat(pool, cache, false) : NULL;
-}
-
-/* Under the lock. Budget for one more small buffer, even if an idle one in a shard has to go. */
-static bool bufpool__make_budget(bufpool_cache *mine, bufpool__head **gone)
-{
-    bufpool       *pool = mine->pool;
-    bufpool__head *head;
-
-    if (!bufpool__has_budget(pool, BUFPOOL_SMALL)) bufpool__find_budget(mine, BUFPOOL_SMALL, gone);
-    for (uint32_t i = 0; i < pool->shard_count && !bufpool__has_budget(pool, BUFPOOL_SMALL); i++) {
-        bufpool_cache *shard = &pool->shards[i];
-        if (!bufpool__seize(shard)) continue;
-        if ((head = bufpool__pop(&shard->stacks[BUFPOOL_SMALL])) != NULL) {
-            bufpool__budget(shard, BUFPOOL_SMALL, -1);
-            bufpool__link(gone, head);
-        }
-        bufpool__let_go(shard);
-    }
-    return bufpool__has_budget(pool, BUFPOOL_SMALL);
-}
-
-/* As long as there are idle buffers for that, a cache may have one of its own. */
-static void bufpool__find_own(bufpool_cache *cache)
-{
-    bufpool       *pool = cache->pool;
-    bufpool__head *gone = NULL;
-
-    bufpool__lock(&pool->lock);
-    if (bufpool__get(&pool->caches) <= pool->config.idle_buffers / 2 &&
-        bufpool__make_budget(cache, &gone)) {
-        pool->kept[BUFPOOL_SMALL]++;
-        pool->kept_bytes += bufpool__capacities[BUFPOOL_SMALL];
-        cache->has_own = true;
-    }
-    bufpool__unlock(&pool->lock);
-    bufpool__discard_all(gone);
-}
-
-/* The cache's thread gives up its own buffer, if it has one, to the list. */
-static void bufpool__give_up_own(bufpool_cache *cache, bufpool__head **list)
-{
-    bufpool     *pool = cache->pool;
-    bufpool_buf *own  = bufpool__own(cache);
-
-    atomic_store_explicit(&cache->own, NULL, memory_order_relaxed);
-    if (own) bufpool__link(list, bufpool__head_of(own));
-    if (!cache->has_own) return;
-    bufpool__lock(&pool->lock);
-    pool->kept[BUFPOOL_SMALL]--;
-    pool->kept_bytes -= bufpool__capacities[BUFPOOL_SMALL];
-    cache->has_own = false;
-    bufpool__unlock(&pool->lock);
+    if (cache) pool->left = cache->left;
+    else if (made && seats - pool->shard_count < BUFPOOL__CACHES)
+        cache = bufpool__take_seat(pool, made, false);
+    if (cache) bufpool__set(&pool->caches, bufpool__get(&pool->caches) + 1);
+    return cache;
 }
 
 BUFPOOL_API bufpool_cache *bufpool_cache_open(bufpool *pool)
 {
+    bufpool_cache *made = NULL, *cache = NULL;
+
     if (!pool) return NULL;
-    bufpool__lock(&pool->lock);
-    bufpool_cache *cache = bufpool__find_seat(pool);
-    if (cache) {
-        cache->in_use = true;
-        bufpool__set(&pool->caches, bufpool__get(&pool->caches) + 1);
-        bufpool__set_shares(pool);
+    for (int tries = 0; tries < 2 && !cache; tries++) {
+        if (tries > 0 && !(made = (bufpool_cache *)BUFPOOL_MAP(sizeof *made))) return NULL;
+        bufpool__lock(&pool->lock);
+        cache = bufpool__sit_down(pool, made);
+        bufpool__unlock(&pool->lock);
     }
-    bufpool__unlock(&pool->lock);
-    if (!cache) return NULL;
-    bufpool__share_out(pool);
-    bufpool__find_own(cache);
+    if (made && made != cache) BUFPOOL_UNMAP(made, sizeof *made);
     return cache;
+}
+
+/* Takes all idle buffers of a cache that we hold. Those that are released later go to the pool. */
+static void bufpool__empty(bufpool_cache *cache, bufpool__head **list)
+{
+    bufpool_buf *own = bufpool__own(cache);
+
+    atomic_store_explicit(&cache->own, NULL, memory_order_relaxed); /* as in bufpool__own */
+    if (own) bufpool__link(list, bufpool__head_of(own));
+    for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) bufpool__shrink(cache, c, 0, list);
 }
 
 BUFPOOL_API void bufpool_cache_close(bufpool_cache *cache)
 {
     if (!cache) return;
     bufpool       *pool = cache->pool;
-    bufpool__head *list = NULL;
+    bufpool__head *list = NULL, *gone = NULL;
 
-    bufpool__give_up_own(cache, &list);
     bufpool__enter(cache);
-    for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) bufpool__shrink(cache, c, 0, &list);
+    bufpool__carry(pool, 1);
+    bufpool__empty(cache, &list);
     bufpool__give_back(cache);
+    while (list) {
+        bufpool__head *next  = list->next;
+        bufpool_cache *shard = bufpool__borrow(pool);
+        bufpool__put(shard, &shard->stacks[list->kind], list, &gone);
+        bufpool__give_back(shard);
+        list = next;
+    }
+    bufpool__discard_all(gone);
+    bufpool__carry(pool, -1);
     bufpool__lock(&pool->lock);
-    cache->in_use = false;
+    cache->left = pool->left;
+    pool->left  = cache;
     bufpool__set(&pool->caches, bufpool__get(&pool->caches) - 1);
-    bufpool__set_shares(pool);
     bool closed = bufpool__get(&pool->closed) != 0;
     bufpool__unlock(&pool->lock);
     if (closed) bufpool__leave(pool);
-    else bufpool__keep_all(pool, list);
 }
 
 /* -- Tenants -- */
@@ -2213,7 +2308,7 @@ static bool bufpool__is_named(const bufpool_tenant *tenant, const char *name, si
 static bufpool_tenant *bufpool__find(const bufpool *pool, uint32_t hash, const char *name,
                                      size_t len)
 {
-    /* acquire, pairs with the release in bufpool__make_table: its slots are filled. A table that is
+    /* acquire, pairs with the release in bufpool__table_use: its slots are filled. A table that is
        no longer the newest lacks some: then it is looked for again, under the names' lock. */
     const bufpool__table *table = atomic_load_explicit(&pool->table, memory_order_acquire);
 
@@ -2244,13 +2339,10 @@ static size_t bufpool__table_size(uint32_t slots)
     return sizeof(bufpool__table) + slots * sizeof(struct bufpool__slot);
 }
 
-/* Under the names' lock, or in create. A table of that many slots, a power of two, with all tenants
- * in it. False: out of memory. */
-static bool bufpool__make_table(bufpool *pool, uint32_t slots)
+/* Under the names' lock, or in create. All tenants are in a new table, of that many slots, a power
+ * of two. */
+static void bufpool__table_use(bufpool *pool, bufpool__table *table, uint32_t slots)
 {
-    bufpool__table *table = (bufpool__table *)BUFPOOL_MAP(bufpool__table_size(slots));
-
-    if (!table) return false;
     table->mask  = slots - 1;
     table->older = atomic_load_explicit(&pool->table, memory_order_relaxed);
     for (bufpool_tenant *tenant = atomic_load_explicit(&pool->first_tenant, memory_order_relaxed);
@@ -2258,39 +2350,61 @@ static bool bufpool__make_table(bufpool *pool, uint32_t slots)
         bufpool__enlist(table, tenant);
     /* release, pairs with the acquire in bufpool__find. */
     atomic_store_explicit(&pool->table, table, memory_order_release);
-    return true;
 }
 
-/* Under the names' lock. Memory for a tenant; NULL: there is none. */
-static bufpool_tenant *bufpool__carve(bufpool *pool, size_t name_len)
+/* Under the names' lock. The slots of the table that the next tenant takes; 0: there are enough. */
+static uint32_t bufpool__slots_due(const bufpool *pool)
 {
-    size_t size = (offsetof(bufpool_tenant, name) + name_len + BUFPOOL__LINE - 1) &
-                  ~(size_t)(BUFPOOL__LINE - 1);
-    bufpool__arena *arena = pool->arenas;
+    const bufpool__table *table = atomic_load_explicit(&pool->table, memory_order_relaxed);
+    return bufpool__get(&pool->tenant_count) >= table->mask / 2 ? 2 * (table->mask + 1) : 0;
+}
 
-    if (!arena || BUFPOOL__NAMES - arena->used < size) {
-        arena = (bufpool__arena *)BUFPOOL_MAP(BUFPOOL__NAMES);
-        if (!arena) return NULL;
+static bool bufpool__arena_is_due(const bufpool *pool)
+{
+    return !pool->arenas || BUFPOOL__NAMES - pool->arenas->used < BUFPOOL__TENANT_MOST;
+}
+
+/* Maps what the next tenant needs, without the lock. False: there is no memory. */
+static BUFPOOL__COLD bool bufpool__names_supply(bufpool *pool)
+{
+    bufpool__lock(&pool->names_lock);
+    uint32_t slots = bufpool__slots_due(pool);
+    bool     needs = bufpool__arena_is_due(pool), full = slots > UINT32_MAX / 2;
+    bufpool__unlock(&pool->names_lock);
+    if (full) return false;
+    bufpool__table *table =
+        slots > 0 ? (bufpool__table *)BUFPOOL_MAP(bufpool__table_size(slots)) : NULL;
+    bufpool__arena *arena = needs ? (bufpool__arena *)BUFPOOL_MAP(BUFPOOL__NAMES) : NULL;
+    bool            has   = (table || slots == 0) && (arena || !needs);
+
+    bufpool__lock(&pool->names_lock);
+    if (table && bufpool__slots_due(pool) == slots) {
+        bufpool__table_use(pool, table, slots);
+        table = NULL;
+    }
+    if (arena && bufpool__arena_is_due(pool)) {
         arena->next  = pool->arenas;
         arena->used  = BUFPOOL__LINE;
         pool->arenas = arena;
+        arena        = NULL;
     }
-    arena->used += size;
-    return (bufpool_tenant *)((unsigned char *)arena + arena->used - size);
+    bufpool__unlock(&pool->names_lock);
+    if (table) BUFPOOL_UNMAP(table, bufpool__table_size(slots)); /* another thread was faster */
+    if (arena) BUFPOOL_UNMAP(arena, BUFPOOL__NAMES);
+    return has;
 }
 
-/* Under the names' lock. */
+/* Under the names' lock. NULL: memory has to be mapped first. */
 static bufpool_tenant *bufpool__make_tenant(bufpool *pool, uint32_t hash, const char *name,
                                             size_t len)
 {
-    uint32_t        count = bufpool__get(&pool->tenant_count);
-    bufpool__table *table = atomic_load_explicit(&pool->table, memory_order_relaxed);
+    uint32_t count = bufpool__get(&pool->tenant_count);
+    size_t   size =
+        (offsetof(bufpool_tenant, name) + len + BUFPOOL__LINE - 1) & ~(size_t)(BUFPOOL__LINE - 1);
 
-    if (count >= table->mask / 2 &&
-        (count >= UINT32_MAX / 4 || !bufpool__make_table(pool, 2 * (table->mask + 1))))
-        return NULL;
-    bufpool_tenant *tenant = bufpool__carve(pool, len);
-    if (!tenant) return NULL;
+    if (bufpool__slots_due(pool) > 0 || bufpool__arena_is_due(pool)) return NULL;
+    bufpool_tenant *tenant = (bufpool_tenant *)((unsigned char *)pool->arenas + pool->arenas->used);
+    pool->arenas->used += size;
     tenant->pool     = pool;
     tenant->number   = count;
     tenant->hash     = hash;
@@ -2312,10 +2426,12 @@ BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, 
     uint32_t        hash   = bufpool__hash(pool, name, name_len);
     bufpool_tenant *tenant = bufpool__find(pool, hash, name, name_len);
     if (BUFPOOL__LIKELY(tenant)) return tenant;
-    bufpool__lock(&pool->names_lock);
-    tenant = bufpool__find(pool, hash, name, name_len);
-    if (!tenant) tenant = bufpool__make_tenant(pool, hash, name, name_len);
-    bufpool__unlock(&pool->names_lock);
+    do {
+        bufpool__lock(&pool->names_lock);
+        tenant = bufpool__find(pool, hash, name, name_len);
+        if (!tenant) tenant = bufpool__make_tenant(pool, hash, name, name_len);
+        bufpool__unlock(&pool->names_lock);
+    } while (!tenant && bufpool__names_supply(pool));
     return tenant;
 }
 
@@ -2446,7 +2562,7 @@ static void bufpool__add_ins(const bufpool *pool, struct bufpool_info *stats,
     uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
 
     for (uint32_t seat = 0; seat < seats; seat++) {
-        const bufpool_cache *cache = bufpool__seat(pool, seat);
+        const bufpool_cache *cache    = bufpool__seat(pool, seat);
         uint64_t             oversize = bufpool__read(&cache->oversize);
         stats->live_bytes += bufpool__read(&cache->in);
         uint64_t in = bufpool__read(&cache->charged_in);
@@ -2469,15 +2585,38 @@ static void bufpool__add_ins(const bufpool *pool, struct bufpool_info *stats,
     }
 }
 
-/* What came in less what went out, added to figures that are 0. */
-static void bufpool__add_up(const bufpool *pool, struct bufpool_info *stats)
+/* Fills in what came in less what went out. Returns how much of it went out while we looked: the
+ * gauges are at most so much too high. */
+static uint64_t bufpool__add_up(const bufpool *pool, struct bufpool_info *stats)
 {
-    bufpool__wide charged = {0, 0};
+    bufpool__wide       charged = {0, 0}, before, after = {0, 0};
+    struct bufpool_info later;
 
+    memset(stats, 0, sizeof *stats);
+    memset(&later, 0, sizeof later);
     bufpool__subtract_outs(pool, stats, &charged); /* first: see How it works; modulo 2^64 */
+    before               = charged;
+    uint64_t out_buffers = stats->live_buffers, out_bytes = stats->live_bytes;
+    uint64_t out_capacity = stats->capacity_bytes;
     bufpool__add_ins(pool, stats, &charged);
+    bufpool__subtract_outs(pool, &later, &after);
     bool fits         = charged.high == 0 && charged.low <= UINT64_MAX - stats->live_bytes;
     stats->live_bytes = fits ? stats->live_bytes + charged.low : UINT64_MAX;
+    return out_buffers - later.live_buffers + (out_bytes - later.live_bytes) +
+           (out_capacity - later.capacity_bytes) + (before.low - after.low);
+}
+
+/* Looks until nothing goes out meanwhile, some times, and keeps the best look. */
+static void bufpool__look(const bufpool *pool, struct bufpool_info *stats)
+{
+    struct bufpool_info next;
+    uint64_t            least = bufpool__add_up(pool, stats);
+
+    for (int looks = 1; looks < BUFPOOL__LOOKS && least > 0; looks++) {
+        uint64_t moved = bufpool__add_up(pool, &next);
+        if (moved < least) *stats = next;
+        if (moved < least) least = moved;
+    }
 }
 
 BUFPOOL_API void bufpool_stats(const bufpool *pool, struct bufpool_info *stats)
@@ -2485,7 +2624,7 @@ BUFPOOL_API void bufpool_stats(const bufpool *pool, struct bufpool_info *stats)
     if (!stats) return;
     memset(stats, 0, sizeof *stats);
     if (!pool) return;
-    bufpool__add_up(pool, stats);
+    bufpool__look(pool, stats);
     /* relaxed, all: counts. */
     stats->underflows = atomic_load_explicit(&pool->underflows, memory_order_relaxed);
     stats->tenants    = bufpool__get(&pool->tenant_count);
@@ -2738,9 +2877,11 @@ static void bufpool__close_all(bufpool *pool)
         bufpool_cache *cache = bufpool__seat(pool, seat);
         bufpool__head *list  = NULL;
         /* A shard may be in use for a release; a cache is not. */
-        while (cache->is_shard && !bufpool__seize(cache)) sched_yield();
-        bufpool__give_up_own(cache, &list);
-        for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) bufpool__shrink(cache, c, 0, &list);
+        for (unsigned round = 0; cache->is_shard && !bufpool__seize(cache); round++)
+            bufpool__pause(round);
+        bufpool__empty(cache, &list);
+        cache->has_own = false;
+        for (uint32_t c = 0; c < BUFPOOL_CLASSES; c++) bufpool__set(&cache->stacks[c].room, 0);
         bufpool__let_go(cache);
         for (; list; list = list->next) {
             bufpool__return_memory(list);
@@ -2756,8 +2897,8 @@ static size_t bufpool__count_held(const bufpool *pool)
 
     for (const bufpool__chunk *chunk = pool->chunks; chunk; chunk = chunk->next)
         for (int i = 0; i < BUFPOOL__HEADS; i++)
-            held += (bufpool__get(&chunk->heads[i].word) & (2 * BUFPOOL__IDLE - 1)) !=
-                    BUFPOOL__SPARE;
+            held +=
+                (bufpool__get(&chunk->heads[i].word) & (2 * BUFPOOL__IDLE - 1)) != BUFPOOL__SPARE;
     return held;
 }
 

@@ -40,6 +40,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #ifndef OVERFLOW_API
 #define OVERFLOW_API
@@ -121,6 +122,7 @@ typedef struct overflow_slot {
     uint64_t     offset; /* of the payload in the file; a multiple of 32 */
     size_t       size;   /* bytes written, not the size of the hole they went into */
     uint32_t     tag;    /* given to overflow_write: an engine, a tenant ... */
+    const void  *value;  /* the owner's: as from overflow_read. A reader's: NULL */
 } overflow_slot;
 
 struct overflow_info {
@@ -137,8 +139,9 @@ struct overflow_info {
 };
 
 /* Opens a region and makes the caller its owner. A file that does not exist is created with mode
- * 0600, and its name made durable. A file that exists is read through: every value is checked. If
- * config is NULL, all defaults apply. Returns
+ * 0600, and made durable with its name (but not with OVERFLOW_TEMPORARY and OVERFLOW_FRESH, which
+ * need no earlier file). A file that exists keeps its owner and mode, and is read through: every
+ * value is checked. If config is NULL, all defaults apply. Returns
  *   0         on success;
  *   -EBUSY    if the file has an owner, perhaps in this process;
  *   -EUCLEAN  if it is not a region file, or its header is damaged; OVERFLOW_FRESH makes it one;
@@ -168,11 +171,45 @@ OVERFLOW_API const char *overflow_path(const overflow_region *region);
 OVERFLOW_API int overflow_write(overflow_region *region, const void *data, size_t size,
                                 uint32_t tag, overflow_ref *ref);
 
+/* Stores the bytes of count parts, one behind the other, as one value. Owner only. Returns what
+ * overflow_write returns; -EINVAL also if count is negative, or a part with bytes is NULL. */
+OVERFLOW_API int overflow_writev(overflow_region *region, const struct iovec *parts, int count,
+                                 uint32_t tag, overflow_ref *ref);
+
+/* Reserves room for a value of at most size bytes, and stores in *to where its bytes shall go:
+ * memory in the map, aligned to 32, for a socket, a compressor or a read of io_uring to fill. Owner
+ * only. There is one reservation at a time; until it ends, every other call is allowed. If the
+ * owner dies, or closes the region, it is nothing. Returns what overflow_write returns, or
+ *   -EBUSY  if there is a reservation.
+ * On failure *to is NULL. The memory holds anything, perhaps a value that was freed. */
+OVERFLOW_API int overflow_reserve(overflow_region *region, size_t size, uint32_t tag, void **to);
+
+/* Makes the first used bytes of the reservation a value; the rest of the room is free again. Owner
+ * only. Reads the bytes once, for their checksum. The memory may not be changed any more. Returns
+ *   0        on success;
+ *   -EINVAL  if a pointer is NULL, there is no reservation, or used is more than was reserved; in
+ *            the last case the reservation remains.
+ * On failure *ref is 0. */
+OVERFLOW_API int overflow_commit(overflow_region *region, size_t used, overflow_ref *ref);
+
+/* Ends the reservation without a value. Owner only. Returns 0, or -EINVAL if there is none, or
+ * region is NULL. */
+OVERFLOW_API int overflow_cancel(overflow_region *region);
+
 /* Returns a value and stores its size in *size. Owner only. The value lies in the map, aligned to
  * 32, and is valid until it is freed. Returns NULL if the slot is not live, or a pointer is NULL;
  * then *size is 0. */
 OVERFLOW_API const void *overflow_read(const overflow_region *region, overflow_ref ref,
                                        size_t *size);
+
+/* Fills in slots[i] for each refs[i], or all 0 if the slot is not live. Owner only. Returns how
+ * many are live, or 0 if a pointer is NULL. The misses of the cache overlap. */
+OVERFLOW_API size_t overflow_read_many(const overflow_region *region, const overflow_ref *refs,
+                                       overflow_slot *slots, size_t count);
+
+/* Starts to load what overflow_read and the first access to the value will need. Owner only. Some
+ * ten refs ahead is a good time. Any ref is allowed, also a stale one, and NULL for region. */
+OVERFLOW_API void overflow_prefetch(const overflow_region *region, overflow_ref ref);
 
 /* Fills in *slot for a ref. Owner only. Returns
  *   0        on success;
@@ -194,6 +231,11 @@ OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
  *   -EINVAL  if region is NULL.
  * A second free of the same ref returns -ESTALE and changes nothing. */
 OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref);
+
+/* Frees many values, as overflow_free does each; their misses of the cache overlap. Owner only.
+ * Returns how many were live, or 0 if a pointer is NULL. */
+OVERFLOW_API size_t overflow_free_many(overflow_region *region, const overflow_ref *refs,
+                                       size_t count);
 
 /* Makes all writes and frees so far survive power loss. Owner only. Returns 0, or -errno (-EINVAL
  * if region is NULL). The kernel does not try again to write what it could not, so a failure is
@@ -287,7 +329,11 @@ OVERFLOW_API void overflow_reader_close(overflow_reader *reader);
  * In a strict build (-std=c11) a C library hides names, and each hides others. An #ifdef on a
  * hidden name would turn a feature off silently. So this header declares hidden calls under its
  * own names, which cannot repeat a declaration of the C library, and gives the kernel's numbers,
- * which are the same on every supported processor. */
+ * which are the same on every processor but two. */
+
+#if defined __alpha__ || defined __hppa__
+#error "overflow.h: alpha and parisc number the advice of madvise differently"
+#endif
 
 #include <sys/mman.h>
 #ifndef MAP_ANONYMOUS /* hidden by glibc, but not by the kernel's header */
@@ -399,7 +445,7 @@ enum { /* Linux's numbers, on every processor */
 
 /* ---- How it works ----
  *
- * Slots and holes lie one after the other, from the two copies of the header to the high-water
+ * Slots and holes lie one after the other, from the three copies of the header to the high-water
  * mark. Each begins with its head, one word that says what it is and how long: so the file can be
  * walked, and one aligned store changes what it says.
  *
@@ -442,17 +488,19 @@ enum { /* Linux's numbers, on every processor */
  * polynomial 0x82f63b78) of the word's eight bytes, low byte first, going on from c, without any
  * inversion.
  *
- * Header, at 0 and at 4096: of the copies whose check holds, the one with the higher turn counts
+ * Header, three copies, at 0, 4096 and 6144: of those whose check holds, the one with the highest
+ * turn counts
  *   0, 1  "ashlar-overflow\n"
- *   2     low: 1, the version; high: 0x01020304
- *   3     32, the granule
+ *   2     low: 2, the version; high: 0x01020304
+ *   3     low: 32, the granule; high: which copy, 0, 1 or 2, is known to be on the disk; 3 = none
+ *         is, and perhaps not even the name of the file
  *   4     key: random, of the file
- *   5     turn: 1, 2, 3 .., below 2^62; odd ones lie at 4096
+ *   5     turn: 1, 2, 3 .., below 2^62
  *   6     serial limit: every slot's serial is below; below 2^62
  *   7     the serial limit when the key was made: as long as it is the same, nothing was written
  *   8     check: crc over words 0 to 7, beginning with 0xffffffff
  *   9     at 0: not 0 after a sync that failed. What is read may not be on the disk, and the next
- *         owner writes all of it again. Means nothing at 4096
+ *         owner writes all of it again. Means nothing in the other copies
  *
  * Slot, at a multiple of 32, from 8192 on
  *   0     head: bit 63 is 1; 29 bits: the low bits of serial; 34 bits: size of the value in bytes
@@ -488,7 +536,7 @@ enum {
     OVERFLOW__PAGE        = 4096,
     OVERFLOW__START       = 8192,    /* of the slots, in bytes, */
     OVERFLOW__FIRST       = OVERFLOW__START / OVERFLOW__GRANULE, /* and in places */
-    OVERFLOW__VERSION     = 1,
+    OVERFLOW__VERSION     = 2,
     OVERFLOW__HEAD_WORDS  = 4,       /* of a slot */
     OVERFLOW__PLACE_BITS  = 35,      /* 1 TiB */
     OVERFLOW__SIZE_BITS   = 34,      /* 16 GiB */
@@ -512,12 +560,14 @@ enum {
 
 typedef _Atomic(uint64_t) overflow__word;
 
-/* What the two copies of the header say. */
+/* What the header says, and which copy of it says so. */
 typedef struct overflow__header {
     uint64_t key;
     uint64_t turn;
     uint64_t serial_limit;
     uint64_t first_serial;
+    uint32_t durable; /* the copy that is on the disk, whatever happens to the others */
+    uint32_t copy;
 } overflow__header;
 
 /* What a slot's header says. */
@@ -553,6 +603,14 @@ typedef struct overflow__hole {
     uint32_t next, prev; /* in its list, or larger and smaller in the tree; next: spare records */
 } overflow__hole;
 
+/* Room for one value that is being filled. In the file it is a hole, but without a record. */
+typedef struct overflow__room {
+    uint64_t place; /* 0: none */
+    uint64_t granules;
+    uint64_t size; /* bytes at most */
+    uint32_t tag;
+} overflow__room;
+
 /* A slot that was freed and is not yet a hole with a record. */
 typedef struct overflow__freed {
     uint64_t place;
@@ -574,12 +632,13 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "atomics work between processes");
 struct overflow_region {
     overflow__view view;
 
-    /* In places. FIRST <= used <= backed; used - FIRST == granules of live slots, of holes and of
-     * freed[freed_out .. freed_in), outside of calls. */
+    /* In places. FIRST <= used <= backed; used - FIRST == granules of live slots, of holes, of the
+     * reservation and of freed[freed_out .. freed_in), outside of calls. */
     uint64_t used;    /* the next fresh slot */
     uint64_t backed;  /* below, the disk has given its blocks, but to holes that are unbacked */
     uint64_t touched; /* below, pages are in memory; a guess */
     uint64_t max;     /* end of the map */
+    uint64_t step;    /* bytes that growth asks for at a time: half as many after each refusal */
 
     uint64_t         serial; /* of the next write */
     overflow__header header; /* as it is in the file */
@@ -596,6 +655,8 @@ struct overflow_region {
     /* A ring: what was freed lately, and is settled with frees to come. */
     overflow__freed freed[OVERFLOW__FREED];
     uint64_t        freed_in, freed_out; /* frees ever, and how many of them are settled */
+
+    overflow__room reserved;
 
     /* For the stats. */
     uint64_t hole_count;
@@ -706,13 +767,13 @@ static void overflow__set_key(overflow__view *view, uint64_t key)
     view->seed = (uint32_t)overflow__crc(view, view->instruction, UINT32_MAX, key);
 }
 
-static OVERFLOW__HOT uint32_t overflow__check(const overflow__view *view, uint64_t place,
-                                              uint64_t head, uint64_t serial, uint64_t tag_sum)
+static OVERFLOW__HOT uint32_t overflow__check(const overflow__view *view, bool instruction,
+                                              uint64_t place, uint64_t head, uint64_t serial,
+                                              uint64_t tag_sum)
 {
-    bool     instruction = view->instruction;
-    uint64_t crc         = overflow__crc(view, instruction, view->seed, place);
-    crc                  = overflow__crc(view, instruction, crc, head);
-    crc                  = overflow__crc(view, instruction, crc, serial);
+    uint64_t crc = overflow__crc(view, instruction, view->seed, place);
+    crc          = overflow__crc(view, instruction, crc, head);
+    crc          = overflow__crc(view, instruction, crc, serial);
     return (uint32_t)overflow__crc(view, instruction, crc, tag_sum);
 }
 
@@ -888,8 +949,9 @@ static uint64_t overflow__hole_head(const overflow__view *view, uint64_t place, 
 }
 
 /* Whether there is a slot at place with that head, all of it below end; what its header says. */
-static OVERFLOW__HOT bool overflow__look(const overflow__view *view, uint64_t place, uint64_t head,
-                                         uint64_t end, overflow__life *life)
+static OVERFLOW__HOT bool overflow__look(const overflow__view *view, bool instruction,
+                                         uint64_t place, uint64_t head, uint64_t end,
+                                         overflow__life *life)
 {
     const overflow__word *words   = overflow__words(view, place);
     uint64_t              serial  = overflow__peek(words + 1);
@@ -903,7 +965,7 @@ static OVERFLOW__HOT bool overflow__look(const overflow__view *view, uint64_t pl
     life->tag      = (uint32_t)tag_sum;
     life->sum      = (uint32_t)(tag_sum >> 32);
     return (head & OVERFLOW__LIVE) != 0 && life->granules <= end - place &&
-           check == overflow__check(view, place, head, serial, tag_sum);
+           check == overflow__check(view, instruction, place, head, serial, tag_sum);
 }
 
 static inline overflow_ref overflow__ref(uint64_t place, uint64_t serial)
@@ -920,14 +982,14 @@ static inline bool overflow__is_life(uint64_t head, overflow_ref ref)
 }
 
 /* Whether ref is live; what its slot's header says. */
-static OVERFLOW__HOT bool overflow__find(const overflow_region *region, overflow_ref ref,
-                                         overflow__life *life)
+static OVERFLOW__HOT bool overflow__find(const overflow_region *region, bool instruction,
+                                         overflow_ref ref, overflow__life *life)
 {
     uint64_t place = overflow__place(ref);
     if (place < OVERFLOW__FIRST || place >= region->used) return false;
     uint64_t head = overflow__peek(overflow__words(&region->view, place));
     return overflow__is_life(head, ref) &&
-           overflow__look(&region->view, place, head, region->used, life);
+           overflow__look(&region->view, instruction, place, head, region->used, life);
 }
 
 /* -- The header of the file -- */
@@ -935,7 +997,7 @@ static OVERFLOW__HOT bool overflow__find(const overflow_region *region, overflow
 static const char overflow__magic[16] = {'a', 's', 'h', 'l', 'a', 'r', '-', 'o',
                                          'v', 'e', 'r', 'f', 'l', 'o', 'w', '\n'};
 
-enum { OVERFLOW__HEADER_WORDS = 9 };
+enum { OVERFLOW__HEADER_WORDS = 9, OVERFLOW__COPIES = 3 };
 #define OVERFLOW__COUNT_MAX (UINT64_C(1) << 62)
 
 static void overflow__header_words(const overflow__view *view, const overflow__header *header,
@@ -944,7 +1006,7 @@ static void overflow__header_words(const overflow__view *view, const overflow__h
     uint64_t crc = UINT32_MAX;
     memcpy(words, overflow__magic, sizeof overflow__magic);
     words[2] = UINT64_C(0x01020304) << 32 | OVERFLOW__VERSION;
-    words[3] = OVERFLOW__GRANULE;
+    words[3] = (uint64_t)header->durable << 32 | OVERFLOW__GRANULE;
     words[4] = header->key;
     words[5] = header->turn;
     words[6] = header->serial_limit;
@@ -953,10 +1015,10 @@ static void overflow__header_words(const overflow__view *view, const overflow__h
     words[8] = crc;
 }
 
-/* Where the copy of that turn lies, in words from the beginning. */
-static inline size_t overflow__header_at(uint64_t turn)
+/* Where a copy lies, in words from the beginning. Each has sectors of its own. */
+static inline size_t overflow__header_at(uint32_t copy)
 {
-    return (turn & 1) != 0 ? OVERFLOW__PAGE / sizeof(uint64_t) : 0;
+    return copy == 0 ? 0 : (OVERFLOW__PAGE + (copy - 1) * OVERFLOW__PAGE / 2) / sizeof(uint64_t);
 }
 
 /* Whether a header is of another version, byte order or granule, and not merely cut short: then its
@@ -965,7 +1027,7 @@ static bool overflow__is_other(const uint64_t *got, const uint64_t *want)
 {
     unsigned char last = ((const unsigned char *)(got + 2))[7];
     if (memcmp(got, want, sizeof overflow__magic) != 0 || last == 0) return false;
-    return got[2] != want[2] || (got[3] != want[3] && got[3] != 0);
+    return got[2] != want[2] || ((uint32_t)got[3] != OVERFLOW__GRANULE && got[3] != 0);
 }
 
 /* The header of a file that begins with two pages like these. 0, -EUCLEAN, -ENOTSUP. */
@@ -974,14 +1036,14 @@ static int overflow__parse_header(const overflow__view *view, const overflow__wo
 {
     int error    = -EUCLEAN;
     header->turn = 0;
-    for (uint64_t copy = 0; copy < 2; copy++) {
+    for (uint32_t copy = 0; copy < OVERFLOW__COPIES; copy++) {
         const overflow__word *at = file + overflow__header_at(copy);
         uint64_t              got[OVERFLOW__HEADER_WORDS], want[OVERFLOW__HEADER_WORDS];
         for (int i = 0; i < OVERFLOW__HEADER_WORDS; i++) got[i] = overflow__peek(at + i);
-        overflow__header said = {got[4], got[5], got[6], got[7]};
+        overflow__header said = {got[4], got[5], got[6], got[7], (uint32_t)(got[3] >> 32), copy};
         overflow__header_words(view, &said, want);
         if (memcmp(got, want, sizeof got) == 0 && said.turn > header->turn &&
-            said.turn < OVERFLOW__COUNT_MAX && (said.turn & 1) == copy &&
+            said.turn < OVERFLOW__COUNT_MAX && said.durable <= OVERFLOW__COPIES &&
             said.serial_limit < OVERFLOW__COUNT_MAX) {
             *header = said;
             error   = 0;
@@ -992,15 +1054,19 @@ static int overflow__parse_header(const overflow__view *view, const overflow__wo
     return error;
 }
 
-/* The next turn of the header: serials below this limit may come to be in use. */
+/* The next turn of the header: serials below this limit may come to be in use. It goes to a copy
+ * that is neither the last one, which counts if the owner dies on the way, nor the one on the disk,
+ * which counts if power fails and leaves the others torn. */
 static OVERFLOW__COLD void overflow__turn_header(overflow_region *region, uint64_t serial_limit)
 {
     uint64_t words[OVERFLOW__HEADER_WORDS];
 
+    do region->header.copy = (region->header.copy + 1) % OVERFLOW__COPIES;
+    while (region->header.copy == region->header.durable);
     region->header.turn++;
     region->header.serial_limit = serial_limit;
     overflow__word *to = overflow__words(&region->view, 0);
-    to += overflow__header_at(region->header.turn);
+    to += overflow__header_at(region->header.copy);
     overflow__header_words(&region->view, &region->header, words);
     /* For an owner that dies: the head of a slot is stored with release, so behind all this. */
     for (int i = 0; i < OVERFLOW__HEADER_WORDS; i++) {
@@ -1174,7 +1240,7 @@ static uint32_t overflow__fit(const overflow_region *region, const overflow__bin
  * whatever the file says. */
 static inline uint64_t overflow__holes_max(const overflow_region *region)
 {
-    return region->hole_count + (region->freed_in - region->freed_out) + region->live_slots + 2;
+    return region->hole_count + (region->freed_in - region->freed_out) + region->live_slots + 3;
 }
 
 /* Makes records for that many holes. Called by those who may fail, so that free need not. */
@@ -1421,14 +1487,21 @@ static int overflow__grow(overflow_region *region, uint64_t place)
     if (most > overflow__file_limit()) most = overflow__page_down(overflow__file_limit());
     if (least > most) return -ENOSPC;
 
-    uint64_t to = from + (from < OVERFLOW__GROW_MAX ? from : OVERFLOW__GROW_MAX);
-    if (to < least) to = least;
-    if (to > most) to = most;
-    if (to <= from) return 0;
-    int error = overflow__back(region, from, to);
-    if (error == -ENOSPC && to > least) error = overflow__back(region, from, to = least);
-    if (error == 0) region->backed = to / OVERFLOW__GRANULE;
-    return error;
+    /* A file system may take all that is left before it refuses, and others miss it meanwhile. So
+     * the step is remembered. It doubles when it was not refused: somebody has made room. */
+    for (uint64_t step = region->step, to;; region->step = (to - from) / 2) {
+        to = from + (from < region->step ? from : region->step);
+        if (to < least) to = least;
+        if (to > most) to = most;
+        to = overflow__page_down(to);
+        if (to <= from) return 0;
+        int error = overflow__back(region, from, to);
+        if (error == -ENOSPC && to > least) continue;
+        if (error != 0) return error;
+        region->backed = to / OVERFLOW__GRANULE;
+        if (step == region->step && step < OVERFLOW__GROW_MAX) region->step = step * 2 + 1;
+        return 0;
+    }
 }
 
 /* Fresh pages up to this place are made resident many at a time: half the price of a fault each. */
@@ -1570,26 +1643,45 @@ static int overflow__take(overflow_region *region, uint64_t granules, uint64_t *
     return overflow__take_fresh(region, granules, place);
 }
 
+/* The same for a value of that size, in bytes, and what its free will need of memory. */
+static inline int overflow__take_for(overflow_region *region, uint64_t size, uint64_t *place)
+{
+    uint64_t granules = overflow__granules(size);
+    if (size > OVERFLOW__SIZE_MAX || granules + 1 > region->max - OVERFLOW__FIRST)
+        return -EMSGSIZE;
+    if (!overflow__ready(region, overflow__holes_max(region))) return -ENOMEM;
+    return overflow__take(region, granules, place);
+}
+
 /* -- write, read, free -- */
 
-/* Value and header, and then the head that makes them a slot. */
-static overflow_ref overflow__write_slot(overflow_region *region, uint64_t place, const void *data,
-                                         uint64_t size, uint32_t tag)
+/* Where the bytes of a value go, and the word 0 behind it if it is the last one. */
+static inline overflow__word *overflow__write_begin(overflow_region *region, uint64_t place,
+                                                    uint64_t granules)
 {
+    overflow__word *words = overflow__words(&region->view, place);
+    if (place == region->used) overflow__poke(words + granules * 4, 0);
+    OVERFLOW__SHOW(words + OVERFLOW__HEAD_WORDS, (size_t)(granules - 1) * OVERFLOW__GRANULE);
+    return words + OVERFLOW__HEAD_WORDS;
+}
+
+/* The value is there: its header, and then the head that makes them a slot. */
+static inline overflow_ref overflow__write_end(overflow_region *region, uint64_t place,
+                                               uint64_t size, uint32_t tag, uint32_t sum)
+{
+    if (region->serial == region->header.serial_limit)
+        overflow__turn_header(region, region->serial + OVERFLOW__SERIALS);
     const overflow__view *view     = &region->view;
     overflow__word       *words    = overflow__words(view, place);
     uint64_t              granules = overflow__granules(size);
     uint64_t              serial   = region->serial++;
     uint64_t              head     = OVERFLOW__LIVE | serial << OVERFLOW__SIZE_BITS | size;
-
-    if (place == region->used) overflow__poke(words + granules * 4, 0);
-    OVERFLOW__SHOW(words + OVERFLOW__HEAD_WORDS, (size_t)(granules - 1) * OVERFLOW__GRANULE);
-    uint32_t sum     = overflow__copy_in(view, words + OVERFLOW__HEAD_WORDS, data, size);
-    uint64_t tag_sum = (uint64_t)sum << 32 | tag;
+    uint64_t              tag_sum  = (uint64_t)sum << 32 | tag;
     OVERFLOW_FAULT_POINT("value");
     overflow__poke(words + 1, serial);
     overflow__poke(words + 2, tag_sum);
-    overflow__poke(words + 3, overflow__check(view, place, head, serial, tag_sum));
+    uint32_t check = overflow__check(view, view->instruction, place, head, serial, tag_sum);
+    overflow__poke(words + 3, check);
     overflow__hide_tail(view, place, size);
     overflow__set_head(region, place, head);
 
@@ -1607,27 +1699,157 @@ OVERFLOW_API int overflow_write(overflow_region *region, const void *data, size_
     if (!ref) return -EINVAL;
     *ref = 0;
     if (!region || (!data && size > 0)) return -EINVAL;
-    uint64_t granules = overflow__granules(size), bytes = size;
-    if (bytes > OVERFLOW__SIZE_MAX || granules + 1 > region->max - OVERFLOW__FIRST)
-        return -EMSGSIZE;
-    if (!overflow__ready(region, overflow__holes_max(region))) return -ENOMEM;
-    int error = overflow__take(region, granules, &place);
+    int error = overflow__take_for(region, size, &place);
     if (error != 0) return error;
-    if (region->serial == region->header.serial_limit)
-        overflow__turn_header(region, region->serial + OVERFLOW__SERIALS);
-    *ref = overflow__write_slot(region, place, data, size, tag);
+    overflow__word *to  = overflow__write_begin(region, place, overflow__granules(size));
+    uint32_t        sum = overflow__copy_in(&region->view, to, data, size);
+    *ref                = overflow__write_end(region, place, size, tag, sum);
     return 0;
+}
+
+/* Copies parts into the file, one behind the other, zeros behind the last; their sum. */
+static uint32_t overflow__gather(const overflow__view *view, overflow__word *to,
+                                 const struct iovec *parts, int count)
+{
+    uint64_t      lane[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+    unsigned char last[OVERFLOW__GRANULE]; /* a granule that has bytes of two parts */
+    size_t        filled = 0;
+
+    for (int i = 0; i < count; i++) {
+        const unsigned char *from = parts[i].iov_base;
+        size_t               left = parts[i].iov_len;
+        size_t               some = sizeof last - filled < left ? sizeof last - filled : left;
+        if (left == 0) continue;
+        if (filled > 0) {
+            memcpy(last + filled, from, some);
+            filled += some, from += some, left -= some;
+            if (filled < sizeof last) continue;
+            overflow__put(view, view->instruction, to, last, 1, lane);
+            to += OVERFLOW__GRANULE / sizeof *to;
+        }
+        filled = left % OVERFLOW__GRANULE;
+        overflow__put(view, view->instruction, to, from, left / OVERFLOW__GRANULE, lane);
+        memcpy(last, from + left - filled, filled);
+        to += (left - filled) / sizeof *to;
+    }
+    memset(last + filled, 0, sizeof last - filled);
+    if (filled > 0) overflow__put(view, view->instruction, to, last, 1, lane);
+    return overflow__join_lanes(lane);
+}
+
+OVERFLOW_API int overflow_writev(overflow_region *region, const struct iovec *parts, int count,
+                                 uint32_t tag, overflow_ref *ref)
+{
+    uint64_t place;
+    size_t   size = 0;
+
+    if (!ref) return -EINVAL;
+    *ref = 0;
+    if (!region || count < 0 || (!parts && count > 0)) return -EINVAL;
+    for (int i = 0; i < count; i++) {
+        if (!parts[i].iov_base && parts[i].iov_len > 0) return -EINVAL;
+        if (parts[i].iov_len > SIZE_MAX - size) return -EMSGSIZE;
+        size += parts[i].iov_len;
+    }
+    int error = overflow__take_for(region, size, &place);
+    if (error != 0) return error;
+    overflow__word *to  = overflow__write_begin(region, place, overflow__granules(size));
+    uint32_t        sum = overflow__gather(&region->view, to, parts, count);
+    *ref                = overflow__write_end(region, place, size, tag, sum);
+    return 0;
+}
+
+/* -- The reservation --
+ *
+ * For the file it is a hole of just its length, so that walks go over it, dead or alive. In memory
+ * it is a wall like a slot: no record is of it, so nothing is joined with it. Commit makes the rest
+ * a hole first, and the slot then, by its head. */
+
+/* Granules that the file calls a hole become one. */
+static void overflow__room_give(overflow_region *region, uint64_t place, uint64_t granules)
+{
+    if (place + granules == region->used) overflow__retract(region, place);
+    else overflow__settle(region, place, granules, OVERFLOW__BACKED);
+}
+
+OVERFLOW_API int overflow_reserve(overflow_region *region, size_t size, uint32_t tag, void **to)
+{
+    overflow__room room = {.size = size, .granules = overflow__granules(size), .tag = tag};
+
+    if (!to) return -EINVAL;
+    *to = NULL;
+    if (!region) return -EINVAL;
+    if (region->reserved.place != 0) return -EBUSY;
+    int error = overflow__take_for(region, size, &room.place);
+    if (error != 0) return error;
+    *to = overflow__write_begin(region, room.place, room.granules);
+    overflow__set_head(region, room.place,
+                       overflow__hole_head(&region->view, room.place, room.granules));
+    if (room.place == region->used) region->used += room.granules;
+    overflow__hide_tail(&region->view, room.place, size);
+    region->reserved = room;
+    return 0;
+}
+
+OVERFLOW_API int overflow_commit(overflow_region *region, size_t used, overflow_ref *ref)
+{
+    if (!ref) return -EINVAL;
+    *ref = 0;
+    if (!region || region->reserved.place == 0 || used > region->reserved.size) return -EINVAL;
+
+    const overflow__room room = region->reserved;
+    uint64_t             need = overflow__granules(used);
+    overflow__word      *to   = overflow__words(&region->view, room.place) + OVERFLOW__HEAD_WORDS;
+
+    region->reserved.place = 0;
+    OVERFLOW__SHOW(to, (size_t)(need - 1) * OVERFLOW__GRANULE);
+    memset((unsigned char *)to + used, 0, (size_t)((need - 1) * OVERFLOW__GRANULE - used));
+    uint32_t sum = overflow__copy_out(&region->view, NULL, to, used);
+    OVERFLOW__HIDE(to + (need - 1) * 4, (size_t)(room.granules - need) * OVERFLOW__GRANULE);
+    if (need < room.granules)
+        overflow__room_give(region, room.place + need, room.granules - need);
+    *ref = overflow__write_end(region, room.place, used, room.tag, sum);
+    return 0;
+}
+
+OVERFLOW_API int overflow_cancel(overflow_region *region)
+{
+    if (!region || region->reserved.place == 0) return -EINVAL;
+    const overflow__room room = region->reserved;
+    region->reserved.place    = 0;
+    OVERFLOW__HIDE(overflow__words(&region->view, room.place + 1),
+                   (size_t)(room.granules - 1) * OVERFLOW__GRANULE);
+    overflow__room_give(region, room.place, room.granules);
+    return 0;
+}
+
+/* Two variants of what is called often, so that none saves registers for the tables of the other;
+ * overflow__read_table and its like are calls in place of the return. */
+static OVERFLOW__HOT const void *overflow__read_by(const overflow_region *region, bool instruction,
+                                                   overflow_ref ref, size_t *size)
+{
+    overflow__life life;
+    *size = 0;
+    if (!overflow__find(region, instruction, ref, &life)) return NULL;
+    *size = (size_t)life.size;
+    return overflow__words(&region->view, overflow__place(ref)) + OVERFLOW__HEAD_WORDS;
+}
+static OVERFLOW__APART const void *overflow__read_table(const overflow_region *region,
+                                                        overflow_ref ref, size_t *size)
+{
+    return overflow__read_by(region, false, ref, size);
 }
 
 OVERFLOW_API const void *overflow_read(const overflow_region *region, overflow_ref ref,
                                        size_t *size)
 {
-    overflow__life life;
     if (!size) return NULL;
-    *size = 0;
-    if (!region || !overflow__find(region, ref, &life)) return NULL;
-    *size = (size_t)life.size;
-    return overflow__words(&region->view, overflow__place(ref)) + OVERFLOW__HEAD_WORDS;
+    if (!region) {
+        *size = 0;
+        return NULL;
+    }
+    if (!region->view.instruction) return overflow__read_table(region, ref, size);
+    return overflow__read_by(region, true, ref, size);
 }
 
 OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
@@ -1636,7 +1858,7 @@ OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
     uint64_t       place = overflow__place(ref);
     if (!region) return -EINVAL;
     /* More lives cannot end than there are, whatever slots somebody has forged inside of others. */
-    if (!overflow__find(region, ref, &life) || region->live_slots == 0 ||
+    if (!overflow__find(region, region->view.instruction, ref, &life) || region->live_slots == 0 ||
         region->live_granules < life.granules)
         return -ESTALE;
 
@@ -1652,8 +1874,10 @@ OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
 
 /* -- Looking around -- */
 
-static void overflow__tell(overflow_slot *slot, uint64_t place, const overflow__life *life)
+static inline void overflow__tell(const overflow_region *region, overflow_slot *slot,
+                                  uint64_t place, const overflow__life *life)
 {
+    slot->value  = overflow__words(&region->view, place) + OVERFLOW__HEAD_WORDS;
     slot->ref    = overflow__ref(place, life->serial);
     slot->offset = (place + 1) * OVERFLOW__GRANULE;
     slot->size   = (size_t)life->size;
@@ -1667,9 +1891,63 @@ OVERFLOW_API int overflow_describe(const overflow_region *region, overflow_ref r
     if (!slot) return -EINVAL;
     *slot = (overflow_slot){0};
     if (!region) return -EINVAL;
-    if (!overflow__find(region, ref, &life)) return -ESTALE;
-    overflow__tell(slot, overflow__place(ref), &life);
+    if (!overflow__find(region, region->view.instruction, ref, &life)) return -ESTALE;
+    overflow__tell(region, slot, overflow__place(ref), &life);
     return 0;
+}
+
+/* -- Many refs at a time --
+ *
+ * A read at a random place waits for one line of the cache, and often for a page table entry. With
+ * the header of the ref AHEAD of this one on its way, these waits overlap. */
+
+enum { OVERFLOW__AHEAD = 12 };
+
+OVERFLOW_API void overflow_prefetch(const overflow_region *region, overflow_ref ref)
+{
+    if (!region || overflow__place(ref) >= region->used) return;
+    __builtin_prefetch(overflow__words(&region->view, overflow__place(ref)));
+    __builtin_prefetch(overflow__words(&region->view, overflow__place(ref) + 1));
+}
+
+static OVERFLOW__HOT size_t overflow__read_all(const overflow_region *region, bool instruction,
+                                               const overflow_ref *refs, overflow_slot *slots,
+                                               size_t count)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        overflow__life life;
+        if (i + OVERFLOW__AHEAD < count) overflow_prefetch(region, refs[i + OVERFLOW__AHEAD]);
+        if (overflow__find(region, instruction, refs[i], &life)) {
+            overflow__tell(region, &slots[i], overflow__place(refs[i]), &life);
+            found++;
+        } else {
+            slots[i] = (overflow_slot){0};
+        }
+    }
+    return found;
+}
+
+OVERFLOW_API size_t overflow_read_many(const overflow_region *region, const overflow_ref *refs,
+                                       overflow_slot *slots, size_t count)
+{
+    if (!region || !refs || !slots) return 0;
+    for (size_t i = 0; i < count && i < OVERFLOW__AHEAD; i++) overflow_prefetch(region, refs[i]);
+    if (region->view.instruction) return overflow__read_all(region, true, refs, slots, count);
+    return overflow__read_all(region, false, refs, slots, count);
+}
+
+OVERFLOW_API size_t overflow_free_many(overflow_region *region, const overflow_ref *refs,
+                                       size_t count)
+{
+    size_t freed = 0;
+    if (!region || !refs) return 0;
+    for (size_t i = 0; i < count && i < OVERFLOW__AHEAD; i++) overflow_prefetch(region, refs[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (i + OVERFLOW__AHEAD < count) overflow_prefetch(region, refs[i + OVERFLOW__AHEAD]);
+        freed += overflow_free(region, refs[i]) == 0;
+    }
+    return freed;
 }
 
 /* The length of the hole whose head that is; 0 = it is not the head of a hole here. */
@@ -1691,8 +1969,9 @@ OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
     uint64_t place = *cursor < OVERFLOW__FIRST ? OVERFLOW__FIRST : *cursor;
     while (place < region->used) {
         uint64_t head = overflow__peek(overflow__words(&region->view, place));
-        if (overflow__look(&region->view, place, head, region->used, &life)) {
-            overflow__tell(slot, place, &life);
+        if (overflow__look(&region->view, region->view.instruction, place, head, region->used,
+                           &life)) {
+            overflow__tell(region, slot, place, &life);
             *cursor = place + life.granules;
             return true;
         }
@@ -1732,7 +2011,8 @@ OVERFLOW_API void overflow_stats(const overflow_region *region, struct overflow_
     stats->max_bytes       = (size_t)(region->max * OVERFLOW__GRANULE);
     stats->used_bytes      = (size_t)(region->used * OVERFLOW__GRANULE);
     stats->live_bytes      = (size_t)region->live_bytes;
-    stats->free_bytes      = (size_t)((region->used - OVERFLOW__FIRST - region->live_granules) *
+    stats->free_bytes      = (size_t)((region->used - OVERFLOW__FIRST - region->live_granules -
+                                  (region->reserved.place != 0 ? region->reserved.granules : 0)) *
                                  OVERFLOW__GRANULE);
     stats->largest_hole    = (size_t)(overflow__largest_hole(region) * OVERFLOW__GRANULE);
     stats->live_slots      = region->live_slots;
@@ -1764,8 +2044,9 @@ OVERFLOW_API int overflow_sync(overflow_region *region)
     if (msync(region->view.base, (size_t)overflow__page_up(region->file_bytes), MS_SYNC) != 0) {
         region->sync_error = -errno;
         overflow__poke(mark, 1);
-    } else if (overflow__peek(mark) != 0) {
-        overflow__poke(mark, 0);
+    } else {
+        region->header.durable = region->header.copy;
+        if (overflow__peek(mark) != 0) overflow__poke(mark, 0);
     }
     return region->sync_error;
 }
@@ -2175,7 +2456,8 @@ static uint64_t overflow__walk_step(overflow_region *region, overflow__walk *wal
     if (!overflow__walk_to(region, walk, &walk->here, at, at + OVERFLOW__GRANULE)) return 1;
 
     uint64_t head = overflow__peek(overflow__words(&region->view, place));
-    if (overflow__look(&region->view, place, head, OVERFLOW__PLACE_MAX, &life)) {
+    if (overflow__look(&region->view, region->view.instruction, place, head, OVERFLOW__PLACE_MAX,
+                       &life)) {
         if (overflow__walk_slot(region, walk, place, &life)) {
             overflow__walk_keep(region, walk, place, &life);
             return life.granules;
@@ -2275,7 +2557,7 @@ static int overflow__own(overflow_region *region)
     return 0;
 }
 
-/* The name of a file that was created shall survive power loss, too. */
+/* The name of the file shall survive power loss, too. */
 static int overflow__sync_name(overflow_region *region)
 {
     char  *name  = region->path;
@@ -2307,6 +2589,15 @@ static int overflow__read_header(overflow_region *region, overflow__word *words,
     return overflow__parse_header(&region->view, words, header);
 }
 
+/* Makes sure that the header is on the disk, and that the file's name leads there. */
+static int overflow__sync_file(overflow_region *region, overflow__header *header)
+{
+    if (overflow__fsync(region->fd) != 0) return overflow__no_space(errno);
+    int error = overflow__sync_name(region);
+    if (error == 0) header->durable = header->copy;
+    return error;
+}
+
 /* Makes the file an empty region of a new key; what it held before means nothing under that. Its
  * serials begin at random, so that refs of other files, and of this one before, are stale. */
 static int overflow__format(overflow_region *region, overflow__word *words,
@@ -2319,7 +2610,9 @@ static int overflow__format(overflow_region *region, overflow__word *words,
     if (overflow__file_limit() < OVERFLOW__START) return -ENOSPC;
     if (getrandom(random, sizeof random, 0) != sizeof random) return -errno;
     header->key  = random[0];
-    header->turn = (header->turn + 2) & ~UINT64_C(1); /* even: page 0, which comes first */
+    header->turn++;
+    header->copy    = 0; /* which comes first */
+    header->durable = OVERFLOW__COPIES;
     header->serial_limit += random[1] % OVERFLOW__SERIAL_JUMP;
     header->first_serial = header->serial_limit;
     overflow__header_words(&region->view, header, first);
@@ -2334,9 +2627,7 @@ static int overflow__format(overflow_region *region, overflow__word *words,
         put += (size_t)more;
     }
     if (region->file_bytes < (size_t)OVERFLOW__START) region->file_bytes = OVERFLOW__START;
-    if (region->flags & OVERFLOW_TEMPORARY) return 0;
-    if (overflow__fsync(region->fd) != 0) return overflow__no_space(errno);
-    return overflow__sync_name(region);
+    return 0;
 }
 
 /* Addresses for all the file can become, and for all the holes it can have. Beyond the end of the
@@ -2389,6 +2680,11 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
             header = (overflow__header){.serial_limit = 1};
         error = overflow__format(region, words, &header);
     }
+    /* A creator may have died before this. A temporary file that begins anew each time needs it
+     * not: it is never read again. */
+    if (error == 0 && header.durable == OVERFLOW__COPIES &&
+        (~config->flags & (OVERFLOW_TEMPORARY | OVERFLOW_FRESH)) != 0)
+        error = overflow__sync_file(region, &header);
     if (error == 0) error = overflow__map(region, config->max_bytes);
     if (error == 0) error = overflow__back(region, 0, OVERFLOW__START);
     if (error != 0) return error;
@@ -2449,6 +2745,7 @@ OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
     opened->fd    = -1;
     opened->flags = want.flags;
     memcpy(opened->path, path, length);
+    opened->step = OVERFLOW__GROW_MAX;
     overflow__make_tables(&opened->view);
     int error = overflow__own(opened);
     if (error == 0) error = overflow__start(opened, &want);
@@ -2467,6 +2764,7 @@ OVERFLOW_API int overflow_close(overflow_region *region)
     int         error = 0;
 
     if (!region) return 0;
+    (void)overflow_cancel(region);
     overflow__settle_all(region);
     /* So that the next owner goes on counting from here. */
     if (region->header.serial_limit != region->serial)
@@ -2572,7 +2870,7 @@ static int overflow__reader_copy(const overflow_reader *reader, overflow_ref ref
        slot. */
     uint64_t head = atomic_load_explicit(words, memory_order_acquire);
     if (!overflow__is_life(head, ref)) return -ESTALE;
-    bool good = overflow__look(view, place, head, reader->end, &life);
+    bool good = overflow__look(view, view->instruction, place, head, reader->end, &life);
     bool fits = good && life.size <= capacity;
     if (fits) sum = overflow__copy_out(view, buffer, words + OVERFLOW__HEAD_WORDS, life.size);
     /* acquire, pairs with the release fence in overflow__end_life: if any word of the copy was

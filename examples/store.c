@@ -46,12 +46,12 @@ static uint32_t find(const char *key)
 }
 
 /* compact has moved a record: updates its entry. */
-static void moved(void *context, slab_ref from, slab_ref to, void *value)
+static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
-    struct entry *entries = context;
-    uint32_t      at      = home(value);
-    while (entries[at].len == 0 || entries[at].ref != from) at = (at + 1) % PLACES;
-    entries[at].ref = to;
+    uint32_t at = home(value);
+    while (table[at].len == 0 || table[at].ref != from) at = (at + 1) % PLACES;
+    table[at].ref = to;
+    (void)context, (void)room;
 }
 
 /* Returns how many keys it deleted: 0 if the place is empty. */
@@ -66,7 +66,7 @@ static uint32_t del(uint32_t at, size_t moves)
     }
     keys--;
     if ((errno = -slab_store_free(store, gone.ref, gone.len)) != 0) err(1, "slab_store_free");
-    (void)slab_store_compact(store, moves, moved, table);
+    (void)slab_store_compact(store, moves, moved, NULL);
     return 1;
 }
 
@@ -117,7 +117,7 @@ static void demo(void)
     print_stats("full:      ");
     for (uint32_t at = 0; at < PLACES; at += 2) del(at, 0);
     print_stats("deleted:   ");
-    while (slab_store_compact(store, 100, moved, table) > 0) {}
+    while (slab_store_compact(store, 100, moved, NULL) > 0) {}
     (void)slab_store_trim(store);
     print_stats("compacted: ");
     for (uint32_t at = 0; at < PLACES; at++) {

@@ -96,12 +96,12 @@ static uint64_t header_count(void)
 
 static void forge_header(uint64_t turn, uint64_t serial_limit)
 {
-    uint64_t *at    = image + (turn & 1) * 512;
+    uint64_t *at    = image + (turn % 3 == 0 ? 0 : 256 + turn % 3 * 256);
     uint32_t  check = UINT32_MAX;
 
     memcpy(at, "ashlar-overflow\n", 16);
-    at[2] = UINT64_C(0x01020304) << 32 | 1;
-    at[3] = 32;
+    at[2] = UINT64_C(0x01020304) << 32 | 2;
+    at[3] = turn % 4 << 32 | 32;
     at[4] = key;
     at[5] = turn;
     at[6] = serial_limit;

@@ -255,7 +255,7 @@ static void forge(void)
 
 static void call(void);
 
-static void on_moved(void *context, slab_ref from, slab_ref to, void *memory)
+static void on_moved(void *context, slab_ref from, slab_ref to, void *memory, size_t room)
 {
     uint32_t      index = find(from);
     struct value *value = &values[index];
@@ -263,6 +263,7 @@ static void on_moved(void *context, slab_ref from, slab_ref to, void *memory)
     REQUIRE(context == &depth);
     REQUIRE(index < count && !slab_ref_is_large(from) && find(to) == count);
     REQUIRE(slab_store_get(store, from, value->len) == NULL);
+    REQUIRE(slab_store_get(store, to, room) == memory);
     value->ref = to;
     value->at  = (unsigned char *)memory;
     check_value(value);

@@ -43,6 +43,7 @@ static unsigned char want[1 << SIZE_BITS];
 /* What the call shall do. */
 static struct {
     int      calls;     /* so far */
+    uint64_t asked;     /* bytes that they should reserve */
     int      fail_from; /* number of the call that fails first; 0 = none does */
     int      fail_until;
     int      error;
@@ -64,6 +65,7 @@ static int told_fallocate(int fd, int mode, off_t at, off_t size)
     }
     interrupted = 0;
     told.calls++;
+    if (!(mode & PUNCH)) told.asked += (uint64_t)size;
     if (told.none || (told.no_punch && (mode & PUNCH))) error = EOPNOTSUPP;
     if (told.fail_from && told.calls >= told.fail_from && told.calls <= told.fail_until)
         error = told.error;
@@ -280,6 +282,35 @@ static void a_disk_of_so_many_bytes(void)
     CHECK_EQ(overflow_close(region), 0);
 }
 
+/* What fallocate takes before it finds no space is missed by all who write to that disk. So a step
+ * that was too large is not tried with each write: all calls together ask for a few times of what
+ * there is. */
+static void the_step_of_growth_fits_the_disk(uint64_t bytes)
+{
+    told.asked = 0;
+    fill(4000);
+    printf("# %d bytes were asked for, of a disk of %d\n", (int)told.asked, (int)bytes);
+    CHECK(told.asked < 4 * bytes);
+    told.asked = 0;
+    for (int i = 0; i < 8; i++) CHECK_EQ(put(KEYS - 1, 4000), -ENOSPC);
+    CHECK(told.asked <= 8 * 12288);
+}
+
+static void a_step_of_growth_fits_a_small_disk(void)
+{
+    begin();
+    for (int key = 3000; key < 3015; key++) CHECK_EQ(put(key, 100000), 0);
+    told.bytes = 4000000;
+    the_step_of_growth_fits_the_disk(told.bytes);
+    for (int key = 3000; key < 3015; key++) drop(key);
+    told.bytes = 60000000; /* another program has made room: the step grows again */
+    told.calls = 0;
+    for (int key = 1000; key < 2000; key++) CHECK_EQ(put(key, 30000), 0);
+    CHECK(told.calls < 40);
+    check_all();
+    CHECK_EQ(overflow_close(region), 0);
+}
+
 static void the_maximum_is_reached(void)
 {
     max_bytes = 200000; /* no multiple of a page */
@@ -420,6 +451,8 @@ static void fill_disk(size_t but)
 static void a_full_disk(void)
 {
     begin();
+    the_step_of_growth_fits_the_disk(8 << 20);
+    for (int key = 0; key < KEYS; key++) drop(key);
     use_what_is_freed(3000);
     int error = overflow_sync(region);
     CHECK_EQ(error, 0);
@@ -558,6 +591,7 @@ int main(int argc, char **argv)
         RUN(interruptions_are_nothing);
         RUN(a_file_system_without_the_call_serves);
         RUN(a_disk_of_so_many_bytes);
+        RUN(a_step_of_growth_fits_a_small_disk);
         RUN(the_maximum_is_reached);
         RUN(a_limit_on_files_is_no_signal);
         RUN(a_limit_on_odd_files_is_no_signal);

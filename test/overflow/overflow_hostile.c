@@ -88,14 +88,16 @@ static uint32_t forge_crc(uint32_t crc, uint64_t word)
     return crc;
 }
 
-static void forge_copy(struct image *image, uint64_t turn, uint64_t serial_limit)
+static const uint32_t copy_at[3] = {0, 4096, 6144};
+
+static void forge_copy(struct image *image, uint32_t copy, uint64_t turn, uint64_t serial_limit)
 {
-    uint64_t *word  = image->word + (turn & 1) * 512;
+    uint64_t *word  = image->word + copy_at[copy] / 8;
     uint32_t  check = 0xffffffff;
 
     memcpy(word, "ashlar-overflow\n", 16);
-    word[2] = UINT64_C(0x01020304) << 32 | 1;
-    word[3] = 32;
+    word[2] = UINT64_C(0x01020304) << 32 | 2;
+    word[3] = (turn & 3) << 32 | 32;
     word[4] = image->key;
     word[5] = turn;
     word[6] = serial_limit;
@@ -109,7 +111,7 @@ static void forge_file(struct image *image, uint64_t turn, uint64_t serial_limit
     memset(image, 0, sizeof *image);
     image->key  = check_random(&random_state);
     image->seed = forge_crc(0xffffffff, image->key);
-    forge_copy(image, turn, serial_limit);
+    forge_copy(image, (uint32_t)(turn % 3), turn, serial_limit);
 }
 
 /* Only the words of a slot's header. */
@@ -429,8 +431,8 @@ static void zeroed(void)
 
 static void headers_flipped(void)
 {
-    for (uint32_t bit = 0; bit < 2 * 9 * 64 && !failed(); bit++) {
-        uint32_t at = bit / (9 * 64) * PAGE * 8 + bit % (9 * 64);
+    for (uint32_t bit = 0; bit < 3 * 9 * 64 && !failed(); bit++) {
+        uint32_t at = copy_at[bit / (9 * 64)] * 8 + bit % (9 * 64);
         good_again();
         bad.byte[at / 8] ^= (unsigned char)(1 << at % 8);
         put_file(bad.byte, IMAGE);
@@ -937,20 +939,23 @@ static void forged_counts(void)
     }
 }
 
-/* A copy of the header that lies where the other belongs is none. */
+/* Of the copies of the header whose check holds, the one with the highest turn counts. */
 static void forged_turns(void)
 {
-    forge_start();
-    add_value(256, 1, 50);
-    struct image *wrong = malloc(sizeof *wrong);
-    if (!wrong) abort();
-    *wrong = bad;
-    forge_copy(wrong, 3, 1000);
-    memcpy(bad.byte, wrong->byte + PAGE, PAGE); /* turn 3 at 0 */
-    memset(bad.byte + PAGE, 0, PAGE);
-    put_file(bad.byte, IMAGE);
-    CHECK_EQ(attack(NULL), -EUCLEAN);
-    free(wrong);
+    for (uint32_t first = 0; first < 3 && !failed(); first++)
+        for (uint32_t broken = 0; broken < 4; broken++) {
+            uint32_t last = (first + 2) % 3;
+            forge_start();
+            add_value(256, 1, 50);
+            for (uint32_t i = 0; i < 3; i++)
+                forge_copy(&bad, (first + i) % 3, 10 + i, 1000 + i * 1000);
+            if (broken < 3) bad.word[copy_at[(first + broken) % 3] / 8 + 6] ^= 1;
+            put_file(bad.byte, IMAGE);
+            CHECK_EQ(overflow_open(&region, path, &config), 0);
+            CHECK_EQ(region->serial, broken == 2 ? 2000 : 3000);
+            CHECK_EQ(region->header.copy, broken == 2 ? (last + 2) % 3 : last);
+            overflow_close(region);
+        }
 }
 
 static void forged_others(void)
@@ -960,10 +965,10 @@ static void forged_others(void)
     for (int kind = 0; kind < 4; kind++) {
         overflow_reader *reader;
         good_again();
-        for (int half = 0; half < 2; half++) {
-            uint64_t *word  = bad.word + half * 512;
+        for (int copy = 0; copy < 3; copy++) {
+            uint64_t *word  = bad.word + copy_at[copy] / 8;
             uint32_t  check = 0xffffffff;
-            if (kind == 0) word[2] ^= 3;
+            if (kind == 0) word[2] ^= 3; /* version 1 */
             if (kind == 1) word[2] = word[2] >> 32 << 56 | UINT64_C(0x04030201);
             if (kind == 2) word[3] = 64;
             if (kind == 3) word[1] ^= 0x20;

@@ -11,8 +11,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,6 +63,8 @@ static uint64_t         seeds, dice, shots; /* shots: one fault point in so many
 static unsigned char    want[1 << 16];
 static uint64_t         lost, kept, dropped, sync_fails, written_again;
 static struct image     forgotten; /* a sync of this content failed: the kernel takes it for */
+static int              files_synced, folders_synced; /* by fsync */
+static bool             dies_at_fsync, only_headers; /* these: images are of torn ones */
 static bool             forgets;   /* written, and syncs none of it that was not stored again */
 
 /* ---- The disk ---- */
@@ -80,6 +85,7 @@ static void fault_point(const char *name)
         written_again++;
         forgets = false;
     }
+    if (only_headers && strcmp(name, "header") != 0) return;
     if (shots == 0 || check_random(&dice) % shots != 0) return;
     if (image_count < IMAGES - 1) take_image(image_count++);
     else take_image(1 + (int)(check_random(&dice) % (IMAGES - 2)));
@@ -117,8 +123,14 @@ static int disk_msync(void *memory, size_t size, int flags)
 /* In place of the C library's. */
 int fsync(int fd)
 {
-    (void)fd;
-    make_durable(0, MAX_BYTES);
+    struct stat status;
+    if (dies_at_fsync) raise(SIGKILL);
+    if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+        folders_synced++;
+        return 0;
+    }
+    files_synced++;
+    if (disk >= 0) make_durable(0, MAX_BYTES);
     return 0;
 }
 
@@ -152,7 +164,7 @@ static int pick(uint64_t mode, int one, int other)
     }
 }
 
-/* The file as it may be after power loss. */
+/* The file as it may be after power loss, in memory. */
 static void compose(void)
 {
     uint64_t r = check_random(&dice), mode = r % 6;
@@ -168,7 +180,6 @@ static void compose(void)
     }
     for (size_t at = 0; at < composed.size; at += unit)
         memcpy(composed.bytes + at, images[pick(mode, one, other)].bytes + at, unit);
-    write_file(composed.bytes, composed.size);
 }
 
 /* ---- Values ---- */
@@ -337,6 +348,7 @@ static void lose_power(void)
     take_image(image_count++);
     overflow_close(region);
     compose();
+    write_file(composed.bytes, composed.size);
     images[0]   = composed; /* that is what the disk has now */
     image_count = 1;
     lost++;
@@ -564,6 +576,82 @@ static void the_next_owner_writes_again_what_a_failed_sync_lost(void)
     region = NULL;
 }
 
+/* Owners that follow each other without a sync write the header again and again, and a disk may
+ * have each sector of it from the middle of that: what the last sync covered is still there. */
+static void the_header_survives_turns_without_a_sync(void)
+{
+    static overflow__view view;
+    overflow__make_tables(&view);
+    for (uint64_t round = 0; round < 300 && atomic_load(&check_failures) == 0; round++) {
+        dice = first_seed + round;
+        start_file();
+        for (uint64_t owners = round % 4; owners > 0; owners--) {
+            put(100);
+            overflow_close(region);
+            open_region();
+        }
+        if (round & 4) put(200);
+        sync_region();
+        shots        = 1;
+        only_headers = true;
+        for (uint64_t owners = 1 + round / 8 % 4; owners > 0; owners--) {
+            put(100);
+            overflow_close(region);
+            if (!open_region()) return;
+        }
+        only_headers = false;
+        for (int mixes = 0; mixes < 50; mixes++) {
+            overflow__header header;
+            compose();
+            CHECK_EQ(overflow__parse_header(&view, (void *)composed.bytes, &header), 0);
+        }
+        lose_power();
+        if (!open_region()) return;
+        check_slots(false);
+        overflow_close(region);
+    }
+    region = NULL;
+}
+
+/* fsync once for the file, and once for its name. */
+static void check_syncs(uint32_t flags, int files, int folders)
+{
+    overflow_config config = {.initial_bytes = 16 << 10, .max_bytes = MAX_BYTES, .flags = flags};
+    files_synced = folders_synced = 0;
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(files_synced, files);
+    CHECK_EQ(folders_synced, folders);
+    put(10); /* its header tells the next owner */
+    CHECK_EQ(overflow_close(region), 0);
+}
+
+static void a_new_file_and_its_name_are_synced(void)
+{
+    int status;
+
+    close(disk);
+    disk = -1;
+    unlink(path);
+    check_syncs(0, 1, 1);
+    check_syncs(0, 0, 0);
+    check_syncs(OVERFLOW_FRESH, 1, 1);
+    check_syncs(OVERFLOW_TEMPORARY, 0, 0);
+    check_syncs(OVERFLOW_TEMPORARY, 1, 1); /* after power loss it is a region */
+    check_syncs(OVERFLOW_TEMPORARY | OVERFLOW_FRESH, 0, 0);
+
+    fflush(stdout);
+    pid_t child = fork(); /* a creator that does not come so far */
+    if (child == 0) {
+        dies_at_fsync = true;
+        open_region();
+        _exit(1);
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+    check_syncs(0, 1, 1);
+    check_syncs(0, 0, 0);
+    region = NULL;
+}
+
 int main(int argc, char **argv)
 {
     const char *where = getenv("TMPDIR");
@@ -575,6 +663,8 @@ int main(int argc, char **argv)
     RUN(power_fails_twice_in_many_mixes);
     RUN(a_sync_that_failed_stays_failed);
     RUN(the_next_owner_writes_again_what_a_failed_sync_lost);
+    RUN(the_header_survives_turns_without_a_sync);
+    RUN(a_new_file_and_its_name_are_synced);
     unlink(path);
     return REPORT();
 }

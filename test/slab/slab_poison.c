@@ -295,9 +295,9 @@ static void a_slot_is_ours_until_we_free_it(void)
 }
 
 static unsigned char *moved_to;
-static void           note_move(void *context, slab_ref from, slab_ref to, void *value)
+static void           note_move(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
-    (void)context, (void)from, (void)to;
+    (void)context, (void)from, (void)to, (void)room;
     moved_to = value;
 }
 

@@ -469,7 +469,7 @@ static void check_chunks(bool no_idle)
         if (!segment) number |= SLAB__SEGMENT - 1;
         if (!segment || failed()) continue;
         slab__chunk *chunk = slab__store_chunk(store, number);
-        if (!(chunk->base & SLAB__MARK_FIRST)) continue;
+        if (chunk->base % 512 <= SLAB__MARK_FIRST) continue;
         CHECK_EQ(chunk->number, number);
         check_chunk(chunk);
     }
@@ -762,7 +762,7 @@ static bool is_sparse(uint32_t tier)
     return sums[tier].occupied > 0 && free > it->slots / 64 && free - it->slots / 64 >= whole;
 }
 
-static void on_moved(void *context, slab_ref from, slab_ref to, void *memory)
+static void on_moved(void *context, slab_ref from, slab_ref to, void *memory, size_t room)
 {
     uint32_t index = *name_of(from) - 1;
     bool     known = index < count && values[index].tier != LARGE;
@@ -772,6 +772,7 @@ static void on_moved(void *context, slab_ref from, slab_ref to, void *memory)
     if (!known) return;
     struct value value = values[index];
     check_refused(from, value.len);
+    CHECK_EQ(room, sizes[value.tier]);
     uintptr_t          owner = unit_of(value.at)->owner / UNIT * UNIT;
     struct span       *span  = span_of(unit_of(value.at));
     const slab__chunk *chunk = tier_at(value.tier)->victim; /* NULL: that was its last value */

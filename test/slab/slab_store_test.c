@@ -545,7 +545,7 @@ static void index_check(struct index *index)
     CHECK_EQ(index->wrong, 0);
     CHECK_EQ(stats_of(index->store).payload_bytes, payload);
 }
-static void index_moved(void *context, slab_ref from, slab_ref to, void *value)
+static void index_moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     struct index *index = (struct index *)context;
     uint32_t      at;
@@ -558,6 +558,7 @@ static void index_moved(void *context, slab_ref from, slab_ref to, void *value)
     }
     if (slab_store_get(index->store, to, index->lens[at]) != value) index->wrong++;
     if (slab_store_get(index->store, from, index->lens[at]) != NULL) index->wrong++;
+    if (slab_store_get(index->store, to, room) != value) index->wrong++;
     index->refs[at] = to;
 }
 
@@ -624,12 +625,12 @@ static void compact_under_load(void)
 }
 
 /* A callback that frees what was moved, and puts something else. */
-static void meddle(void *context, slab_ref from, slab_ref to, void *value)
+static void meddle(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     struct index *index = (struct index *)context;
     uint32_t      at;
 
-    index_moved(context, from, to, value);
+    index_moved(context, from, to, value, room);
     memcpy(&at, value, sizeof at);
     if (at % 3 == 0) index_free(index, at);
     if (at % 2 == 0 && index->lens[at ^ 1] == 0) index_put(index, at ^ 1, 4 + at % 4000);
@@ -661,9 +662,9 @@ enum { CHUNK_OF_64 = 1024 }; /* slots */
 
 static slab_store *noted_store;
 
-static void note_tier(void *context, slab_ref from, slab_ref to, void *value)
+static void note_tier(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
-    (void)from, (void)value;
+    (void)from, (void)value, (void)room;
     *(slab_ref *)context = slab__store_tier_of(slab__store_line(noted_store, to)) - 1;
 }
 

@@ -91,11 +91,11 @@ void use_pool()
     check(info.allocs == 1000 && info.available == info.page_count && info.refused == 0);
 }
 
-void note_move(void *context, slab_ref from, slab_ref to, void *value)
+void note_move(void *context, slab_ref from, slab_ref to, void *value, std::size_t room)
 {
     auto &refs = *static_cast<std::vector<slab_ref> *>(context);
     auto  at   = std::find(refs.begin(), refs.end(), from);
-    check(at != refs.end() && value != nullptr);
+    check(at != refs.end() && value != nullptr && room == 64);
     *at = to;
 }
 

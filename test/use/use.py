@@ -71,7 +71,7 @@ def use_pool():
 
 
 def use_store():
-    moved_fn = CFUNCTYPE(None, c_void_p, c_uint32, c_uint32, c_void_p)
+    moved_fn = CFUNCTYPE(None, c_void_p, c_uint32, c_uint32, c_void_p, c_size_t)
     create = declare("slab_store_create", c_int, POINTER(c_void_p), c_void_p)
     put = declare("slab_store_put", c_int, c_void_p, c_char_p, c_size_t, POINTER(c_uint32))
     get = declare("slab_store_get", c_void_p, c_void_p, c_uint32, c_size_t)
@@ -86,7 +86,7 @@ def use_store():
     for number in [number for number in refs if number % 8]:
         assert free(store, refs.pop(number), 8) == 0
 
-    def moved(_context, source, target, value):
+    def moved(_context, source, target, value, _room):
         number = int(ctypes.string_at(value, 8))
         if refs[number] != source: # an exception would end here, in the callback
             wrong.append(number)

@@ -32,7 +32,7 @@ pub struct slab_pool_config {
 }
 pub type slab_ref = u32;
 const SLAB_NO_REF: slab_ref = 0xffff_ffff;
-type slab_moved_fn = extern "C" fn(*mut c_void, slab_ref, slab_ref, *mut c_void);
+type slab_moved_fn = extern "C" fn(*mut c_void, slab_ref, slab_ref, *mut c_void, usize);
 
 #[repr(C)]
 pub struct overflow_config {
@@ -150,7 +150,8 @@ fn use_pool() {
     });
 }
 
-extern "C" fn note_move(context: *mut c_void, from: slab_ref, to: slab_ref, value: *mut c_void) {
+extern "C" fn note_move(context: *mut c_void, from: slab_ref, to: slab_ref, value: *mut c_void,
+                       _room: usize) {
     let refs = unsafe { &mut *(context as *mut Vec<slab_ref>) };
     let index = unsafe { *(value as *const u64) } as usize;
     assert_eq!(refs[index], from);

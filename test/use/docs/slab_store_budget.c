@@ -12,12 +12,12 @@ static struct {
 } values[QUEUE];
 static uint32_t first, last; /* the live ones, modulo QUEUE */
 
-static void moved(void *context, slab_ref from, slab_ref to, void *value)
+static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     uint32_t at;
     memcpy(&at, value, sizeof at);
     if (values[at].ref == from) values[at].ref = to;
-    (void)context;
+    (void)context, (void)room;
 }
 
 static bool evict(slab_store *store)

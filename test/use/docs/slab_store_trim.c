@@ -8,13 +8,14 @@ enum { VALUES = 64 << 10, LEN = 1000 };
 
 static slab_ref entries[VALUES];
 
-static void moved(void *context, slab_ref from, slab_ref to, void *value)
+static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     slab_ref *all = context;
     uint32_t  key;
     memcpy(&key, value, sizeof key);
     if (all[key] != from) abort();
     all[key] = to;
+    (void)room;
 }
 
 int main(void)
