@@ -2444,8 +2444,8 @@ static int slab__store_run_need(slab_store *store, uint32_t want, uint32_t least
  * and places in words without live bits name nothing. The large objects' refs have bit 31 as well.
  *
  * 64 lines are a segment, a run of 4 KiB; line n is in segment n / 64. Line 0 of it has mark 256
- * with no live bits, and words about the segment. A free line is zero. A segment whose lines are all free is gone, and its
- * place in the directory is NULL: stale refs find nothing.
+ * with no live bits, and words about the segment. A free line is zero. A segment whose lines are
+ * all free is gone, and its place in the directory is NULL: stale refs find nothing.
  *
  * For each tier and segment, a word in the directory says which lines in it are of open chunks. The
  * tops have a bit for each segment: for each tier, that this word is not 0; that the segment may
