@@ -1,4 +1,4 @@
-# make demo        a cache of a directory tree: DIR=/usr/include; the metrics are in build/metrics.txt
+# make demo        a key-value server, loaded, killed and verified: DIR=/usr/include or TRACE=FILE
 # make check       the tests that need a compiler and make alone; under a minute. Also: make test
 # make check-all   every test; a missing package says SKIP, and with STRICT=1 it is a failure
 # make stress      minutes of storms: SECONDS_EACH=60
@@ -21,6 +21,7 @@ CFLAGS       ?= -O2 -g
 BUILD        ?= build
 PREFIX       ?= /usr/local
 DIR          ?= /usr/include
+TRACE        ?=
 SECONDS_EACH ?= 60
 STRICT       ?=
 
@@ -42,18 +43,15 @@ run  = $(if $(jobs),JOBS=$(jobs) )test/run.sh
 # -O1 compiles in half the time of -O2; check-all has every level.
 fast = $(if $(filter file,$(origin CFLAGS)),CFLAGS='-O1 -g' )
 
-examples = handover store spill ringcp tenants treecache
+examples = handover pagecount restart store spill ringcp tenants kvdemo
 
-all: $(examples:%=$(BUILD)/%) $(BUILD)/fit_tiers $(BUILD)/replay
+all: $(examples:%=$(BUILD)/%) $(BUILD)/kv-server $(BUILD)/fit_tiers $(BUILD)/replay
 
 help:
 	$(quiet)sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-demo: $(BUILD)/treecache
-	$(quiet)$(BUILD)/treecache --metrics $(BUILD)/metrics.txt $(DIR)
-	$(quiet)echo '$(BUILD)/metrics.txt has the metrics. The tenants that pay for most, at the end:'
-	$(quiet)grep '^buffer_pool_tenant_live_bytes{' $(BUILD)/metrics.txt | \
-	    awk '{ print $$NF, $$0 }' | sort -rn | head -n 5 | sed 's/^[0-9]* /  /'
+demo: $(BUILD)/kv-server $(BUILD)/kvdemo
+	$(quiet)$(BUILD)/kvdemo --server $(BUILD)/kv-server --trace '$(TRACE)' '$(DIR)'
 
 check test:
 	$(quiet)$(fast)$(run) check
@@ -140,15 +138,18 @@ $(BUILD):
 $(BUILD)/%: examples/%.c $(headers) | $(BUILD)
 	$(quiet)$(cc) -I. -pthread $< -o $@
 
-$(BUILD)/%: tools/%.c $(headers) | $(BUILD)
-	$(quiet)$(cc) $< -o $@
+$(BUILD)/kv-server: $(wildcard examples/kv/*.[ch]) $(headers) | $(BUILD)
+	$(quiet)$(cc) -D_GNU_SOURCE -I. -pthread $(filter %.c,$^) -o $@
+
+$(BUILD)/%: tools/%.c tools/fit.h $(headers) | $(BUILD)
+	$(quiet)$(cc) $< -ldl -o $@
 
 $(BUILD)/%_bench: bench/%_bench.c $(wildcard bench/*.h bench/classic/*.h) $(headers) | $(BUILD)
 	$(quiet)$(cc) -pthread $< -o $@
 
 # A header's test programs: build/slab_stress is test/slab/slab_stress.c.
 define test_programs
-$$(BUILD)/$(1)_%: test/$(1)/$(1)_%.c $$(wildcard test/$(1)/*.c) test/check.h $(1).h | $$(BUILD)
+$$(BUILD)/$(1)_%: test/$(1)/$(1)_%.c $$(wildcard test/$(1)/*.[ch]) test/check.h $(1).h | $$(BUILD)
 	$$(quiet)$$(cc) -pthread $$< -o $$@
 endef
 $(foreach header,$(headers:.h=),$(eval $(call test_programs,$(header))))

@@ -108,10 +108,13 @@ extern "C" {
  *     much as fixedpool_alloc. If it refuses futex(2), sleepers look each millisecond; if only the
  *     freeing thread's filter does, each 100 ms.
  *   - A child after fork has no frames, since a copy must not separate them from the pages that the
- *     device has pinned. It must not use the pool. */
+ *     device has pinned. It must not use the pool. If the kernel refuses that (MADV_DONTFORK; stats
+ *     say inherited), do not fork while frames are registered: before Linux 5.12 I/O could go to a
+ *     page that is the child's. */
 
 typedef struct fixedpool       fixedpool;
 typedef struct fixedpool_cache fixedpool_cache;
+typedef struct fixedpool_ring  fixedpool_ring;
 
 enum {
     FIXEDPOOL_HUGEPAGES = 1u << 0, /* explicit huge pages, else transparent ones, else plain ones */
@@ -134,12 +137,15 @@ enum {
 struct fixedpool_info {
     uint32_t frame_count;
     uint32_t leased;
-    uint32_t cached;  /* idle in a thread's cache */
-    uint32_t rings;   /* that the pool is registered with */
-    uint64_t waits;   /* calls of alloc_wait that had to sleep */
-    uint64_t refused; /* frees that were refused */
-    uint32_t caches;  /* open */
-    uint32_t pages;   /* FIXEDPOOL_PAGES_... */
+    uint32_t cached;       /* idle in a thread's cache */
+    uint32_t rings;        /* that the pool is registered with */
+    uint64_t waits;        /* calls of alloc_wait that had to sleep */
+    uint64_t refused;      /* frees that were refused */
+    uint32_t caches;       /* open */
+    uint32_t pages;        /* FIXEDPOOL_PAGES_... */
+    uint32_t buffer_rings; /* open: see fixedpool_ring_open */
+    uint32_t waiters;      /* that have a place: see fixedpool_watch */
+    uint32_t inherited;    /* 1: a child after fork gets copies of the frames, see Limitations */
 };
 
 /* Creates a pool. Returns
@@ -199,6 +205,82 @@ FIXEDPOOL_API uint32_t fixedpool_iovecs(const fixedpool *pool, struct iovec *iov
  *   or what io_uring_register(2) reports. On -EEXIST and other errors it is still registered. */
 FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd);
 
+/* -- Provided buffers --
+ *
+ * A buffer ring offers frames to io_uring as a group of provided buffers: a request with
+ * IOSQE_BUFFER_SELECT and sqe->buf_group takes one when its data is there, so that thousands of
+ * connections share a few frames. A buffer's id is the frame's number. The pool need not be
+ * registered with the ring, and the frames are not pinned.
+ *
+ *     fixedpool_ring_open(pool, ring_fd, 7, 64, 0, &r);
+ *     fixedpool_ring_refill(r);                     // then submit IORING_OP_RECV, multishot
+ *     frame = fixedpool_ring_frame(r, cqe->res, cqe->flags, &data);  // for each completion
+ *     fixedpool_ring_recycle(r, frame);             // or any form of free, and later a refill
+ *
+ * A frame in a buffer ring is leased. fixedpool_ring_frame makes it the caller's lease. */
+
+enum {
+    FIXEDPOOL_RING_INCREMENTAL = 1u << 0, /* a frame is filled by several completions, one after the
+                                           * other (Linux 6.12) */
+};
+
+/* Opens a buffer ring, with no frame in it. entries is how many frames it holds at most: a power of
+ * 2, at most 32768. Any thread; but for a ring with IORING_SETUP_SINGLE_ISSUER, the thread that
+ * submits to it. Takes 16 bytes for each entry and 4 for each frame of the pool. Returns
+ *   0            on success;
+ *   -EINVAL      if a pointer is NULL, or entries or a flag is out of range;
+ *   -ENOSYS      if the kernel has no buffer rings (before Linux 5.19), or none that are consumed
+ *                incrementally (before 6.12), or no io_uring. The pool works all the same;
+ *   -EEXIST      if the ring has a group of this number already;
+ *   -EPERM       if the ring has SINGLE_ISSUER and another thread submits to it, or a filter of
+ *                system calls forbids io_uring;
+ *   -ENOMEM      if the system has no memory;
+ *   -EOPNOTSUPP  if the descriptor is not an io_uring;
+ *   -EBADF       if it is not an open descriptor;
+ *   or what io_uring_register(2) reports. On failure *r is NULL. */
+FIXEDPOOL_API int fixedpool_ring_open(fixedpool *pool, int ring_fd, uint16_t group,
+                                      uint32_t entries, uint32_t flags, fixedpool_ring **r);
+
+/* Leases idle frames into the buffer ring until it is full or no frame is idle. Any thread; lock-
+ * free: no thread waits. Makes no system call, except as fixedpool_alloc does. Returns
+ *   the number of frames in it, those included whose completions fixedpool_ring_frame has not seen;
+ *   0         if another thread is adding frames; that thread looks for idle frames once more
+ *             before it returns;
+ *   -ENOBUFS  if no frame is in it, and every frame is leased: call again after a free;
+ *   -EINVAL   if r is NULL. */
+FIXEDPOOL_API int fixedpool_ring_refill(fixedpool_ring *r);
+
+/* Returns the frame that a completion has filled, and sets *data to the first of its cqe->res
+ * bytes. From now on the frame is the caller's lease, unless flags has IORING_CQE_F_BUF_MORE: then
+ * the kernel goes on to fill it, and the caller may read the bytes, but must not free the frame.
+ * For each completion once, in their order; one thread at a time. res and flags are those of the
+ * CQE; data may be NULL. Returns
+ *   the frame;
+ *   -ENODATA  if the completion has no buffer: an error or the end of a stream, for example. After
+ *             res -ENOBUFS, refill and submit the request again;
+ *   -EINVAL   if the frame is not in this buffer ring, or r is NULL.
+ * A completion of a bundle (IORING_RECVSEND_BUNDLE), which has several buffers, is not for it. */
+FIXEDPOOL_API int fixedpool_ring_frame(fixedpool_ring *r, int32_t res, uint32_t flags, void **data);
+
+/* Puts a leased frame back into the buffer ring, or frees it if that is full. Any thread; lock-
+ * free. While another thread is adding frames, frees it and has that thread look for idle frames
+ * once more. Ends the caller's lease. Returns
+ *   0          on success;
+ *   -EALREADY  if the frame is not leased, or is in this buffer ring;
+ *   -EINVAL    if there is no such frame, or r is NULL. */
+FIXEDPOOL_API int fixedpool_ring_recycle(fixedpool_ring *r, int frame);
+
+/* Closes a buffer ring and frees the frames in it. Call it after the requests that use the group
+ * have ended and their completions were given to fixedpool_ring_frame, before the io_uring is
+ * closed, and while no other thread uses r. The thread as in fixedpool_ring_open. Returns
+ *   0        on success, also if the io_uring was closed or the group was unregistered before, or r
+ *            is NULL;
+ *   -EBUSY   if the kernel has filled frames that fixedpool_ring_frame has not seen (noticed from
+ *            Linux 6.8 on);
+ *   -EPERM   if the ring has SINGLE_ISSUER and another thread submits to it;
+ *   or what io_uring_register(2) reports. After an error it is still open. */
+FIXEDPOOL_API int fixedpool_ring_close(fixedpool_ring *r);
+
 /* -- Frames -- */
 
 /* Leases a frame. Any thread; lock-free. Returns its number, or -ENOBUFS, but only if every frame
@@ -214,6 +296,7 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
 /* Leases a frame, and sleeps until one is free if there is none. Any thread. If timeout_ns is
  * negative, waits for ever. Returns the frame's number, or
  *   -ETIMEDOUT  after timeout_ns nanoseconds;
+ *   -ECANCELED  after fixedpool_wake_all;
  *   -EINVAL     if pool is NULL;
  *   -errno      if a filter of system calls refuses both futex(2) and nanosleep(2), or does not let
  *               the C library read the clock: -EPERM, for example.
@@ -223,6 +306,42 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
  * of those with one priority, about in order of arrival. Another thread may lease the frame before
  * the woken one does, which then sleeps again. */
 FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
+
+/* A waiter is an event loop that cannot sleep in alloc_wait: it has an eventfd, or a futex word for
+ * IORING_OP_FUTEX_WAIT (Linux 6.7). Set futex, or eventfd and leave futex NULL; the rest is 0. */
+typedef struct fixedpool_waiter {
+    int       eventfd; /* 1 is added to it, */
+    uint32_t *futex;   /* or if this is not NULL to this, and one private futex waiter is woken */
+    void     *place;   /* the pool's */
+} fixedpool_waiter;
+
+/* Leases a frame, or, if every frame is leased, has the waiter told when one is free. Any thread,
+ * one at a time with each waiter; lock-free. Returns
+ *   the frame's number: then the waiter is not told;
+ *   -ENOBUFS    if every frame is leased: the waiter will be told, once;
+ *   -ECANCELED  if every frame is leased and fixedpool_wake_all was called;
+ *   -EINVAL     if a pointer is NULL, the descriptor is negative or the word is not aligned;
+ *   -ENOMEM     if the system has no memory for the waiter's place, on the first call.
+ * Costs as much as an alloc that finds no frame. If the waiter is to be told already, it keeps its
+ * turn.
+ *
+ * No event is lost: for each frame that is freed, the waiter that has waited longest is told, and
+ * one sleeper in alloc_wait is woken, so that neither kind starves the other. Either may find that
+ * the frame is leased again. A waiter that was told must call fixedpool_watch again, lease a frame,
+ * or call fixedpool_unwatch. It may be told once more than it asked. */
+FIXEDPOOL_API int fixedpool_watch(fixedpool *pool, fixedpool_waiter *waiter);
+
+/* Ends a waiter's use of the pool: afterwards the pool does not touch its descriptor or its word.
+ * One thread at a time with each waiter. If the waiter was told meanwhile, tells the next one.
+ * Waits for a thread that is in the middle of telling it. Does nothing if a pointer is NULL or the
+ * waiter has no place. Every waiter must be ended before the pool is destroyed. */
+FIXEDPOOL_API void fixedpool_unwatch(fixedpool *pool, fixedpool_waiter *waiter);
+
+/* Ends all waiting, for a shutdown: wakes every sleeper in alloc_wait and tells every waiter. From
+ * now on alloc_wait and watch return -ECANCELED where they would wait, so that a thread that comes
+ * late does not sleep for ever; idle frames are still leased. Any thread. Returns 0, or -EINVAL if
+ * pool is NULL. */
+FIXEDPOOL_API int fixedpool_wake_all(fixedpool *pool);
 
 /* Returns the address of a frame, leased or not, or NULL if there is no such frame or pool is NULL.
  * Any thread. */
@@ -262,6 +381,21 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
 FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
 FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame);
 
+/* Leases count frames and writes their numbers to frames; frees count frames. The cache's thread;
+ * lock-free. The results are those of fixedpool_alloc_many and fixedpool_free_many. Costs a few
+ * plain stores for each frame and one fence of the compiler for up to 16. Frames that another cache
+ * or fixedpool_alloc leased are freed up to 16 with one atomic operation, if they follow each other
+ * in the array and lie in one group of 16, as frames of one cache_alloc_many do. A thread that is
+ * stopped in the middle keeps at most 16 frames from the others. cache must not be NULL. */
+FIXEDPOOL_API uint32_t fixedpool_cache_alloc_many(fixedpool_cache *cache, int *frames,
+                                                  uint32_t count);
+FIXEDPOOL_API uint32_t fixedpool_cache_free_many(fixedpool_cache *cache, const int *frames,
+                                                 uint32_t count);
+
+/* Leases a frame as fixedpool_cache_alloc does, and as fixedpool_alloc_wait if there is none, with
+ * its results. The cache's thread. cache must not be NULL. */
+FIXEDPOOL_API int fixedpool_cache_alloc_wait(fixedpool_cache *cache, int64_t timeout_ns);
+
 /* Closes a cache. The cache's thread. Idle frames of the cache
  * become idle frames of the pool. Frames that were leased through it stay leased. Does nothing if
  * cache is NULL. */
@@ -277,8 +411,8 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
 /* Destroys a pool. Any thread, while no other thread is inside a call, and after all I/O on frames
  * is done: a ring that was unregistered or closed may still read into them. Returns
  *   0       on success;
- *   -EBUSY  if a frame is leased, a cache is open or a ring is registered: then the pool is
- *           unchanged.
+ *   -EBUSY  if a frame is leased, a cache or a buffer ring is open, a ring is registered or a
+ *           waiter has a place: then the pool is unchanged.
  * Does nothing and returns 0 if pool is NULL. */
 FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
 
@@ -487,6 +621,12 @@ enum { /* Linux's numbers, on every processor; old headers lack some of them */
     FIXEDPOOL__IO_URING_REGISTER  = 427,
     FIXEDPOOL__REGISTER_BUFFERS   = 0,
     FIXEDPOOL__UNREGISTER_BUFFERS = 1,
+    FIXEDPOOL__REGISTER_GROUP     = 22, /* IORING_REGISTER_PBUF_RING, and so on */
+    FIXEDPOOL__UNREGISTER_GROUP   = 23,
+    FIXEDPOOL__GROUP_STATUS       = 26,
+    FIXEDPOOL__GROUP_INCREMENTAL  = 2, /* IOU_PBUF_RING_INC */
+    FIXEDPOOL__CQE_BUFFER         = 1 << 0,
+    FIXEDPOOL__CQE_BUF_MORE       = 1 << 4,
     FIXEDPOOL__CLONE_BUFFERS      = 30,
     FIXEDPOOL__MAP_HUGE_2MB       = 21 << 26,
     FIXEDPOOL__FUTEX_WAIT         = 0 | 128, /* private */
@@ -548,6 +688,7 @@ enum {
     FIXEDPOOL__SEATS       = 32, /* in a block */
     FIXEDPOOL__MISSES      = 4,  /* hints followed in vain before they are cleared */
     FIXEDPOOL__RINGS       = 1024,
+    FIXEDPOOL__ENTRIES     = 32768, /* of a buffer ring */
     FIXEDPOOL__HUGE        = 2 << 20,
     FIXEDPOOL__BUFFER_MAX  = 1 << 30, /* bytes, the kernel's */
     FIXEDPOOL__NONE        = -1,
@@ -563,8 +704,10 @@ enum {
     FIXEDPOOL__NEVER   = 3, /* no group's */
 };
 
-/* In busy, beside a frame + 1: no frame, but something with the whole group of this one. */
+/* In busy, beside a frame + 1: no frame, but something with the whole group of this one. Or several
+ * frames of one group: BATCH | group << 16 | bits. */
 #define FIXEDPOOL__WHOLE (UINT32_C(1) << 31)
+#define FIXEDPOOL__BATCH (UINT32_C(1) << 30)
 
 /* Sixteen frames, or fewer: then the others are taken for ever. */
 typedef struct fixedpool__group {
@@ -574,12 +717,15 @@ typedef struct fixedpool__group {
     _Atomic(uint8_t) lent[1 << FIXEDPOOL__GROUP_SHIFT];
 } fixedpool__group;
 
-/* Of a cache: what others look at. A seat is never given back before the pool is, so that it may be
- * looked at after its cache was closed. */
+/* Of a cache or a waiter: what others look at. A seat is never given back before the pool is, so
+ * that it may be looked at after its cache was closed. */
 typedef struct fixedpool__seat {
     alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) busy; /* frame + 1 that it is about to lend or take
                                                       * back, or WHOLE; 0 = nothing */
-    uint32_t number;                                 /* 1 .. */
+    uint32_t            number;                      /* 1 .. */
+    _Atomic(uint64_t)   bell;                        /* a waiter's: see there */
+    _Atomic(int)        eventfd;
+    _Atomic(uint32_t *) futex;
 } fixedpool__seat;
 
 typedef struct fixedpool__seats {
@@ -605,6 +751,7 @@ struct fixedpool {
     uint32_t          span;       /* frames in a registered buffer */
     uint32_t          pages;      /* FIXEDPOOL_PAGES_... */
     bool              has_fences; /* the kernel had membarrier then */
+    bool              inherited;  /* the kernel refused MADV_DONTFORK */
     _Atomic(uint32_t) unfenced;   /* it has none now: caches adopt no groups */
     size_t            size;       /* of the pool itself */
     size_t            frames_size;
@@ -613,10 +760,14 @@ struct fixedpool {
     alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) watchers; /* threads that look at everything */
     _Atomic(uint32_t) sleepers;                          /* of them, on the futex */
     _Atomic(uint32_t) events;                            /* the futex */
+    _Atomic(uint32_t) turns;                             /* that waiters have had */
+    _Atomic(uint32_t) canceled;                          /* nobody waits any more */
 
     alignas(FIXEDPOOL__LINE) _Atomic(uint64_t) waits;
     _Atomic(uint64_t) refused;
 
+    _Atomic(uint32_t)           buffer_rings;
+    _Atomic(uint32_t)           waiters;
     _Atomic(uint32_t)           caches;
     _Atomic(fixedpool__seats *) seats; /* blocks, each published when it is complete */
 
@@ -705,9 +856,9 @@ static inline uint32_t fixedpool__first_bit(uint32_t bits) { return bits & (0 - 
 static inline uint32_t fixedpool__index(uint32_t bit) { return (uint32_t)__builtin_ctz(bit); }
 static inline uint32_t fixedpool__count(uint32_t bits)
 {
-    uint32_t count = 0;
-    for (; bits; bits &= bits - 1) count++;
-    return count;
+    bits -= bits >> 1 & 0x55555555;
+    bits = (bits & 0x33333333) + (bits >> 2 & 0x33333333);
+    return ((bits + (bits >> 4)) & 0x0f0f0f0f) * UINT32_C(0x01010101) >> 24;
 }
 
 static inline uint32_t fixedpool__group_of(const fixedpool *pool, uint32_t frame)
@@ -879,7 +1030,8 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
         FIXEDPOOL_UNMAP(made, size);
         return -ENOMEM;
     }
-    (void)fixedpool__madvise(made->frames, made->frames_size, FIXEDPOOL__MADV_DONTFORK);
+    made->inherited =
+        fixedpool__madvise(made->frames, made->frames_size, FIXEDPOOL__MADV_DONTFORK) != 0;
     if (config->flags & FIXEDPOOL_POPULATE && !fixedpool__populate(made)) {
         FIXEDPOOL_UNMAP(made->frames, made->frames_size);
         FIXEDPOOL_UNMAP(made, size);
@@ -919,6 +1071,96 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool)
     return pool ? pool->frame_size : 0;
 }
 
+/* ---- bell: waiters of event loops, and how they are told ----
+ *
+ * A waiter has a seat, as a cache has. What others know of it is one word there:
+ *
+ *    bell   | turn: 32 bits | armed: 1 | ringers: 31 |
+ *
+ * watch arms the bell, counts a watcher, and then looks at every group. A thread that frees a frame
+ * sees a watcher, or the look sees the frame: these cross as in "Look at everything". Of the armed
+ * bells the thread takes the one with the lowest turn, and in one compare-exchange disarms it and
+ * counts itself among its ringers; it writes to the eventfd, and counts itself out. So
+ *
+ *    a bell is rung once for each time that it was armed
+ *    the descriptor and the word are in use  <=>  there are ringers
+ *
+ * and unwatch, which disarms the bell, only waits while there are ringers. A bell may be armed
+ * again before its ringer has counted itself out. Each frame that is freed rings one bell and wakes
+ * one sleeper: this needs no common queue, and a waiter that has no use for the frame deprives no
+ * sleeper of it. A waiter that leaves passes what it was told to the next bell. */
+
+#define FIXEDPOOL__ARMED (UINT64_C(1) << 31)
+
+static void fixedpool__unwatch(fixedpool *pool)
+{
+    /* relaxed: who still sees us watch tells in vain. */
+    atomic_fetch_sub_explicit(&pool->watchers, 1, memory_order_relaxed);
+}
+
+/* The armed bell with the lowest turn, and its word; NULL: none is armed. */
+static fixedpool__seat *fixedpool__bell_next(const fixedpool *pool, uint64_t *word)
+{
+    fixedpool__seat *found = NULL;
+    /* acquire, pairs with the acq_rel in fixedpool__new_seats: the block is complete. */
+    fixedpool__seats *seats = atomic_load_explicit(&pool->seats, memory_order_acquire);
+
+    while (seats) {
+        for (uint32_t i = 0; i < FIXEDPOOL__SEATS; i++) {
+            /* relaxed: the compare-exchange looks again. Armed before the watcher was counted that
+               we saw, it is seen. */
+            uint64_t bell = atomic_load_explicit(&seats->seats[i].bell, memory_order_relaxed);
+            if (!(bell & FIXEDPOOL__ARMED)) continue;
+            if (found && (int32_t)((uint32_t)(bell >> 32) - (uint32_t)(*word >> 32)) > 0) continue;
+            found = &seats->seats[i];
+            *word = bell;
+        }
+        /* acquire, pairs with the acq_rel in fixedpool__new_seats, as above. */
+        seats = atomic_load_explicit(&seats->next, memory_order_acquire);
+    }
+    return found;
+}
+
+/* Tells a waiter. */
+static void fixedpool__bell_strike(fixedpool__seat *seat)
+{
+    const uint64_t one = 1;
+    /* relaxed, both: armed after they were set. */
+    uint32_t *futex = atomic_load_explicit(&seat->futex, memory_order_relaxed);
+    int       fd    = atomic_load_explicit(&seat->eventfd, memory_order_relaxed);
+
+    if (futex) {
+        /* release, pairs with the acquire in fixedpool__bell_disarm, whose caller has read the word
+           then: the frame is idle before. */
+        atomic_fetch_add_explicit((_Atomic(uint32_t) *)(void *)futex, 1, memory_order_release);
+        (void)FIXEDPOOL_SYSCALL(SYS_futex, futex, FIXEDPOOL__FUTEX_WAKE, 1, 0, 0, 0);
+    } else {
+        (void)FIXEDPOOL_SYSCALL(SYS_write, fd, &one, sizeof one, 0, 0, 0); /* EAGAIN: it is full */
+    }
+    /* release, pairs with the acquire in fixedpool_unwatch: we have no more to do with it. */
+    atomic_fetch_sub_explicit(&seat->bell, 1, memory_order_release);
+}
+
+/* Tells at most count waiters. */
+static void fixedpool__bell_ring(fixedpool *pool, uint32_t count)
+{
+    fixedpool__seat *seat;
+    uint64_t         bell = 0;
+
+    while (count > 0 && (seat = fixedpool__bell_next(pool, &bell)) != NULL) {
+        /* acq_rel. As acquire, pairs with the release in fixedpool__bell_arm: its descriptor is
+           set. As release, pairs with the acquire in fixedpool__bell_disarm: the frame is idle.
+           relaxed, on failure: look again. */
+        if (!atomic_compare_exchange_strong_explicit(&seat->bell, &bell,
+                                                     (bell & ~FIXEDPOOL__ARMED) + 1,
+                                                     memory_order_acq_rel, memory_order_relaxed))
+            continue;
+        fixedpool__unwatch(pool);
+        fixedpool__bell_strike(seat);
+        count--;
+    }
+}
+
 /* -- Waking watchers -- */
 
 /* Some frames became idle while there were watchers. */
@@ -928,10 +1170,13 @@ static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
        looks at events: the kernel sees the new count, or we see the sleeper. Each lease is a
        release, so a searcher that sees one made by a thread that knows of this sees it, too. */
     atomic_fetch_add_explicit(&pool->events, 1, memory_order_seq_cst);
-    /* seq_cst, pairs with the seq_cst in fixedpool__sleep, as the count above. */
-    if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) == 0) return;
-    /* If that is refused, the sleepers see the count by themselves: see fixedpool__await. */
-    (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
+    /* seq_cst, pairs with the seq_cst in fixedpool__sleep, as the count above. If the call is
+       refused, the sleepers see the count by themselves: see fixedpool__await. */
+    if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) != 0)
+        (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
+    /* relaxed: a waiter that we saw among the watchers was counted before. */
+    if (atomic_load_explicit(&pool->waiters, memory_order_relaxed) != 0)
+        fixedpool__bell_ring(pool, count);
 }
 
 /* After count frames became idle by a seq_cst operation. */
@@ -1106,21 +1351,32 @@ FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame)
     return 0;
 }
 
+/* The frames from *at on that follow each other in one group, each once: their group and bits.
+ * Moves *at behind them; 0: behind a number that is no frame. */
+static uint32_t fixedpool__run(const fixedpool *pool, const int *frames, uint32_t count,
+                               uint32_t *at, uint32_t *group)
+{
+    uint32_t i = *at, bits = 0;
+
+    *group = fixedpool__group_of(pool, (uint32_t)frames[i]);
+    for (; i < count && fixedpool__is_frame(pool, frames[i]); i++) {
+        uint32_t frame = (uint32_t)frames[i];
+        uint32_t bit   = UINT32_C(1) << fixedpool__offset_of(pool, frame);
+        if (fixedpool__group_of(pool, frame) != *group || bits & bit) break;
+        bits |= bit;
+    }
+    *at = bits ? i : i + 1;
+    return bits;
+}
+
 FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, uint32_t count)
 {
-    uint32_t freed = 0, i = 0;
+    uint32_t freed = 0, i = 0, group, bits;
 
     if (!pool || !frames) return 0;
-    while (i < count) { /* those that follow each other in one group, each once */
-        uint32_t group = fixedpool__group_of(pool, (uint32_t)frames[i]), bits = 0;
-        for (; i < count && fixedpool__is_frame(pool, frames[i]); i++) {
-            uint32_t frame = (uint32_t)frames[i];
-            uint32_t bit   = UINT32_C(1) << fixedpool__offset_of(pool, frame);
-            if (fixedpool__group_of(pool, frame) != group || bits & bit) break;
-            bits |= bit;
-        }
+    while (i < count) {
+        bits = fixedpool__run(pool, frames, count, &i, &group);
         if (bits) freed += fixedpool__count(fixedpool__free_bits(pool, group, bits));
-        else i++; /* no such frame */
     }
     if (freed > 0) fixedpool__tell_watchers(pool, freed);
     if (freed < count) (void)fixedpool__refuse(pool, count - freed, 0);
@@ -1135,6 +1391,7 @@ static inline uint32_t fixedpool__pick(uint32_t idle, uint32_t count)
     uint32_t picked = 0;
 
     if (count == 1) return fixedpool__first_bit(idle);
+    if (count >= 1 << FIXEDPOOL__GROUP_SHIFT) return idle;
     for (; idle && count > 0; count--, idle &= idle - 1) picked |= fixedpool__first_bit(idle);
     return picked;
 }
@@ -1256,6 +1513,10 @@ static bool fixedpool__is_busy(const fixedpool *pool, uint32_t index, uint32_t t
     fixedpool__seat *seat  = fixedpool__seat_of(pool, (uint32_t)owner / FIXEDPOOL__SLOTS);
     uint32_t         busy  = atomic_load_explicit(&seat->busy, memory_order_acquire);
     uint32_t         frame = (busy & ~FIXEDPOOL__WHOLE) - 1;
+    if (busy & FIXEDPOOL__BATCH) {
+        *bits = (busy & ~FIXEDPOOL__BATCH) >> 16 == index ? busy & 0xffff : 0;
+        return *bits != 0;
+    }
     if (busy == 0 || fixedpool__group_of(pool, frame) != index) return false;
     if (!(busy & FIXEDPOOL__WHOLE)) *bits = UINT32_C(1) << fixedpool__offset_of(pool, frame);
     return true;
@@ -1439,12 +1700,6 @@ static void fixedpool__watch(fixedpool *pool)
         fixedpool__fence(pool);
 }
 
-static void fixedpool__unwatch(fixedpool *pool)
-{
-    /* relaxed: who still sees us watch tells in vain. */
-    atomic_fetch_sub_explicit(&pool->watchers, 1, memory_order_relaxed);
-}
-
 /* For a watcher: leases at most count frames of one group, wherever. None: all were leased, if
  * events is still what it is now. */
 static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32_t *events)
@@ -1603,6 +1858,12 @@ static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns, in
         found = fixedpool__look(pool, 1, &events);
         if (found.bits || (*error && !fixedpool__has_changed(pool, events))) break;
         if (*error) continue;
+        /* seq_cst, pairs with the seq_cst in fixedpool_wake_all: we see this, or that thread sees
+           us watch, and counts up events. */
+        if (atomic_load_explicit(&pool->canceled, memory_order_seq_cst)) {
+            *error = -ECANCELED;
+            break;
+        }
         /* relaxed: a count. */
         if (!slept) atomic_fetch_add_explicit(&pool->waits, 1, memory_order_relaxed);
         slept  = true;
@@ -1647,13 +1908,15 @@ static fixedpool__seats *fixedpool__new_seats(_Atomic(fixedpool__seats *) *end, 
 /* Takes a free seat of a block. NULL: there is none. */
 static fixedpool__seat *fixedpool__occupy(fixedpool__seats *seats)
 {
-    /* relaxed, all: the compare-exchange looks again, and cache_open has a fence. */
+    /* relaxed: the compare-exchange looks again. */
     uint32_t bits = atomic_load_explicit(&seats->occupied, memory_order_relaxed);
 
     while (bits != UINT32_MAX) {
         uint32_t bit = fixedpool__first_bit(~bits);
+        /* acquire, pairs with the release in fixedpool__give_seat: our stores to the seat come
+           after those of its last holder. */
         if (atomic_compare_exchange_weak_explicit(&seats->occupied, &bits, bits | bit,
-                                                  memory_order_relaxed, memory_order_relaxed))
+                                                  memory_order_acquire, memory_order_relaxed))
             return &seats->seats[fixedpool__index(bit)];
     }
     return NULL;
@@ -1689,8 +1952,7 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
     /* relaxed: a count. */
     atomic_fetch_add_explicit(&pool->caches, 1, memory_order_relaxed);
     /* seq_cst, pairs with the seq_cst in fixedpool__watch: either a watcher sees our seat, or our
-       looks for watchers see it. As acquire, pairs with the release in fixedpool_cache_close: our
-       stores to the seat come after those of its last cache. */
+       looks for watchers see it. */
     atomic_thread_fence(memory_order_seq_cst);
     cache->pool       = pool;
     cache->group_mask = pool->group_mask;
@@ -1698,6 +1960,113 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
     cache->now.group  = &pool->groups[fixedpool__group_of(pool, cache->now.first)];
     cache->now.turn   = FIXEDPOOL__NEVER;
     return cache;
+}
+
+/* -- Watch --
+ *
+ * What event loops call. See "bell" above. */
+
+/* Gives a waiter a seat. False: out of memory. */
+static bool fixedpool__bell_hang(fixedpool *pool, fixedpool_waiter *waiter)
+{
+    fixedpool__seat *seat = fixedpool__take_seat(pool);
+
+    if (!seat) return false;
+    /* relaxed: armed later. */
+    atomic_store_explicit(&seat->eventfd, waiter->eventfd, memory_order_relaxed);
+    atomic_store_explicit(&seat->futex, waiter->futex, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pool->waiters, 1, memory_order_relaxed);
+    waiter->place = seat;
+    return true;
+}
+
+/* Arms a bell that is not armed, with the next turn. */
+static void fixedpool__bell_arm(fixedpool *pool, fixedpool__seat *seat)
+{
+    /* relaxed, all: the watcher that is counted next is the release. */
+    uint64_t bell = atomic_load_explicit(&seat->bell, memory_order_relaxed);
+    uint64_t turn = atomic_fetch_add_explicit(&pool->turns, 1, memory_order_relaxed);
+    uint64_t to;
+
+    do { /* ringers of before may count themselves out meanwhile */
+        to = turn << 32 | FIXEDPOOL__ARMED | (uint32_t)bell;
+        /* release, pairs with the acquire in fixedpool__bell_ring: the descriptor is set. */
+    } while (!atomic_compare_exchange_weak_explicit(&seat->bell, &bell, to, memory_order_release,
+                                                    memory_order_relaxed));
+    fixedpool__watch(pool);
+}
+
+/* False: it was not armed, or somebody has rung it. */
+static bool fixedpool__bell_disarm(fixedpool *pool, fixedpool__seat *seat)
+{
+    /* acquire, pairs with the acq_rel in fixedpool__bell_ring: if we pass on what we were told, the
+       frame is idle before. */
+    uint64_t bell = atomic_fetch_and_explicit(&seat->bell, ~FIXEDPOOL__ARMED, memory_order_acquire);
+
+    if (!(bell & FIXEDPOOL__ARMED)) return false;
+    fixedpool__unwatch(pool);
+    return true;
+}
+
+FIXEDPOOL_API int fixedpool_watch(fixedpool *pool, fixedpool_waiter *waiter)
+{
+    fixedpool__frames found;
+    uint32_t          events;
+
+    if (!pool || !waiter || (!waiter->futex && waiter->eventfd < 0) ||
+        (uintptr_t)waiter->futex % sizeof(uint32_t) != 0)
+        return -EINVAL;
+    if (!waiter->place && !fixedpool__bell_hang(pool, waiter)) return -ENOMEM;
+    fixedpool__seat *seat = (fixedpool__seat *)waiter->place;
+    /* relaxed: only we arm it. */
+    if (!(atomic_load_explicit(&seat->bell, memory_order_relaxed) & FIXEDPOOL__ARMED))
+        fixedpool__bell_arm(pool, seat);
+    do {
+        found = fixedpool__look(pool, 1, &events);
+    } while (!found.bits && fixedpool__has_changed(pool, events));
+    /* seq_cst, pairs with the seq_cst in fixedpool_wake_all: we see this, or that thread sees us
+       watch. */
+    if (!found.bits && !atomic_load_explicit(&pool->canceled, memory_order_seq_cst))
+        return -ENOBUFS;
+    /* Told of a frame meanwhile, and perhaps not of this one: that one is another waiter's. */
+    if (!fixedpool__bell_disarm(pool, seat)) fixedpool__tell_watchers(pool, 1);
+    if (!found.bits) return -ECANCELED;
+    fixedpool__show(pool, found.group, found.bits);
+    return (int)fixedpool__frame(pool, found.group, found.bits);
+}
+
+static void fixedpool__give_seat(fixedpool__seat *seat)
+{
+    uint32_t          at    = (seat->number - 1) % FIXEDPOOL__SEATS;
+    fixedpool__seats *seats = (fixedpool__seats *)(void *)(seat - at);
+    /* release, pairs with the acquire in fixedpool__occupy: our stores to the seat are first. */
+    atomic_fetch_and_explicit(&seats->occupied, ~(UINT32_C(1) << at), memory_order_release);
+}
+
+FIXEDPOOL_API void fixedpool_unwatch(fixedpool *pool, fixedpool_waiter *waiter)
+{
+    if (!pool || !waiter || !waiter->place) return;
+    fixedpool__seat *seat = (fixedpool__seat *)waiter->place;
+    bool             told = !fixedpool__bell_disarm(pool, seat);
+    /* acquire, pairs with the release in fixedpool__bell_strike: it is done with the descriptor. */
+    while ((uint32_t)atomic_load_explicit(&seat->bell, memory_order_acquire) != 0) {
+        fixedpool__time rest = {0, 10 * 1000};
+        (void)fixedpool__nanosleep(&rest, NULL);
+    }
+    waiter->place = NULL;
+    fixedpool__give_seat(seat);
+    if (told) fixedpool__tell_watchers(pool, 1);
+    /* relaxed: a count. */
+    atomic_fetch_sub_explicit(&pool->waiters, 1, memory_order_relaxed);
+}
+
+FIXEDPOOL_API int fixedpool_wake_all(fixedpool *pool)
+{
+    if (!pool) return -EINVAL;
+    /* seq_cst, pairs with the seq_cst in fixedpool__wait and fixedpool_watch: see there. */
+    atomic_store_explicit(&pool->canceled, 1, memory_order_seq_cst);
+    fixedpool__tell_watchers(pool, INT_MAX);
+    return 0;
 }
 
 /* The end of a call on a frame, which has come to nothing. Somebody may have left the frame alone
@@ -1915,6 +2284,12 @@ FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache)
     return FIXEDPOOL__LIKELY(frame >= 0) ? frame : fixedpool__refill_and_lend(cache);
 }
 
+FIXEDPOOL_API int fixedpool_cache_alloc_wait(fixedpool_cache *cache, int64_t timeout_ns)
+{
+    int frame = fixedpool_cache_alloc(cache);
+    return FIXEDPOOL__LIKELY(frame >= 0) ? frame : fixedpool_alloc_wait(cache->pool, timeout_ns);
+}
+
 /* A lent frame of a group that is the cache's since that turn is no longer lent. False: it was not,
  * or the group is no longer the cache's. */
 static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpool__group *group,
@@ -1987,16 +2362,155 @@ FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame)
     return 0;
 }
 
+/* ---- batch: a cache lends and takes back several frames of a group ----
+ *
+ * As lend and take_back, but busy names a set of frames. A thread that revokes the group meanwhile
+ * leaves those alone, and may take the others. */
+
+/* Begins a call on some frames of a group. Returns those of them that are neither taken nor
+ * returned, or 0 if the group is no longer the cache's since that turn: then the call is over. */
+static FIXEDPOOL__HOT uint32_t fixedpool__batch_begin(fixedpool_cache *cache,
+                                                      const fixedpool__group *group, uint32_t index,
+                                                      uint32_t turn, uint32_t bits)
+{
+    /* release, pairs with the acquire in fixedpool__is_busy, as in fixedpool__lend. */
+    atomic_store_explicit(&cache->seat->busy, FIXEDPOOL__BATCH | index << 16 | bits,
+                          memory_order_release);
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__fence */
+    /* acquire, pairs with the release in fixedpool__free_bits and fixedpool__free_taken, as in
+       fixedpool__lend. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+    bits &= ~(fixedpool__taken(shared) | fixedpool__returned(shared));
+    if (FIXEDPOOL__LIKELY(fixedpool__turn(shared) == turn && bits)) return bits;
+    fixedpool__back_off(cache);
+    return 0;
+}
+
+static FIXEDPOOL__HOT void fixedpool__batch_end(fixedpool_cache *cache)
+{
+    /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
+    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
+}
+
+/* Lends at most count frames of the current group and writes their numbers to frames. Returns how
+ * many; 0: there is none, or the group is no longer the cache's. */
+static uint32_t fixedpool__batch_lend(fixedpool_cache *cache, int *frames, uint32_t count)
+{
+    fixedpool__group *group = cache->now.group;
+    uint32_t          index = fixedpool__group_of(cache->pool, cache->now.first), lent = 0;
+
+    if (cache->last) cache->now.idle |= UINT32_C(1) << (cache->last - 1 - cache->now.first);
+    cache->last   = 0;
+    uint32_t bits = fixedpool__pick(cache->now.idle, count);
+    cache->now.idle &= ~bits;
+    if (bits) bits = fixedpool__batch_begin(cache, group, index, cache->now.turn, bits);
+    if (!bits) return 0;
+    for (uint32_t rest = bits; rest; rest &= rest - 1) {
+        uint32_t offset = fixedpool__index(rest);
+        frames[lent++]  = (int)(cache->now.first + offset);
+        /* release, pairs with the acquire in fixedpool__lent, as in fixedpool__lend. */
+        atomic_store_explicit(&group->lent[offset], 1, memory_order_release);
+    }
+    fixedpool__batch_end(cache);
+    fixedpool__show(cache->pool, index, bits);
+    return lent;
+}
+
+FIXEDPOOL_API uint32_t fixedpool_cache_alloc_many(fixedpool_cache *cache, int *frames,
+                                                  uint32_t count)
+{
+    bool     may_adopt = true; /* as in fixedpool__refill_and_lend, but again after each success */
+    uint32_t got       = 0;
+
+    if (!frames) return 0;
+    while (got < count) {
+        uint32_t lent = fixedpool__batch_lend(cache, frames + got, count - got);
+        if (lent) may_adopt = true;
+        got += lent;
+        if (got == count) break;
+        if (!fixedpool__refill(cache, may_adopt))
+            return got + fixedpool_alloc_many(cache->pool, frames + got, count - got);
+        if (!lent) may_adopt = false;
+    }
+    return got;
+}
+
+/* Takes back those of the bits that the cache has lent since that turn; returns them. */
+static uint32_t fixedpool__batch_take_back(fixedpool_cache *cache, uint32_t index, uint32_t turn,
+                                           uint32_t bits)
+{
+    fixedpool__group *group = &cache->pool->groups[index];
+    uint32_t          lent  = 0;
+
+    fixedpool__poison_enter();
+    bits = fixedpool__batch_begin(cache, group, index, turn, bits);
+    for (uint32_t rest = bits; rest; rest &= rest - 1) {
+        uint32_t offset = fixedpool__index(rest), bit = fixedpool__first_bit(rest);
+        /* relaxed: we wrote it ourselves. */
+        if (!atomic_load_explicit(&group->lent[offset], memory_order_relaxed)) continue;
+        fixedpool__hide(cache->pool, index, bit);
+        /* release, pairs with the acquire in fixedpool__lent. */
+        atomic_store_explicit(&group->lent[offset], 0, memory_order_release);
+        lent |= bit;
+    }
+    if (bits) fixedpool__batch_end(cache);
+    fixedpool__poison_leave();
+    return lent;
+}
+
+/* Frees those of a group's frames that are leased, through the cache as far as it has lent them.
+ * Returns how many. */
+static uint32_t fixedpool__batch_free(fixedpool_cache *cache, uint32_t index, uint32_t bits)
+{
+    fixedpool        *pool  = cache->pool;
+    fixedpool__group *group = &pool->groups[index];
+    uint32_t          back  = 0;
+    /* relaxed: as in fixedpool__free_other. */
+    uint64_t owner = atomic_load_explicit(&group->owner, memory_order_relaxed);
+
+    if ((uint32_t)owner / FIXEDPOOL__SLOTS == cache->number)
+        back = fixedpool__batch_take_back(cache, index, (uint32_t)(owner >> 32), bits);
+    if (back) {
+        if (cache->now.group != group) {
+            fixedpool__keep_idle(cache);
+            cache->at   = (uint32_t)owner % FIXEDPOOL__SLOTS;
+            cache->now  = cache->slots[cache->at];
+            cache->last = 0;
+        }
+        cache->now.idle |= back;
+    }
+    if (bits & ~back) back |= fixedpool__free_bits(pool, index, bits & ~back);
+    return fixedpool__count(back);
+}
+
+FIXEDPOOL_API uint32_t fixedpool_cache_free_many(fixedpool_cache *cache, const int *frames,
+                                                 uint32_t count)
+{
+    fixedpool *pool  = cache->pool;
+    uint32_t   freed = 0, i = 0, group, bits;
+
+    if (!frames) return 0;
+    while (i < count) {
+        bits = fixedpool__run(pool, frames, count, &i, &group);
+        if (bits) freed += fixedpool__batch_free(cache, group, bits);
+    }
+    /* light, pairs with the heavy fence in fixedpool__fence; seq_cst, pairs with the seq_cst in
+       fixedpool__watch: for frames of the cache, and for the others; see
+       fixedpool__tell_watchers. */
+    FIXEDPOOL_LIGHT_FENCE();
+    if (freed > 0 && atomic_load_explicit(&pool->watchers, memory_order_seq_cst) != 0)
+        fixedpool__tell(pool, freed);
+    if (freed < count) (void)fixedpool__refuse(pool, count - freed, 0);
+    return freed;
+}
+
 FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache)
 {
     if (!cache) return;
     fixedpool *pool = cache->pool;
     for (uint32_t at = 0; at < FIXEDPOOL__SLOTS; at++)
         if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
-    uint32_t          at    = (cache->number - 1) % FIXEDPOOL__SEATS;
-    fixedpool__seats *seats = (fixedpool__seats *)(void *)(cache->seat - at);
-    /* release, pairs with the seq_cst in fixedpool_cache_open: our stores to the seat are first. */
-    atomic_fetch_and_explicit(&seats->occupied, ~(UINT32_C(1) << at), memory_order_release);
+    fixedpool__give_seat(cache->seat);
     /* relaxed: a count. */
     atomic_fetch_sub_explicit(&pool->caches, 1, memory_order_relaxed);
     free(cache);
@@ -2256,12 +2770,294 @@ FIXEDPOOL_API int fixedpool_unregister(fixedpool *pool, int ring_fd)
     return error;
 }
 
+/* ---- supply: frames offered to the kernel as provided buffers ----
+ *
+ * The array of buffers is shared with the kernel: we write an entry and then the tail, the kernel
+ * reads from its own head on. place says of each frame whether it is in the array or filled, with
+ * its completion not yet seen: 0 no, else the bytes that completions have reported, + 1.
+ *
+ *    given - taken  =  frames with a place  <=  entries
+ *
+ * given counts the entries written, taken the frames that fixedpool_ring_frame handed out. The
+ * kernel's head is at taken or beyond, so the next `entries - (given - taken)` entries are free to
+ * write.
+ *
+ * Entries are written by the one thread inside the door. No thread waits for it: one that finds it
+ * inside leaves a request, by the same operation with which it would have entered, and the thread
+ * inside cannot leave before it looked for idle frames after the last request:
+ *
+ *    first                                  second
+ *    door: 0 -> 1, is inside                frees a frame
+ *    leases what is idle: none              door: 1 -> 2, returns
+ *    door: 1 -> 0? it is 2, so stays
+ *    leases what is idle: the frame
+ *    door: 2 -> 0, is outside
+ *
+ * Cost of a recycle: two locked instructions and a plain store of 16 bits. */
+
+typedef struct fixedpool__buffer { /* the kernel's struct io_uring_buf */
+    uint64_t          address;
+    uint32_t          length;
+    uint16_t          id;
+    _Atomic(uint16_t) tail; /* in the first entry alone */
+} fixedpool__buffer;
+
+_Static_assert(sizeof(fixedpool__buffer) == 16, "the kernel's");
+
+struct fixedpool_ring {
+    /* Constant after open. */
+    fixedpool         *pool;
+    fixedpool__buffer *buffers;
+    uint32_t           entries;
+    uint16_t           group;
+    fixedpool__ring    ring;
+    void              *memory; /* that all of this lies in */
+    size_t             size;
+
+    _Atomic(uint32_t) door;  /* 0: no thread is inside; else 1 + requests since that one entered */
+    _Atomic(uint32_t) given; /* written inside */
+    _Atomic(uint32_t) taken; /* written by the thread that takes completions */
+    _Atomic(uint32_t) place[];
+};
+
+/* True: the caller is inside. Else it left a request. */
+static bool fixedpool__supply_enter(fixedpool_ring *r, uint32_t *requests)
+{
+    /* acq_rel, pairs with the acq_rel in fixedpool__supply_leave. As acquire: the last thread's
+       entries come before ours. As release: the thread inside sees the frames that we freed. */
+    *requests = atomic_fetch_add_explicit(&r->door, 1, memory_order_acq_rel) + 1;
+    return *requests == 1;
+}
+
+/* False: the caller is still inside, and must look for idle frames again. */
+static bool fixedpool__supply_leave(fixedpool_ring *r, uint32_t *requests)
+{
+    /* acq_rel, pairs with the acq_rel in fixedpool__supply_enter: as release, see there. As
+       acquire, on failure: we see the frames that were freed before the requests. */
+    return atomic_compare_exchange_strong_explicit(&r->door, requests, 0, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
+/* Inside the door. The frames with a place, or more, while completions are being taken. */
+static uint32_t fixedpool__supply_level(const fixedpool_ring *r)
+{
+    /* acquire, pairs with the release in fixedpool_ring_frame: the kernel has read the entries that
+       are written over next. relaxed for given: it is written inside the door alone. */
+    uint32_t taken = atomic_load_explicit(&r->taken, memory_order_acquire);
+    return atomic_load_explicit(&r->given, memory_order_relaxed) - taken;
+}
+
+/* Inside the door, where there is room. Writes entries for leased frames and publishes them. */
+static void fixedpool__supply_put(fixedpool_ring *r, const int *frames, uint32_t count)
+{
+    /* relaxed: written inside the door alone. */
+    uint32_t given = atomic_load_explicit(&r->given, memory_order_relaxed);
+
+    for (uint32_t i = 0; i < count; i++, given++) {
+        uint32_t           frame = (uint32_t)frames[i];
+        fixedpool__buffer *entry = &r->buffers[given & (r->entries - 1)];
+        entry->address           = (uintptr_t)fixedpool__at(r->pool, frame);
+        entry->length            = r->pool->frame_size;
+        entry->id                = (uint16_t)frame;
+        /* relaxed: the tail is the release. */
+        atomic_store_explicit(&r->place[frame], 1, memory_order_relaxed);
+    }
+    atomic_store_explicit(&r->given, given, memory_order_relaxed);
+    /* release, pairs with the kernel's acquire of the tail, and by that with the release in
+       fixedpool_ring_frame: the entries and places are written. */
+    atomic_store_explicit(&r->buffers[0].tail, (uint16_t)given, memory_order_release);
+}
+
+/* Inside the door. Leases idle frames for the free entries. */
+static void fixedpool__supply_fill(fixedpool_ring *r)
+{
+    int      frames[64];
+    uint32_t room, want, got;
+
+    do {
+        room = r->entries - fixedpool__supply_level(r);
+        want = room < 64 ? room : 64;
+        got  = want ? fixedpool_alloc_many(r->pool, frames, want) : 0;
+        if (got > 0) fixedpool__supply_put(r, frames, got);
+    } while (got > 0 && got == want);
+}
+
+FIXEDPOOL_API int fixedpool_ring_refill(fixedpool_ring *r)
+{
+    uint32_t requests, level;
+
+    if (!r) return -EINVAL;
+    if (!fixedpool__supply_enter(r, &requests)) return 0;
+    do {
+        fixedpool__supply_fill(r);
+        level = fixedpool__supply_level(r);
+    } while (!fixedpool__supply_leave(r, &requests));
+    return level > 0 ? (int)level : -ENOBUFS;
+}
+
+FIXEDPOOL_API int fixedpool_ring_frame(fixedpool_ring *r, int32_t res, uint32_t flags, void **data)
+{
+    uint32_t frame = flags >> 16;
+
+    if (!r) return -EINVAL;
+    if (!(flags & FIXEDPOOL__CQE_BUFFER)) return -ENODATA;
+    if (frame >= r->pool->frame_count) return -EINVAL;
+    /* relaxed: the place was set before the tail, and the completion came after that. */
+    uint32_t place = atomic_load_explicit(&r->place[frame], memory_order_relaxed);
+    if (place == 0) return -EINVAL;
+    if (data) *data = fixedpool__at(r->pool, frame) + (place - 1);
+    uint32_t more = flags & FIXEDPOOL__CQE_BUF_MORE ? place + (res > 0 ? (uint32_t)res : 0) : 0;
+    /* relaxed: the count below is the release. */
+    atomic_store_explicit(&r->place[frame], more, memory_order_relaxed);
+    /* release, pairs with the acquire in fixedpool__supply_level: the kernel read the entry. */
+    if (!more) atomic_fetch_add_explicit(&r->taken, 1, memory_order_release);
+    return (int)frame;
+}
+
+/* Whether a frame is leased, for a caller that says it holds the lease. */
+static bool fixedpool__is_leased(const fixedpool *pool, uint32_t frame)
+{
+    const fixedpool__group *group = &pool->groups[fixedpool__group_of(pool, frame)];
+    /* acquire, pairs with the acq_rel in fixedpool__absorb, as in fixedpool__look. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+    uint32_t idle   = fixedpool__idle(shared, fixedpool__lent(pool, group, shared));
+    return !(idle & UINT32_C(1) << fixedpool__offset_of(pool, frame));
+}
+
+FIXEDPOOL_API int fixedpool_ring_recycle(fixedpool_ring *r, int frame)
+{
+    uint32_t requests;
+
+    if (!r || !fixedpool__is_frame(r->pool, frame)) return -EINVAL;
+    /* relaxed: for the holder of the lease it is 0. */
+    if (!fixedpool__is_leased(r->pool, (uint32_t)frame) ||
+        atomic_load_explicit(&r->place[frame], memory_order_relaxed) != 0)
+        return -EALREADY;
+    if (!fixedpool__supply_enter(r, &requests)) {
+        (void)fixedpool_free(r->pool, frame);
+        (void)fixedpool_ring_refill(r); /* a request that comes after the free */
+        return 0;
+    }
+    if (fixedpool__supply_level(r) < r->entries) fixedpool__supply_put(r, &frame, 1);
+    else (void)fixedpool_free(r->pool, frame);
+    while (!fixedpool__supply_leave(r, &requests)) fixedpool__supply_fill(r);
+    return 0;
+}
+
+static long fixedpool__supply_call(const fixedpool_ring *r, int opcode, uint32_t flags)
+{
+    /* struct io_uring_buf_reg: address, entries, group and flags, reserved. */
+    struct {
+        uint64_t address;
+        uint32_t entries;
+        uint16_t group, flags;
+        uint64_t reserved[3];
+    } buffers = {(uintptr_t)r->buffers, r->entries, r->group, (uint16_t)flags, {0, 0, 0}};
+
+    return fixedpool__io_uring_register(r->ring.fd, opcode, &buffers, 1);
+}
+
+/* Why the kernel refused to register the group, by its errno. */
+static int fixedpool__supply_refusal(const fixedpool_ring *r, int error)
+{
+    if (error == EINVAL) return -ENOSYS; /* an operation or a flag that it does not know */
+    if (error != EEXIST) return -error;
+    /* The group exists, or the ring is another thread's. To the right thread the kernel says that
+       it knows no flags where a group is unregistered. */
+    if (fixedpool__supply_call(r, FIXEDPOOL__UNREGISTER_GROUP, 1) != 0 && errno == EEXIST)
+        return -EPERM;
+    return -EEXIST;
+}
+
+/* Maps a buffer ring: the entries on pages of their own, as the kernel wants them, then r. */
+static fixedpool_ring *fixedpool__supply_map(const fixedpool *pool, uint32_t entries)
+{
+    size_t page   = (size_t)sysconf(_SC_PAGESIZE);
+    size_t first  = (entries * sizeof(fixedpool__buffer) + page - 1) & ~(page - 1);
+    size_t size   = first + sizeof(fixedpool_ring) + pool->frame_count * sizeof(uint32_t);
+    size_t spare  = page - FIXEDPOOL__FRAME_ALIGN; /* FIXEDPOOL_MAP aligns to 4096 */
+    char  *memory = (char *)FIXEDPOOL_MAP(size + spare);
+
+    if (!memory) return NULL;
+    char           *buffers = memory + (page - (uintptr_t)memory % page) % page;
+    fixedpool_ring *r       = (fixedpool_ring *)(void *)(buffers + first);
+    r->memory               = memory;
+    r->size                 = size + spare;
+    r->buffers              = (fixedpool__buffer *)(void *)buffers;
+    return r;
+}
+
+static void fixedpool__supply_unmap(fixedpool_ring *r)
+{
+    void  *memory = r->memory; /* r lies in it */
+    size_t size   = r->size;
+    FIXEDPOOL_UNMAP(memory, size);
+}
+
+FIXEDPOOL_API int fixedpool_ring_open(fixedpool *pool, int ring_fd, uint16_t group,
+                                      uint32_t entries, uint32_t flags, fixedpool_ring **r)
+{
+    if (!r) return -EINVAL;
+    *r = NULL;
+    if (!pool || entries == 0 || entries > FIXEDPOOL__ENTRIES || entries & (entries - 1) ||
+        flags & ~(uint32_t)FIXEDPOOL_RING_INCREMENTAL)
+        return -EINVAL;
+    if (ring_fd < 0) return -EBADF; /* to the kernel -1 is something else */
+    fixedpool_ring *made = fixedpool__supply_map(pool, entries);
+    if (!made) return -ENOMEM;
+    made->pool    = pool;
+    made->entries = entries;
+    made->group   = group;
+    made->ring    = fixedpool__ring_of(ring_fd);
+    uint32_t how  = flags & FIXEDPOOL_RING_INCREMENTAL ? FIXEDPOOL__GROUP_INCREMENTAL : 0;
+    if (fixedpool__supply_call(made, FIXEDPOOL__REGISTER_GROUP, how) != 0) {
+        int error = fixedpool__supply_refusal(made, errno);
+        fixedpool__supply_unmap(made);
+        return error;
+    }
+    /* relaxed: a count. */
+    atomic_fetch_add_explicit(&pool->buffer_rings, 1, memory_order_relaxed);
+    *r = made;
+    return 0;
+}
+
+/* Whether the kernel has taken entries whose completions were not given to fixedpool_ring_frame. It
+ * does not say before Linux 6.8. */
+static bool fixedpool__supply_has_unseen(const fixedpool_ring *r)
+{
+    uint32_t status[10] = {r->group, 0}; /* group, head, reserved */
+    /* relaxed: nobody else uses r. */
+    uint32_t taken = atomic_load_explicit(&r->taken, memory_order_relaxed);
+
+    return fixedpool__io_uring_register(r->ring.fd, FIXEDPOOL__GROUP_STATUS, status, 1) == 0 &&
+           (uint16_t)status[1] != (uint16_t)taken;
+}
+
+FIXEDPOOL_API int fixedpool_ring_close(fixedpool_ring *r)
+{
+    if (!r) return 0;
+    if (fixedpool__ring_is_open(&r->ring)) {
+        if (fixedpool__supply_has_unseen(r)) return -EBUSY;
+        long done = fixedpool__supply_call(r, FIXEDPOOL__UNREGISTER_GROUP, 0);
+        if (done != 0 && errno == EEXIST) return -EPERM; /* another thread's */
+        if (done != 0 && errno != ENOENT && errno != EINVAL) return -errno; /* those: it is gone */
+    }
+    fixedpool *pool = r->pool;
+    for (uint32_t frame = 0; frame < pool->frame_count; frame++) /* relaxed: nobody else uses r */
+        if (atomic_load_explicit(&r->place[frame], memory_order_relaxed) != 0)
+            (void)fixedpool_free(pool, (int)frame);
+    fixedpool__supply_unmap(r);
+    /* relaxed: a count. */
+    atomic_fetch_sub_explicit(&pool->buffer_rings, 1, memory_order_relaxed);
+    return 0;
+}
+
 /* -- Stats and the end -- */
 
 FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats)
 {
     if (!stats) return;
-    *stats = (struct fixedpool_info){0, 0, 0, 0, 0, 0, 0, 0};
+    *stats = (struct fixedpool_info){.frame_count = 0};
     if (!pool) return;
     stats->frame_count = pool->frame_count;
     stats->leased      = pool->frame_count;
@@ -2279,6 +3075,9 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     stats->caches  = atomic_load_explicit(&pool->caches, memory_order_relaxed);
     stats->rings   = atomic_load_explicit(&pool->registered, memory_order_relaxed);
     stats->pages   = pool->pages;
+    stats->inherited = pool->inherited;
+    stats->waiters = atomic_load_explicit(&pool->waiters, memory_order_relaxed);
+    stats->buffer_rings = atomic_load_explicit(&pool->buffer_rings, memory_order_relaxed);
 }
 
 FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
@@ -2287,7 +3086,9 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
 
     if (!pool) return 0;
     fixedpool_stats(pool, &info);
-    if (info.leased > 0 || info.caches > 0 || info.rings > 0) return -EBUSY;
+    if (info.leased > 0 || info.caches > 0 || info.rings > 0 || info.buffer_rings > 0 ||
+        info.waiters > 0)
+        return -EBUSY;
     fixedpool__show_all(pool);
     /* They may be the user's. */
     (void)fixedpool__madvise(pool->frames, pool->frames_size, FIXEDPOOL__MADV_DOFORK);

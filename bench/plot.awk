@@ -18,7 +18,7 @@ BEGIN {
     split("7 5 9 11 13 4 6 8", mark, " ")
 }
 /^(#|$)/ { next }
-$1 == "lines" || $1 == "bars" {
+$1 == "lines" || $1 == "bars" || $1 == "panels" {
     finish()
     kind = $1; name = $2; table = $3; what = $4; axis = $5
     count = groups = 0
@@ -28,7 +28,11 @@ $1 == "lines" || $1 == "bars" {
 $1 == "title" { title = text }
 $1 == "x" { x_label = text }
 $1 == "y" { y_label = text }
-$1 == "group" { sub(/^[^ ]+ /, "", text); group[++groups] = $2; group_label[groups] = text }
+$1 == "group" {
+    sub(/^[^ ]+ /, "", text)
+    group[++groups] = $2
+    group_label[groups] = text
+}
 $1 == "line" {
     sub(/^[^ ]+ [^ ]+ /, "", text)
     subject[++count] = $2; tint[count] = colour[$3]; label[count] = text
@@ -38,6 +42,7 @@ END { finish() }
 
 function finish() {
     if (!kind) return
+    if (kind == "panels") { draw_panels(); return }
     read_table()
     if (kind == "lines") draw_lines()
     else draw_bars()
@@ -178,4 +183,43 @@ function draw_bars(  i, g, data, n, any) {
     if (n == 0) return
     printf "bars\t%s\ttitle=%s; xlabel=%s; ylabel=%s; columns=%d; colours=%s\n", name, \
         quoted(title), quoted(x_label), quoted(y_label), n + 1, quoted(colours)
+}
+
+# A panel for each group, a line for each subject through its variants SUBJECT-N, in the order of
+# the table. what is the measure of the y axis, axis that of the x axis.
+function draw_panels(  file, row, part, x, y, at, order, n, i, g, p, data, family, known) {
+    file = from "/" table ".tsv"
+    data = to "/" name ".data"
+    while ((getline row <file) > 0) {
+        if (row ~ /^(#|workload\t)/) continue
+        split(row, part, "\t")
+        if (part[6] == "nan") continue
+        at = part[1] SUBSEP part[2]
+        if (part[5] == what) y[at] = part[6]
+        if (part[5] == axis) { x[at] = part[6]; order[++n] = at; known[part[1]] = 1 }
+    }
+    close(file)
+    if (n == 0) return
+    colours = panels = titles = ""
+    for (g = 1; g <= groups; g++) for (i = 1; i <= count && (group[g] in known); i++) {
+        for (p = 1; p <= n; p++) {
+            split(order[p], part, SUBSEP)
+            family = part[2]
+            sub(/-[0-9]+$/, "", family)
+            if (part[1] == group[g] && family == subject[i] && (order[p] in y))
+                print x[order[p]] * 1e-6, y[order[p]], (part[2] == subject[i] ? 1.3 : 0.7) >data
+        }
+        print "nan nan nan\n\n" >data
+    }
+    close(data)
+    for (i = 1; i <= count; i++) {
+        colours = colours " " tint[i]
+        titles = titles (i > 1 ? "|" : "") label[i]
+    }
+    n = 0
+    for (g = 1; g <= groups; g++)
+        if (group[g] in known) panels = panels (n++ > 0 ? "|" : "") group_label[g]
+    printf "panels\t%s\ttitle=%s; xlabel=%s; ylabel=%s; lines=%d; panels=%d; ", name, \
+        quoted(title), quoted(x_label), quoted(y_label), count, n
+    printf "colours=%s; titles=%s; names=%s\n", quoted(colours), quoted(titles), quoted(panels)
 }

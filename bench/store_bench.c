@@ -15,10 +15,15 @@
  *   store-fill-latency  the same, and the clock is read after each put: percentiles
  *   store-get           the first 8 bytes of values of 100, 4 Mi of them, in random order; the
  *                       index is walked from end to end; op: a get
- *   store-find          the same at random places of the index, as a hash would have it
+ *   store-find          the same at random places of the index, as a hash would have it; of both,
+ *                       ashlar-many gets 32 at a time by slab_store_get_many
  *   store-churn         4 Mi values of lognormal sizes, one of them freed and a new one put; op:
  *                       both; and the payload in a resident byte at the end. ashlar-fit has tiers
  *                       fitted to the sizes, compacts by two moves a free, and trims now and then
+ *   store-cache         a cache of 64 MiB: keys of a skewed distribution are looked up, and put if
+ *                       they are not there, with lognormal sizes whose median drifts from 150 to
+ *                       1,200 and back; op: a look-up, and the put if there is one. evict makes
+ *                       room by slab_store_evict, fifo frees the oldest and compacts by two moves
  *   store-shrink        512 MiB of values of 100 to 4000 bytes, nine of ten freed, compacted, and
  *                       given back; op: a free, with what follows; and what stays resident
  *
@@ -257,6 +262,11 @@ static const struct subject subject_fit = {
     "ashlar-fit", sizeof(struct by_ref), fit_open,       ashlar_put,
     ashlar_get,   ashlar_free,           ashlar_compact, ashlar_trim,
 };
+
+/* Names for runs of their own. */
+static const struct subject subject_many  = {.name = "ashlar-many"};
+static const struct subject subject_evict = {.name = "evict"};
+static const struct subject subject_fifo  = {.name = "fifo"};
 
 static struct classic_store *classic;
 
@@ -525,6 +535,35 @@ WORKLOAD get(const char *workload, const struct subject *s, bool random_places)
     report_ns(workload, s->name, ns, ops);
 }
 
+/* As get, 32 at a time. */
+static void get_many(const char *workload, bool random_places)
+{
+    enum { BATCH = 32 };
+    uint64_t    sum = 0;
+    slab_ref    refs[BATCH];
+    size_t      lens[BATCH];
+    const void *found[BATCH];
+    ashlar_open();
+    fill(&subject_ashlar);
+    shuffle(sizeof(struct by_ref));
+    const struct by_ref *index = (const struct by_ref *)places;
+    uint64_t             start = now_ns();
+    uint32_t             place = 0;
+    for (uint64_t i = 0; i < ops; i += BATCH) {
+        for (int k = 0; k < BATCH; k++) {
+            if (random_places) place = draw_below(values);
+            else if (++place == values) place = 0;
+            refs[k] = index[place].ref;
+            lens[k] = index[place].len;
+        }
+        slab_store_get_many(ashlar, refs, lens, found, BATCH);
+        for (int k = 0; k < BATCH; k++) sum += first_of(found[k]);
+    }
+    uint64_t ns = now_ns() - start;
+    if (sum != (ops + BATCH - 1) / BATCH * BATCH * first_of(sample)) exit(1);
+    report_ns(workload, "ashlar-many", ns, ops);
+}
+
 WORKLOAD churn(const struct subject *s, bool compacts)
 {
     uint64_t payload = 0;
@@ -550,6 +589,80 @@ WORKLOAD churn(const struct subject *s, bool compacts)
     for (uint32_t i = 0; i < values; i++) payload += len_of(entry_of(s, i));
     report("store-churn", s->name, (double)payload / (double)(resident() - before),
            "payload/resident");
+}
+
+/* A key's place in the index: a quarter of them get three quarters of the look-ups, and so on in
+ * that quarter. */
+static uint32_t draw_key(void)
+{
+    uint32_t limit = values;
+    while (limit > 4 && draw_below(4) != 0) limit /= 4;
+    return draw_below(limit);
+}
+
+static uint32_t *oldest; /* places, in the order in which they were put: [values] */
+static uint32_t  oldest_at, oldest_count;
+static uint64_t  live_payload;
+
+static void fifo_evict(void)
+{
+    struct by_ref *index = (struct by_ref *)places;
+    uint32_t       place = oldest[oldest_at];
+    if (oldest_count-- == 0) exit(1);
+    oldest_at = oldest_at + 1 == values ? 0 : oldest_at + 1;
+    live_payload -= index[place].len;
+    ashlar_free(&index[place]);
+    index[place].len = 0;
+    ashlar_compact(2);
+}
+
+static size_t cache_evicted(void *context, slab_ref ref, const void *value, size_t room)
+{
+    struct by_ref *index = context;
+    uint32_t       place;
+    (void)ref, (void)room;
+    memcpy(&place, value, sizeof place);
+    size_t len       = index[place].len;
+    index[place].len = 0;
+    live_payload -= len;
+    return len;
+}
+
+static void cache(bool fifo)
+{
+    enum { BUDGET = 64 * 1024 * 1024, PERIOD = 1 << 20 };
+    struct by_ref          *index  = (struct by_ref *)places;
+    const slab_store_config config = {.max_bytes = BUDGET};
+    uint64_t                hits = 0, density = 0, looks = 0, hit;
+    memset(places, 0, values * sizeof *index);
+    oldest = map_own(values * sizeof *oldest);
+    if (slab_store_create(&ashlar, &config) != 0) exit(1);
+    uint64_t start = now_ns();
+    for (uint64_t i = 0; i < ops; i++) {
+        uint32_t place = draw_key();
+        hits += hit = index[place].len != 0;
+        if (i % 4096 == 0 && i >= ops / 2 && ++looks) density += live_payload;
+        if (hit) continue;
+        uint64_t phase = i % PERIOD * 2 < PERIOD ? i % PERIOD * 2 : 2 * PERIOD - i % PERIOD * 2;
+        uint32_t len   = (uint32_t)(draw_size() * (150 + 1050 * phase / PERIOD) / 300);
+        if (len > SIZE_MOST) len = SIZE_MOST;
+        if (len < SIZE_LEAST) len = SIZE_LEAST;
+        stamp(place);
+        while (slab_store_put(ashlar, sample, len, &index[place].ref) != 0) {
+            if (fifo) fifo_evict();
+            else if (slab_store_evict(ashlar, 64 * 1024, cache_evicted, index) == 0) exit(1);
+            stamp(place);
+        }
+        index[place].len = len;
+        live_payload += len;
+        uint32_t end = oldest_at + oldest_count;
+        if (fifo) oldest[end < values ? end : end - values] = place;
+        oldest_count += fifo;
+    }
+    const char *subject = fifo ? "fifo" : "evict";
+    report_ns("store-cache", subject, now_ns() - start, ops);
+    report("store-cache", subject, (double)hits * 100 / (double)ops, "hit-%");
+    report("store-cache", subject, (double)density / (double)looks / BUDGET, "payload/budget");
 }
 
 WORKLOAD shrink(const struct subject *s)
@@ -603,6 +716,10 @@ FOR_FILL(touch_huge)
 static void floor_pair(void) { pair(&subject_floor); }
 static void pointer_gets(void) { get("store-get", &subject_pointer, false); }
 static void pointer_finds(void) { get("store-find", &subject_pointer, true); }
+static void many_gets(void) { get_many("store-get", false); }
+static void many_finds(void) { get_many("store-find", true); }
+static void evict_cache(void) { cache(false); }
+static void fifo_cache(void) { cache(true); }
 static void ashlar_churn(void) { churn(&subject_ashlar, false); }
 static void fit_churn(void) { churn(&subject_fit, true); }
 static void malloc_churn(void) { churn(&subject_malloc, false); }
@@ -640,7 +757,11 @@ static const struct run {
     FILLS("store-fill", fill),
     FILLS("store-fill-latency", latency),
     GETS("store-get", gets),
+    {"store-get", &subject_many, many_gets, 8 * MI, 4 * MI},
     GETS("store-find", finds),
+    {"store-find", &subject_many, many_finds, 8 * MI, 4 * MI},
+    {"store-cache", &subject_evict, evict_cache, 8 * MI, MI},
+    {"store-cache", &subject_fifo, fifo_cache, 8 * MI, MI},
     {"store-churn", &subject_ashlar, ashlar_churn, 4 * MI, 4 * MI},
     {"store-churn", &subject_fit, fit_churn, 4 * MI, 4 * MI},
     {"store-churn", &subject_malloc, malloc_churn, 4 * MI, 4 * MI},

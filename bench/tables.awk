@@ -24,6 +24,9 @@ FNR == 1 {
 $3 == "-" && $4 == "-" {
     at = program "." $1 "/" $5 ":" $2
     median[at] = $6
+    if (!(program "." $1 in subjects)) subjects[program "." $1] = ""
+    if (index(subjects[program "." $1] " ", " " $2 " ") == 0)
+        subjects[program "." $1] = subjects[program "." $1] " " $2
     low[at] = $7
     high[at] = $8
 }
@@ -114,6 +117,37 @@ function best(line, most,  n, i, part, key, pair, mine, other, name, floor_text)
     put("| " trim(part[1]) " | " number(mine) " | " number(other) " (" name ") | " \
         ratio(mine / other) (floor_text == "" ? " |" : " | " floor_text) " |")
 }
+# Density and speed of a subject, beside the densest of others that is at least as fast, and the
+# densest of all. Others are the families named: glibc is that of glibc and of glibc-8.
+function rival(line,  part, at, all, n, i, family, mine, speed, of, name) {
+    split(line, part, "|")
+    for (i in part) part[i] = trim(part[i])
+    at = table_program "." part[2] "/"
+    mine = part[4] ":" part[3]
+    if (!((at mine) in median)) return
+    speed = median[at part[5] ":" part[3]]
+    n = split(subjects[table_program "." part[2]], all, " ")
+    split("", of)
+    split("", name)
+    for (i = 1; i <= n; i++) {
+        family = all[i]
+        sub(/-[0-9]+$/, "", family)
+        if (index(" " part[6] " ", " " family " ") == 0) continue
+        denser(of, name, "all", median[at part[4] ":" all[i]], all[i])
+        if (median[at part[5] ":" all[i]] >= speed)
+            denser(of, name, "fast", median[at part[4] ":" all[i]], all[i])
+    }
+    any = 1
+    put("| " part[1] " | " ratio(median[at mine]) " | " number(speed * 1e-6) " | " \
+        (name["fast"] == "" ? "none" : ratio(of["fast"]) " (" name["fast"] ")") " | " \
+        (name["all"] == "" ? "" : ratio(of["all"]) " (" name["all"] ", " \
+            number(median[at part[5] ":" name["all"]] * 1e-6) ")") " |")
+}
+function denser(of, name, which, density, subject) {
+    if (name[which] != "" && of[which] >= density) return
+    of[which] = density
+    name[which] = subject
+}
 # Where, how and when: a table for each machine and compiler.
 function machines(  i, j, part, name, where, seen) {
     name = to "/machine.md"
@@ -160,7 +194,8 @@ END {
             line = "| *" rest "* |"
             for (i = 2; i <= columns; i++) line = line " |"
             put(line)
-        } else if (word == "best" || word == "most") best(rest, word == "most")
+        } else if (word == "rival") rival(rest)
+        else if (word == "best" || word == "most") best(rest, word == "most")
         else { print "tables.awk: " word ": not a line of a table" >"/dev/stderr"; exit 1 }
     }
     flush_table()

@@ -16,8 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BUDGET = 16 << 20, SMALLEST = 64, PLACES = 2 * BUDGET / SMALLEST, MOVES = 2 };
-static const uint32_t tiers[] = {SMALLEST, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096};
+enum { BUDGET = 16 << 20, TIERS = 11, SMALLEST = 64, PLACES = 2 * BUDGET / SMALLEST, MOVES = 2 };
+static const uint32_t tiers[TIERS] = {SMALLEST, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096};
 
 struct entry { /* of the index */
     slab_ref ref; /* names a record: the key, 0, the value, 0 */
@@ -129,7 +129,7 @@ static void demo(void)
 
 int main(int argc, char **argv)
 {
-    slab_store_config config = {tiers, sizeof tiers / sizeof *tiers, BUDGET};
+    slab_store_config config = {.tier_sizes = tiers, .tier_count = TIERS, .max_bytes = BUDGET};
     bool              show   = argc == 1 ? isatty(STDIN_FILENO) : strcmp(argv[1], "--demo") == 0;
     bool              bad    = false;
     char             *line   = NULL;

@@ -1,10 +1,10 @@
 /* fit_tiers - prints the tier sizes of a slab_store that suit your values.
  *
- *     fit_tiers [-n TIERS] [-l BYTES] [FILE...]
+ *     fit_tiers [-n TIERS] [-l BYTES] [-s BYTES[K|M|G]] [FILE...]
  *
  *     make build/fit_tiers
- *     awk '{ print $3 }' trace.txt | build/fit_tiers >tiers.h
- *     find /var/cache -type f -printf '%s\n' | build/fit_tiers -n 15
+ *     awk '{ print $3 }' trace.txt | build/fit_tiers -s 64M >tiers.h
+ *     find /var/cache -type f -printf '%s\n' | build/fit_tiers
  *
  * Goal: a table to paste or include, and what it saves, from nothing but the sizes of the values.
  *
@@ -12,12 +12,12 @@
  * would give it to slab_store_put, or a size and how many values have it. Their order does not
  * count. Blank lines and lines that begin with # are ignored.
  *
- * Method: slab_fit_tiers finds the tiers that waste least. More tiers waste less in slots. But a
- * 32-bit ref can then name fewer slots of a tier: 2^28 with 7 tiers, 2^27 with up to 15, 2^26 with
- * 31, 2^25 with 63; and each tier holds a chunk that is not full. Without -n the program takes the
- * first of these four counts with which payload is 0.95 of the bytes held, or else 63. A few large
- * values can claim many tiers: -l leaves values larger than that to large objects, which take whole
- * pages and, most of them, a system call.
+ * Method: slab_fit_tiers finds the N tiers that waste least in slots. How many tiers, and the size
+ * above which values are large objects, is chosen by the bytes that the whole store would hold
+ * (fit.h): each tier holds a chunk that is not full, so tiers must pay for themselves, and a small
+ * store pays for few. -s is the payload that the store will hold; without it the input is taken as
+ * the content of the store. More tiers also leave fewer slots of each tier to a 32-bit ref: 2^28
+ * with 7 tiers, 2^27 with up to 15, 2^26 with 31, 2^25 with 63.
  *
  * The output is C: the table, the config, and a comment that compares tables and draws the values
  * by tier. For bad input the exit status is 1 and nothing is printed on stdout.
@@ -27,6 +27,7 @@
 
 #define SLAB_IMPLEMENTATION
 #include "../slab.h"
+#include "fit.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -39,36 +40,32 @@
 #include <unistd.h>
 
 enum {
-    MAX_TIERS     = 63,
-    MAX_SLOT      = 64 * 1024, /* larger values are large objects, whatever the tiers */
-    PAGE          = 4096,      /* large objects take whole ones */
     PASTE_COLUMNS = 100,
     BAR_MIN       = 8,
+    ROWS          = 5,
 };
 
-#define MAX_VALUES   (UINT64_MAX / MAX_SLOT) /* so that no sum of slots overflows */
-#define GOOD_PAYLOAD 0.95
+#define MAX_VALUES (UINT64_MAX / FIT_MAX) /* so that no sum of slots overflows */
 
-static const uint32_t choices[]       = {7, 15, 31, MAX_TIERS}; /* each costs a ref one bit */
+static const uint32_t shown[]         = {7, 15, 31, FIT_TIERS}; /* each costs a ref one bit */
 static const uint32_t default_tiers[] = {64, 128, 256, 512, 1024, 2048, 4096};
 
-enum { CHOICES = sizeof choices / sizeof *choices };
+enum { SHOWN = sizeof shown / sizeof *shown };
 
 /* sum of counts + large_values == values <= MAX_VALUES */
 struct histogram {
-    uint64_t values;
-    uint64_t payload;              /* bytes of those that fit a slot */
-    uint64_t counts[MAX_SLOT + 1]; /* [size] */
-    uint32_t largest;              /* of these */
-    uint64_t large_values, large_payload, large_held;
+    struct fit_sizes sizes;
+    uint64_t         values;
+    uint64_t         payload; /* bytes of those that fit a slot */
+    uint32_t         largest; /* of these */
+    uint64_t         large_values;
 };
 
 struct table {
-    uint32_t at_most; /* asked for; 0 = the default table */
-    uint32_t count;
-    uint32_t tiers[MAX_TIERS];
-    uint64_t held;   /* bytes of slots, and of pages for values beyond the last tier */
-    uint64_t beyond; /* values that fit a slot, but none of these */
+    uint32_t   at_most; /* asked for; 0 = the default table */
+    struct fit fit;
+    uint64_t   held;   /* bytes of slots, and of units for values beyond the last tier */
+    uint64_t   beyond; /* values that fit a slot, but none of these */
 };
 
 __attribute__((format(printf, 1, 2))) static int complain(const char *format, ...)
@@ -90,19 +87,16 @@ static const char *add(struct histogram *histogram, uint64_t size, uint64_t coun
 {
     if (size > UINT32_MAX) return "no value is larger than 4294967295 bytes";
     if (count > MAX_VALUES - histogram->values) return "more than 2^48 - 1 values in all";
-    if (size == 0) size = 1; /* takes the smallest slot, as one byte does */
+    if (size > FIT_MAX && count > (UINT64_MAX - histogram->sizes.large_held) / fit_units(size))
+        return "more than 2^64 bytes in all";
+    fit_add(&histogram->sizes, size, count);
     histogram->values += count;
-    if (size <= MAX_SLOT) {
-        histogram->counts[size] += count;
+    if (size == 0) size = 1; /* as fit_add */
+    if (size > FIT_MAX) histogram->large_values += count;
+    else {
         histogram->payload += size * count;
         if (size > histogram->largest) histogram->largest = (uint32_t)size;
-        return NULL;
     }
-    uint64_t pages = (size + PAGE - 1) / PAGE * PAGE;
-    if (count > (UINT64_MAX - histogram->large_held) / pages) return "more than 2^64 bytes in all";
-    histogram->large_values += count;
-    histogram->large_payload += size * count;
-    histogram->large_held += pages * count;
     return NULL;
 }
 
@@ -167,9 +161,9 @@ static bool read_file(const char *path, struct histogram *histogram)
 /* -- Tables -- */
 
 /* What a value takes: tier is the first that holds it, or the count. */
-static uint32_t bytes_for(const struct table *table, uint32_t tier, uint32_t size)
+static uint64_t bytes_for(const struct table *table, uint32_t tier, uint32_t size)
 {
-    return tier < table->count ? table->tiers[tier] : (size + PAGE - 1) / PAGE * PAGE;
+    return tier < table->fit.count ? table->fit.tiers[tier] : fit_units(size);
 }
 
 static void measure(const struct histogram *histogram, struct table *table)
@@ -178,24 +172,11 @@ static void measure(const struct histogram *histogram, struct table *table)
 
     table->held = table->beyond = 0;
     for (uint32_t size = 1; size <= histogram->largest; size++) {
-        uint64_t count = histogram->counts[size];
-        while (tier < table->count && table->tiers[tier] < size) tier++;
+        uint64_t count = histogram->sizes.counts[size];
+        while (tier < table->fit.count && table->fit.tiers[tier] < size) tier++;
         table->held += count * bytes_for(table, tier, size);
-        if (tier == table->count) table->beyond += count;
+        if (tier == table->fit.count) table->beyond += count;
     }
-}
-
-/* The best of at most that many tiers for values up to the limit. False: no memory. */
-static bool fit(const struct histogram *histogram, uint32_t limit, uint32_t at_most,
-                struct table *table)
-{
-    static uint32_t sizes[MAX_SLOT]; /* every one: those without values cost little */
-
-    for (uint32_t i = 0; i < limit; i++) sizes[i] = i + 1;
-    table->at_most = at_most;
-    table->count   = slab_fit_tiers(sizes, histogram->counts + 1, limit, table->tiers, at_most);
-    measure(histogram, table);
-    return table->count > 0;
 }
 
 static double payload_share(const struct histogram *histogram, const struct table *table)
@@ -209,29 +190,30 @@ static void print_paste(const struct table *table)
 {
     int column = printf("static const uint32_t tiers[] = {");
 
-    for (uint32_t i = 0; i < table->count; i++) {
+    for (uint32_t i = 0; i < table->fit.count; i++) {
         char item[16];
-        int  length = snprintf(item, sizeof item, "%" PRIu32 "%s", table->tiers[i],
-                              i + 1 < table->count ? "," : "};");
+        int  length = snprintf(item, sizeof item, "%" PRIu32 "%s", table->fit.tiers[i],
+                              i + 1 < table->fit.count ? "," : "};");
         if (i > 0 && column + 1 + length > PASTE_COLUMNS) column = printf("\n   ") - 1;
         column += printf("%s%s", i > 0 ? " " : "", item);
     }
     printf("\nstatic const slab_store_config config = {.tier_sizes = tiers, .tier_count = %" PRIu32
            "};\n",
-           table->count);
+           table->fit.count);
 }
 
 static void print_row(const struct histogram *histogram, const struct table *table,
                       const char *remark)
 {
-    double share = payload_share(histogram, table);
-    int    bits  = table->count <= 7 ? 28 : table->count <= 15 ? 27 : table->count <= 31 ? 26 : 25;
-    char   name[16];
+    double   share = payload_share(histogram, table);
+    uint32_t count = table->fit.count;
+    int      bits  = count <= 7 ? 28 : count <= 15 ? 27 : count <= 31 ? 26 : 25;
+    char     name[16];
 
     snprintf(name, sizeof name, "%" PRIu32, table->at_most);
-    printf(" * %8s %6" PRIu32 "         2^%d %20" PRIu64 " %6.2f %% %12.4f%s\n",
-           table->at_most ? name : "default", table->count, bits, table->held, 100 * (1 - share),
-           share, remark);
+    printf(" * %8s %6" PRIu32 "         2^%d %20" PRIu64 " %6.2f %% %12.4f %14.4f%s\n",
+           table->at_most ? name : "default", count, bits, table->held, 100 * (1 - share), share,
+           1 / table->fit.bytes, remark);
 }
 
 static int terminal_columns(void)
@@ -253,21 +235,22 @@ static void print_bar(int used, double part)
 /* A line for each tier, and one for the values beyond. */
 static void print_chart(const struct histogram *histogram, const struct table *table)
 {
-    uint64_t values[MAX_TIERS + 1] = {0}, payload[MAX_TIERS + 1] = {0}, held[MAX_TIERS + 1] = {0};
+    uint64_t values[FIT_TIERS + 1] = {0}, payload[FIT_TIERS + 1] = {0}, held[FIT_TIERS + 1] = {0};
     uint64_t most = 0, all = histogram->values - histogram->large_values;
-    uint32_t tier = 0, lines = table->count + (table->beyond > 0);
+    uint32_t tier = 0, lines = table->fit.count + (table->beyond > 0);
 
     for (uint32_t size = 1; size <= histogram->largest; size++) {
-        while (tier < table->count && table->tiers[tier] < size) tier++;
-        values[tier] += histogram->counts[size];
-        payload[tier] += histogram->counts[size] * size;
-        held[tier] += histogram->counts[size] * bytes_for(table, tier, size);
+        while (tier < table->fit.count && table->fit.tiers[tier] < size) tier++;
+        values[tier] += histogram->sizes.counts[size];
+        payload[tier] += histogram->sizes.counts[size] * size;
+        held[tier] += histogram->sizes.counts[size] * bytes_for(table, tier, size);
         if (values[tier] > most) most = values[tier];
     }
     printf(" *\n *   slot          values   share    waste\n");
     for (tier = 0; tier < lines; tier++) {
         char name[16] = "large";
-        if (tier < table->count) snprintf(name, sizeof name, "%" PRIu32, table->tiers[tier]);
+        if (tier < table->fit.count)
+            snprintf(name, sizeof name, "%" PRIu32, table->fit.tiers[tier]);
         int used = printf(" * %6s %15" PRIu64 " %5.1f %%  %5.1f %%  ", name, values[tier],
                           100 * (double)values[tier] / (double)all,
                           100 * (1 - (double)payload[tier] / (double)held[tier]));
@@ -276,56 +259,82 @@ static void print_chart(const struct histogram *histogram, const struct table *t
 }
 
 static void print_comment(const struct histogram *histogram, const struct table *tables,
-                          size_t table_count, size_t chosen)
+                          size_t table_count, const struct table *chosen, uint64_t store_bytes)
 {
     const uint32_t last = default_tiers[sizeof default_tiers / sizeof *default_tiers - 1];
-    struct table   now  = {.count = sizeof default_tiers / sizeof *default_tiers};
+    struct table   now  = {.fit.count = sizeof default_tiers / sizeof *default_tiers};
 
-    memcpy(now.tiers, default_tiers, sizeof default_tiers);
+    memcpy(now.fit.tiers, default_tiers, sizeof default_tiers);
     measure(histogram, &now);
+    now.fit.bytes = fit_measure(&histogram->sizes, store_bytes, &now.fit);
     printf("\n/* By fit_tiers; to be included after slab.h. %" PRIu64 " values, %" PRIu64
            " bytes of payload.\n",
            histogram->values - histogram->large_values, histogram->payload);
     if (histogram->large_values > 0)
         printf(" * Not among them: %" PRIu64 " over 64 KiB, %" PRIu64 " bytes. They are large"
-               " objects\n * with any tiers, and waste %.2f %% in whole pages.\n",
-               histogram->large_values, histogram->large_payload,
-               100 * (1 - (double)histogram->large_payload / (double)histogram->large_held));
+               " objects\n * with any tiers, and waste %.2f %% in whole units.\n",
+               histogram->large_values, histogram->sizes.large_payload,
+               100 * (1 - (double)histogram->sizes.large_payload /
+                              (double)histogram->sizes.large_held));
+    printf(" * The last column is for a store of %" PRIu64 " bytes of payload: large objects\n"
+           " * included, and %d KiB for each tier.\n",
+           store_bytes, FIT_TIER_COST / 1024);
     printf(" *\n *  at most  tiers  slots of each           bytes held    waste  "
-           "payload per byte\n");
+           "payload per byte  in the store\n");
     for (size_t i = 0; i < table_count; i++)
-        print_row(histogram, &tables[i], i == chosen ? "  <- above" : "");
+        print_row(histogram, &tables[i], &tables[i] == chosen ? "  <- above" : "");
     print_row(histogram, &now, "");
-    if (now.beyond > tables[chosen].beyond && now.held < tables[chosen].held)
+    if (now.beyond > chosen->beyond && now.held < chosen->held)
         printf(" *\n * The default wastes less: it leaves %" PRIu64 " values over %" PRIu32
-               " bytes to large objects,\n * which cost system calls. -l %" PRIu32
-               " does so too.\n",
+               " bytes to large objects. -l %" PRIu32 "\n * does so too.\n",
                now.beyond, last, last);
-    print_chart(histogram, &tables[chosen]);
+    print_chart(histogram, chosen);
     printf(" */\n");
 }
 
 /* -- Program -- */
 
-static int run(const struct histogram *histogram, uint32_t tier_count, uint32_t limit)
+/* Fills in the chosen table and those to compare it with. Returns their number, 0 for no memory. */
+static size_t fill_tables(const struct histogram *histogram, uint64_t store_bytes,
+                          const struct fit *best, bool alone, struct table *tables,
+                          const struct table **chosen)
 {
-    struct table tables[CHOICES];
-    size_t       table_count = 0, chosen = 0;
+    uint32_t at_most[ROWS];
+    size_t   wanted = 0, count = 0;
+
+    for (size_t i = 0; i < SHOWN && !alone && shown[i] < best->count; i++)
+        at_most[wanted++] = shown[i];
+    at_most[wanted++] = best->count;
+    for (size_t i = 0; i < SHOWN && !alone; i++)
+        if (shown[i] > best->count) at_most[wanted++] = shown[i];
+    for (size_t i = 0; i < wanted; i++) {
+        struct table *table = &tables[count];
+        if (!fit_tiers(&histogram->sizes, store_bytes, at_most[i], best->limit, &table->fit))
+            return 0;
+        if (count > 0 && table->fit.count == tables[count - 1].fit.count) break; /* no use */
+        table->at_most = at_most[i];
+        measure(histogram, table);
+        if (table->fit.count == best->count) *chosen = table;
+        count++;
+    }
+    return count;
+}
+
+static int run(const struct histogram *histogram, uint32_t tier_count, uint32_t limit,
+               uint64_t store_bytes)
+{
+    struct table        tables[ROWS];
+    const struct table *chosen = tables;
+    struct fit          best;
 
     if (histogram->values == 0) return complain("no values in the input");
-    while (limit > 0 && histogram->counts[limit] == 0) limit--;
-    if (limit == 0) return complain("no value is small enough for a tier");
-    do {
-        struct table *table = &tables[table_count];
-        if (!fit(histogram, limit, tier_count ? tier_count : choices[table_count], table))
-            return complain("%s", strerror(ENOMEM));
-        table_count++;
-        if (table->count < table->at_most) break; /* more are of no use */
-    } while (!tier_count && table_count < CHOICES);
-    while (chosen + 1 < table_count && payload_share(histogram, &tables[chosen]) < GOOD_PAYLOAD)
-        chosen++;
-    print_paste(&tables[chosen]);
-    print_comment(histogram, tables, table_count, chosen);
+    if (store_bytes == 0) store_bytes = histogram->payload + histogram->sizes.large_payload;
+    if (!fit_choose(&histogram->sizes, store_bytes, tier_count, limit, &best))
+        return complain("no value is small enough for a tier, or no memory");
+    size_t count = fill_tables(histogram, store_bytes, &best, tier_count > 0, tables, &chosen);
+    if (count == 0) return complain("%s", strerror(ENOMEM));
+    print_paste(chosen);
+    print_comment(histogram, tables, count, chosen, store_bytes);
     if (fflush(stdout) != 0 || ferror(stdout)) return complain("stdout: %s", strerror(errno));
     return EXIT_SUCCESS;
 }
@@ -341,31 +350,50 @@ static uint32_t number_from(int option, const char *argument, uint32_t most)
     return 0;
 }
 
+/* Digits and at most one of K, M, G; 0: it is not that, and that has been said. */
+static uint64_t bytes_from(const char *argument)
+{
+    char    *end   = NULL;
+    uint64_t bytes = is_digit(*argument) ? strtoull(argument, &end, 10) : 0;
+    int      shift = 0;
+
+    for (int i = 0; bytes > 0 && i < 3; i++)
+        if (*end == "KMG"[i]) shift = 10 * (i + 1);
+    if (bytes > 0 && end[shift > 0] == '\0' && bytes <= UINT64_MAX >> 8 >> shift)
+        return bytes << shift;
+    complain("-s %s: not a number of bytes, with K, M or G if you like", argument);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     static const char          usage[] =
-        "usage: fit_tiers [-n TIERS] [-l BYTES] [FILE...]\n"
+        "usage: fit_tiers [-n TIERS] [-l BYTES] [-s BYTES] [FILE...]\n"
         "Reads the sizes of values, one per line, or a size and a count per line. Prints the\n"
         "tier sizes of a slab_store that waste least, as C to include after slab.h, and how\n"
         "they compare.\n"
-        "  -n TIERS    at most so many tiers, 1 to 63; default: the first of 7, 15, 31 and 63\n"
-        "              with which 95 % of the bytes held are payload\n"
-        "  -l BYTES    leaves larger values to large objects; 1 to 65536, default: 65536\n"
+        "  -n TIERS    at most so many tiers, 1 to 63; default: as many as pay for themselves\n"
+        "  -l BYTES    leaves larger values to large objects; 1 to 65536; default: one of\n"
+        "              4096, 8192 ... 65536, by what the store would hold\n"
+        "  -s BYTES    the payload that the store will hold, with K, M or G if you like;\n"
+        "              default: that of the values in the input\n"
         "  -h, --help  prints this\n"
         "FILE: - is standard input, which is also read when no FILE is given.\n";
     static struct histogram histogram; /* too large for some stacks */
-    uint32_t                tier_count = 0, limit = MAX_SLOT;
+    uint32_t                tier_count = 0, limit = 0;
+    uint64_t                store_bytes = 0;
     int                     option;
 
-    while ((option = getopt_long(argc, argv, "hl:n:", options, NULL)) != -1) {
-        if (option == 'n' && (tier_count = number_from('n', optarg, MAX_TIERS)) != 0) continue;
-        if (option == 'l' && (limit = number_from('l', optarg, MAX_SLOT)) != 0) continue;
+    while ((option = getopt_long(argc, argv, "hl:n:s:", options, NULL)) != -1) {
+        if (option == 'n' && (tier_count = number_from('n', optarg, FIT_TIERS)) != 0) continue;
+        if (option == 'l' && (limit = number_from('l', optarg, FIT_MAX)) != 0) continue;
+        if (option == 's' && (store_bytes = bytes_from(optarg)) != 0) continue;
         fputs(usage, option == 'h' ? stdout : stderr);
         return option == 'h' ? EXIT_SUCCESS : 2;
     }
     if (optind == argc && !read_file("-", &histogram)) return EXIT_FAILURE;
     for (int i = optind; i < argc; i++)
         if (!read_file(argv[i], &histogram)) return EXIT_FAILURE;
-    return run(&histogram, tier_count, limit);
+    return run(&histogram, tier_count, limit, store_bytes);
 }

@@ -1,11 +1,11 @@
 /* replay - plays a recorded trace with an allocator, as a cache of limited size or as a program
  * that allocates and frees, and prints what it cost in time and memory.
  *
- *     replay SUBJECT TRACE [--budget BYTES[K|M|G]] [--repeat N] [--latency]
- *                          [--tiers SIZE,SIZE,... | fit[:N]] [--compact N]
+ *     replay SUBJECT TRACE [--budget BYTES[K|M|G]] [--repeat N] [--latency] [--trim BYTES[K|M|G]]
+ *                          [--tiers SIZE,SIZE,... | fit[:N[:LIMIT]]] [--compact N]
  *
- *     make build/replay && build/replay store trace.txt --budget 64M --tiers fit:31 --compact 2
- *     LD_PRELOAD=libjemalloc.so.2 build/replay malloc trace.txt --budget 64M
+ *     make build/replay && build/replay store trace.txt --budget 64M --tiers fit --compact 2
+ *     LD_PRELOAD=libjemalloc.so.2 build/replay malloc trace.txt --budget 64M --trim 8M
  *
  * SUBJECT is store, a slab_store, or malloc: the one that is loaded; set LD_PRELOAD for another.
  *
@@ -36,15 +36,16 @@
  * --repeat N   Plays the trace N times; the cache is kept in between.
  * --latency    Times each put instead of the whole, with the evictions, frees, compaction and trim
  *              that it causes. The clock is read twice, at some 25 ns; one of them is included.
- * --tiers      The tiers of the store. fit[:N]: those of slab_fit_tiers, at most N (63), for the
- *              sizes up to 64 KiB that the trace puts. Each write counts; of reads, only the first
- *              of each key.
- * --compact N  Calls slab_store_compact with at most N moves after every free, and slab_store_trim
- *              after every 4,096 frees and at the end. 0: trim alone.
- *
- * A store with --compact thus gives memory back during the replay. malloc is never asked to
- * (malloc_trim and its like are not called): it returns what it returns by itself. Results with
- * --compact and results of malloc are not a comparison of equals.
+ * --trim BYTES Asks the subject to give memory back after every BYTES bytes of freed payload, and
+ *              at the end: slab_store_trim; malloc_trim(0) of glibc; for jemalloc the mallctls
+ *              thread.tcache.flush and arena.4096.purge (all arenas); mi_collect(true);
+ *              ReleaseFreeMemory of tcmalloc. The output names the function. Without --trim a
+ *              subject gives back what it does by itself.
+ * --tiers      The tiers of the store. fit: as many tiers as pay for themselves, up to the limit
+ *              that pays (tools/fit.h), in a store of the budget, or of the mean of live bytes.
+ *              fit:N: N tiers at most. fit:N:LIMIT: for sizes up to LIMIT. Each value weighs as
+ *              long as it lives, or all the same with a budget.
+ * --compact N  Calls slab_store_compact with at most N moves after every free.
  *
  * Values shorter than 8 bytes are made 8 for all subjects: the first 8 hold a stamp, key and
  * length, by which the moves of a compaction find the index. Values of 16 and more have one at the
@@ -53,9 +54,11 @@
  *
  * Resident bytes are the growth of anonymous memory since just before the cache began. By then
  * trace, index and sample value are mapped and touched, and nothing was taken from malloc. They are
- * read 64 times in the run, while the clock stands still; payload_per_resident is the mean of the
- * second half. */
+ * read 64 times in the run, while the clocks stand still; payload_per_resident is the mean of the
+ * second half. ops_per_s is by the wall clock, cpu_ops_per_s by the processor time of the process,
+ * user and system, as getrusage counts it. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -64,21 +67,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #define SLAB_API static inline /* inlined, for the best time */
 #define SLAB_IMPLEMENTATION
 #include "../slab.h"
+#include "fit.h"
 
-enum { FIT_MAX = 64 * 1024, TIERS_MAX = 63, STAMP = 8, SAMPLES = 64, TRIM_EVERY = 4096 };
+enum { STAMP = 8, SAMPLES = 64 };
 
 static struct options {
     const char *trace, *tiers;
     uint64_t    budget, repeat;
-    int64_t     compact; /* -1: neither compact nor trim */
+    uint64_t    trim; /* UINT64_MAX: never */
+    uint64_t    compact;
     bool        store, latency;
-} options = {.budget = UINT64_MAX, .repeat = 1, .compact = -1};
+} options = {.budget = UINT64_MAX, .repeat = 1, .trim = UINT64_MAX};
 
 #define FAIL(...) (fprintf(stderr, "replay: " __VA_ARGS__), fputc('\n', stderr), exit(1))
 
@@ -87,6 +93,14 @@ static uint64_t now_ns(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t cpu_ns(void)
+{
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    return (uint64_t)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1000000000u +
+           (uint64_t)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) * 1000u;
 }
 
 /* ---- Memory of our own: malloc is a subject, it must not see us ---- */
@@ -261,8 +275,8 @@ struct entry {
 static slab_store    *store;   /* NULL: malloc */
 static struct entry  *entries; /* by key; one more is the head of the ring of LRU order */
 static unsigned char *sample;  /* what values are copied from */
-static uint64_t       payload, frees;
-static uint64_t       read_count, hit_count, put_count, evictions, moves, trimmed;
+static uint64_t       payload, untrimmed; /* bytes freed since the last trim */
+static uint64_t       trims, read_count, hit_count, put_count, evictions, moves, trimmed;
 
 static void unlink_entry(const struct entry *e)
 {
@@ -327,6 +341,55 @@ static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t
     moves++;
 }
 
+/* ---- Memory that is given back ---- */
+
+static void trim_store(void) { trimmed += slab_store_trim(store); }
+
+static int (*mallctl_)(const char *, void *, size_t *, void *, size_t);
+static void (*mi_collect_)(bool);
+static void (*release_free_memory)(void);
+static int (*malloc_trim_)(size_t);
+
+static void trim_jemalloc(void)
+{
+    mallctl_("thread.tcache.flush", NULL, NULL, NULL, 0);
+    if (mallctl_("arena.4096.purge", NULL, NULL, NULL, 0) != 0) FAIL("jemalloc refuses to purge");
+}
+static void trim_mimalloc(void) { mi_collect_(true); }
+static void trim_tcmalloc(void) { release_free_memory(); }
+static void trim_glibc(void) { malloc_trim_(0); }
+
+/* glibc's malloc_trim is there whichever malloc is loaded, so it is the last. */
+static const struct giver {
+    const char *function;
+    void (*trim)(void);
+    void *symbol; /* where its address goes */
+} givers[] = {{"mallctl", trim_jemalloc, &mallctl_},
+              {"mi_collect", trim_mimalloc, &mi_collect_},
+              {"MallocExtension_ReleaseFreeMemory", trim_tcmalloc, &release_free_memory},
+              {"malloc_trim", trim_glibc, &malloc_trim_}};
+
+static struct giver giver = {.function = "slab_store_trim", .trim = trim_store};
+
+static void find_giver(void)
+{
+    for (size_t i = 0; i < sizeof givers / sizeof *givers; i++) {
+        void *address = dlsym(RTLD_DEFAULT, givers[i].function);
+        if (!address) continue;
+        memcpy(givers[i].symbol, &address, sizeof address);
+        giver = givers[i];
+        return;
+    }
+    FAIL("--trim: this malloc has no function to give memory back");
+}
+
+static void give_back(void)
+{
+    giver.trim();
+    trims++;
+    untrimmed = 0;
+}
+
 static void drop(uint32_t key)
 {
     struct entry *e = &entries[key];
@@ -335,11 +398,10 @@ static void drop(uint32_t key)
     else if (slab_store_free(store, e->at.ref, e->len) != 0)
         FAIL("the store did not free key %u, %u bytes", key, e->len);
     payload -= e->len;
+    untrimmed += e->len;
     e->len = 0;
-    frees++;
-    if (options.compact < 0) return;
-    slab_store_compact(store, (size_t)options.compact, moved, NULL);
-    if (frees % TRIM_EVERY == 0) trimmed += slab_store_trim(store);
+    if (options.compact) slab_store_compact(store, options.compact, moved, NULL);
+    if (untrimmed >= options.trim) give_back();
 }
 
 static void write_key(uint32_t key, uint32_t len)
@@ -404,7 +466,7 @@ static void play(size_t from, size_t to)
 }
 
 static struct result {
-    uint64_t ops, ns, resident, payload_peak, resident_peak;
+    uint64_t ops, ns, cpu_ns, resident, payload_peak, resident_peak;
     double   payload_per_resident; /* mean over the second half of the samples */
 } result;
 
@@ -435,16 +497,18 @@ static void run(const uint32_t *tiers, uint32_t tier_count)
     uint64_t done = 0, total = record_count * options.repeat;
     uint64_t base = anonymous_bytes();
     if (options.store) open_store(tiers, tier_count);
+    else if (options.trim != UINT64_MAX) find_giver();
     for (uint64_t sample_no = 1; sample_no <= SAMPLES; sample_no++) {
         uint64_t until = total / SAMPLES * sample_no + total % SAMPLES * sample_no / SAMPLES;
-        uint64_t start = now_ns();
+        uint64_t start = now_ns(), cpu = cpu_ns();
         while (done < until) {
             size_t from = done % record_count, count = record_count - from;
             if (count > until - done) count = until - done;
             play(from, from + count);
             done += count;
         }
-        if (sample_no == SAMPLES && options.compact >= 0) trimmed += slab_store_trim(store);
+        if (sample_no == SAMPLES && options.trim != UINT64_MAX) give_back();
+        result.cpu_ns += cpu_ns() - cpu;
         result.ns += now_ns() - start;
         measure(base, sample_no > SAMPLES / 2);
     }
@@ -494,7 +558,9 @@ static void report(void)
     } else {
         printf("ns_per_op %.2f\n", per(result.ns, result.ops));
         printf("ops_per_s %.0f\n", per(result.ops, result.ns) * 1e9);
+        printf("cpu_ops_per_s %.0f\n", per(result.ops, result.cpu_ns) * 1e9);
     }
+    if (trims) printf("gives_back %s\ntrims %llu\n", giver.function, (unsigned long long)trims);
     if (store) report_store();
 }
 
@@ -502,7 +568,8 @@ static void report(void)
 static void close_cache(void)
 {
     struct slab_store_info info = {0};
-    options.compact             = -1;
+    options.compact             = 0;
+    options.trim                = UINT64_MAX;
     for (uint32_t key = 0; key < key_count; key++)
         if (entries[key].len) drop(key);
     slab_store_stats(store, &info);
@@ -515,16 +582,18 @@ static void close_cache(void)
 
 static const char usage_text[] =
     "usage: replay store|malloc TRACE [--budget BYTES[K|M|G]] [--repeat N] [--latency]\n"
-    "                                 [--tiers SIZE,SIZE,... | fit[:N]] [--compact N]\n"
+    "                                 [--trim BYTES[K|M|G]]\n"
+    "                                 [--tiers SIZE,SIZE,... | fit[:N[:LIMIT]]] [--compact N]\n"
     "Plays a recorded trace with a slab_store, or with the malloc that is loaded, and prints\n"
     "time, hits and memory. TRACE: a file, a file.gz, or - for stdin; the top of tools/replay.c\n"
     "describes its format.\n"
     "  --budget B   at most B bytes of payload, the least recently used values are evicted\n"
     "  --repeat N   plays the trace N times\n"
     "  --latency    times each put instead of the whole\n"
-    "  --tiers T    the store's tiers, or fit:N, the best N for this trace\n"
-    "  --compact N  the store: at most N moves after each free, and trim after every 4,096 frees;\n"
-    "               malloc is never trimmed\n";
+    "  --trim B     gives memory back after every B bytes freed, and at the end\n"
+    "  --tiers T    the store's tiers; fit: those that pay for themselves with this trace;\n"
+    "               fit:N:LIMIT: the best N for sizes up to LIMIT\n"
+    "  --compact N  the store: at most N moves after each free\n";
 
 static int usage(const char *value, const char *what)
 {
@@ -549,54 +618,84 @@ static bool whole_number(const char *text, uint64_t least, uint64_t most, uint64
     return number(&text, value) && *text == 0 && *value >= least && *value <= most;
 }
 
-static bool budget_of(const char *text)
+static bool bytes_of(const char *text, uint64_t *bytes)
 {
     uint64_t value;
     if (!number(&text, &value) || value == 0) return false;
     const char *unit  = *text ? strchr("KMG", *text) : NULL;
     int         shift = unit ? (int)(unit - "KMG" + 1) * 10 : 0;
     if (text[unit != NULL] != 0 || value > UINT64_MAX >> 1 >> shift) return false;
-    options.budget = value << shift;
+    *bytes = value << shift;
     return true;
 }
 
-static uint32_t fit(uint32_t *tiers, uint32_t most)
+enum { MOMENTS = 4096 };
+
+/* Fills in the sizes of the values that live, each weighted by the moments of the trace at which it
+ * does: a glance at the store sees mostly these. With a budget it is not known when a value is
+ * evicted; then all weigh the same. Returns the payload of the store: the budget, or the mean of
+ * live bytes. */
+static uint64_t live_sizes(struct fit_sizes *sizes)
 {
-    uint64_t *counts = map((FIT_MAX + 1) * sizeof *counts), *seen = map(key_count / 8 + 8);
-    uint32_t *sizes = map(FIT_MAX * sizeof *sizes);
-    size_t    n     = 0;
-    for (size_t i = 0; i < record_count; i++) {
-        const struct record *r   = &records[i];
-        uint64_t             bit = UINT64_C(1) << r->key % 64;
-        bool                 was = seen[r->key / 64] & bit;
-        if (r->action == DELETE || r->size == 0) continue;
-        seen[r->key / 64] |= bit;
-        if (r->size <= FIT_MAX && (r->action == WRITE || !was)) counts[r->size]++;
+    struct life {
+        uint32_t size, since;
+    } *lives     = map(key_count * sizeof *lives);
+    bool   all   = options.budget != UINT64_MAX;
+    double bytes = 0;
+    for (size_t i = 0; i < record_count + key_count; i++) {
+        bool                 end  = i >= record_count; /* now all that is left dies */
+        const struct record  last = {.key = (uint32_t)(i - record_count), .action = DELETE};
+        const struct record *r    = end ? &last : &records[i];
+        struct life         *life = &lives[r->key];
+        uint32_t             at   = (uint32_t)((end ? record_count : i) * MOMENTS / record_count);
+        if (r->action == READ && life->size) continue;
+        if (life->size) fit_add(sizes, life->size, all ? 1 : at - life->since);
+        bytes += (double)life->size * (at - life->since) / MOMENTS;
+        life->size  = r->action == DELETE ? 0 : r->size;
+        life->since = at;
     }
-    for (uint32_t size = 1; size <= FIT_MAX; size++) {
-        if (!counts[size]) continue;
-        counts[n]  = counts[size]; /* n < size: what is overwritten has been read */
-        sizes[n++] = size;
-    }
-    uint32_t count = n ? slab_fit_tiers(sizes, counts, n, tiers, most) : 0;
-    munmap(counts, (FIT_MAX + 1) * sizeof *counts);
-    munmap(sizes, FIT_MAX * sizeof *sizes);
-    munmap(seen, key_count / 8 + 8);
-    return count;
+    munmap(lives, key_count * sizeof *lives);
+    return bytes < (double)options.budget ? (uint64_t)bytes + 1 : options.budget;
 }
 
-/* false: they are neither sizes nor fit. How many goes to *count; 0 = the default tiers. For fit it
- * is the most that there may be. */
+static struct {
+    uint32_t count, limit; /* 0: as many, and up to as much, as pays */
+} fitted;
+
+/* The default tiers remain if no size is small enough. */
+static uint32_t fit(uint32_t *tiers)
+{
+    struct fit_sizes *sizes       = map(sizeof *sizes);
+    uint64_t          store_bytes = live_sizes(sizes);
+    struct fit        best;
+    if (fit_choose(sizes, store_bytes, fitted.count, fitted.limit, &best))
+        memcpy(tiers, best.tiers, sizeof best.tiers);
+    munmap(sizes, sizeof *sizes);
+    return best.count;
+}
+
+/* fit[:N[:LIMIT]] */
+static bool parse_fit(const char *text)
+{
+    uint64_t count = 0, limit = 0;
+    if (*text == ':') {
+        text++;
+        if (!number(&text, &count) || count < 1 || count > FIT_TIERS) return false;
+    }
+    if (*text == ':' && !whole_number(text + 1, 1, FIT_MAX, &limit)) return false;
+    if (limit == 0 && *text != 0) return false;
+    fitted.count = (uint32_t)count;
+    fitted.limit = (uint32_t)limit;
+    return true;
+}
+
+/* false: they are neither sizes nor fit. How many goes to *count; 0 = the default tiers. */
 static bool parse_tiers(const char *text, uint32_t *tiers, uint32_t *count)
 {
-    uint64_t value = TIERS_MAX;
-    if (strncmp(text, "fit", 3) == 0) {
-        bool good =
-            text[3] == 0 || (text[3] == ':' && whole_number(text + 4, 1, TIERS_MAX, &value));
-        *count = (uint32_t)value;
-        return good;
-    }
-    for (*count = 0; *count < TIERS_MAX; text++) {
+    uint64_t value;
+    *count = 0;
+    if (strncmp(text, "fit", 3) == 0) return parse_fit(text + 3);
+    for (; *count < FIT_TIERS; text++) {
         if (!number(&text, &value) || value > UINT32_MAX) return false;
         tiers[(*count)++] = (uint32_t)value;
         if (*text != ',') return *text == 0;
@@ -606,7 +705,7 @@ static bool parse_tiers(const char *text, uint32_t *tiers, uint32_t *count)
 
 int main(int argc, char **argv)
 {
-    uint32_t tiers[TIERS_MAX], tier_count = 0;
+    uint32_t tiers[FIT_TIERS], tier_count = 0;
     uint64_t value = 0;
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         fputs(usage_text, stdout);
@@ -626,21 +725,23 @@ int main(int argc, char **argv)
         if (!text) return usage(name, "nothing follows it, or not an option");
         i++;
         if (strcmp(name, "--budget") == 0) {
-            if (!budget_of(text)) return usage(text, "not a number of bytes");
+            if (!bytes_of(text, &options.budget)) return usage(text, "not a number of bytes");
+        } else if (strcmp(name, "--trim") == 0) {
+            if (!bytes_of(text, &options.trim)) return usage(text, "not a number of bytes");
         } else if (strcmp(name, "--repeat") == 0) {
             if (!whole_number(text, 1, 1000000, &options.repeat))
                 return usage(text, "not 1..1000000");
         } else if (!options.store) return usage(name, "not an option of malloc");
         else if (strcmp(name, "--compact") == 0) {
             if (!whole_number(text, 0, UINT32_MAX, &value)) return usage(text, "not 0..4294967295");
-            options.compact = (int64_t)value;
+            options.compact = value;
         } else if (strcmp(name, "--tiers") == 0) {
             if (!parse_tiers(text, tiers, &tier_count)) return usage(text, "not tiers");
             options.tiers = text;
         } else return usage(name, "not an option");
     }
     load();
-    if (options.tiers && options.tiers[0] == 'f') tier_count = fit(tiers, tier_count);
+    if (options.tiers && options.tiers[0] == 'f') tier_count = fit(tiers);
     entries = map((key_count + 1u) * sizeof *entries);
     sample  = map((size_t)largest + STAMP);
     for (size_t i = 0; i < largest; i++) sample[i] = (unsigned char)i;

@@ -7,15 +7,18 @@
 # tools/replay.c describes the format. The traces are recordings of production services and of real
 # programs by others and no part of this project; without them there is nothing to do: SKIP.
 #
-# ROUNDS rounds (default 5), each of which plays every trace with every subject once, so that a
-# machine whose speed drifts does so for all alike; each of these is two runs, one for the throughput
-# and one with --latency. Results go to OUT (default: BUILD/bench/MACHINE/): replay.figures has each
-# round, replay.tsv medians and quartiles, replay.txt the same to be read. bench/publish.sh copies
-# them to bench/results/.
+# Every subject plays every trace as it is and, under the names SUBJECT-1, SUBJECT-8 and SUBJECT-64,
+# giving memory back whenever it has freed the trace's peak of payload, or that part of it, and at
+# the end (--trim of replay). All do so at the same moments, so that what it costs in processor time
+# and gains in density can be compared. SUBJECT-0 is a malloc whose own setting gives memory back at
+# once. INTERVALS (default: '1 8 64') names the parts.
 #
-# The comparison is not one of equals: the store with fitted tiers compacts after each free and trims
-# after every 4,096 frees and at the end of the replay. The store with default tiers does neither,
-# and nor do the mallocs: malloc_trim and its like are not called.
+# ROUNDS rounds (default 3), each of which plays every trace with every subject once, so that a
+# machine whose speed drifts does so for all alike. The subjects as they are and those of the middle
+# interval have a second run with --latency. A round takes some four minutes. Results go to OUT
+# (default: BUILD/bench/MACHINE/): replay.figures has each round, replay.tsv medians and quartiles,
+# replay.txt the same to be read, replay-*.md and replay-*.svg the tables and plots that
+# bench/tables.txt and bench/plots.txt describe. bench/publish.sh copies them to bench/results/.
 set -euo pipefail
 case ${1:-} in
 -h | --help) sed -n '/^# Plays/,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
@@ -28,28 +31,38 @@ cd "$(dirname "$0")/.."
 # shellcheck source=/dev/null
 . bench/machine.sh
 : "${BUILD:=build}" "${OUT:=$BUILD/bench/$machine_directory}"
-rounds=${ROUNDS:-5}
+rounds=${ROUNDS:-3}
+read -ra intervals <<<"${INTERVALS:-1 8 64}"
+middle=${intervals[${#intervals[@]} / 2]}
 
-# The trace; the budget, - for none; how often it is played, for a second or so in all. Budgets are
-# half of what the trace's reads ask for; what only writes, or calls malloc, has to keep everything.
+# The trace; the budget, - for none; how often it is played, for half a second or so in all. Budgets
+# are half of what the trace's reads ask for; what only writes, or calls malloc, has to keep
+# everything. Recordings of values whose payload peaks below 1 MB are left out.
 table='
-doc_tldr               -     20
-doc_scoop_main         -     50
-doc_repos_a            -      4
-http_web1998           128M   6
-cdn_meta_a             40M   40
-alloc_qt_gui_1         -      6
-alloc_android_systemui -      6'
+doc_tldr               -     10
+doc_scoop_main         -     25
+doc_repos_a            -      2
+http_web1998           128M   3
+cdn_meta_a             40M   20
+http_site2015          128M   2
+alloc_qt_gui_1         -      4
+alloc_android_systemui -      5
+alloc_dogfood          -     40
+alloc_source_map       -     20'
 
 # The subject's name in the table; how to run it. More moves than 2 after each free gained nothing.
 subjects='
-store     store
-fitted-31 store --tiers fit:31 --compact 2
-fitted-63 store --tiers fit:63 --compact 2
+fitted    store --tiers fit --compact 2
+default   store --compact 2
+plain     store
 glibc     malloc
 jemalloc  malloc
 mimalloc  malloc
 tcmalloc  malloc'
+
+# Settings of a malloc that give memory back at once; glibc has none.
+declare -A at_once=([jemalloc]='MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0'
+    [mimalloc]=MIMALLOC_DECOMMIT_DELAY=0 [tcmalloc]=TCMALLOC_AGGRESSIVE_DECOMMIT=t)
 
 skip() {
     echo "replay: SKIP $1"
@@ -83,33 +96,47 @@ for subject in "${!preload[@]}"; do
     subjects=$(grep -v "^$subject " <<<"$subjects")
 done
 # shellcheck disable=SC2086
-$CC -std=c11 $CFLAGS tools/replay.c -o "$BUILD/replay"
+$CC -std=c11 $CFLAGS tools/replay.c -ldl -o "$BUILD/replay"
 
 # Prints a line for each figure: what both runs print is taken from the first.
-measure() { # trace, subject, arguments of replay
-    local trace=$1 subject=$2 library=${preload[$2]:-}
-    shift 2
+measure() { # trace, subject, its name in the table, once or twice, setting or -, arguments of replay
+    local row="$1 $3 - -" library=${preload[$2]:-} runs=$4 environment=()
+    [ -z "$library" ] || environment=("LD_PRELOAD=$library")
+    [ "$5" = - ] || environment+=("$5")
+    [ -t 2 ] && printf '\r\033[Kround %d: %s %s' "$round" "$1" "$3" >&2
+    shift 5
     {
-        env ${library:+LD_PRELOAD="$library"} "$BUILD/replay" "$@"
-        env ${library:+LD_PRELOAD="$library"} "$BUILD/replay" "$@" --latency
-    } | awk -v row="$trace $subject - -" '
-        /^(ops_per_s|hit_ratio|payload_per_resident|put_p9999_ns|put_max_ns) / && !known[$1]++ {
-            print row, $2, $1
-        }'
+        env "${environment[@]}" "$BUILD/replay" "$@"
+        [ "$runs" = once ] || env "${environment[@]}" "$BUILD/replay" "$@" --latency
+    } | awk -v row="$row" '
+        /^((cpu_)?ops_per_s|hit_ratio|payload_per_resident|put_p9999_ns|put_max_ns) / &&
+            !known[$1]++ { print row, $2, $1 }'
+}
+
+play() { # trace, its peak of payload, subject, arguments of replay
+    local trace=$1 peak=$2 subject=$3 part runs
+    shift 3
+    measure "$trace" "$subject" "$subject" twice - "$@"
+    for part in "${intervals[@]}"; do
+        [ "$part" = "$middle" ] && runs=twice || runs=once
+        measure "$trace" "$subject" "$subject-$part" $runs - "$@" --trim $((peak / part))
+    done
+    [ -z "${at_once[$subject]:-}" ] ||
+        measure "$trace" "$subject" "$subject-0" once "${at_once[$subject]}" "$@"
 }
 
 play_all() {
-    local round line trace budget repeat subject kind more options
+    local round line trace budget repeat options peak subject kind own
     for round in $(seq "$rounds"); do
         for line in "${found[@]}"; do
             read -r trace budget repeat <<<"$line"
-            options=(--repeat "$repeat")
+            options=("$BUILD/traces/$trace.txt")
             [ "$budget" = - ] || options+=(--budget "$budget")
-            while read -r subject kind more; do
-                [ -n "$subject" ] || continue
-                [ -t 2 ] && printf '\r\033[Kround %d: %s %s' "$round" "$trace" "$subject" >&2
+            peak=$("$BUILD/replay" store "${options[@]}" | sed -n 's/^payload_peak_bytes //p')
+            options+=(--repeat "$repeat")
+            while read -r subject kind own; do
                 # shellcheck disable=SC2086
-                measure "$trace" "$subject" "$kind" "$BUILD/traces/$trace.txt" "${options[@]}" $more
+                [ -z "$subject" ] || play "$trace" "$peak" "$subject" "$kind" "${options[@]}" $own
             done <<<"$subjects"
         done
     done
@@ -119,4 +146,6 @@ play_all() {
 
 { headline "ROUNDS=$rounds tools/replay.sh"; play_all; } >"$OUT/replay.figures"
 awk -f bench/figures.awk "$OUT/replay.figures" >"$OUT/replay.tsv"
-bench/tables.sh text "$OUT/replay.tsv" | tee "$OUT/replay.txt"
+bench/tables.sh make "$OUT"
+bench/plot.sh "$OUT"
+cat "$OUT/replay.txt"

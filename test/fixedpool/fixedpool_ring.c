@@ -1,6 +1,6 @@
 /* Goal: frames are fixed buffers of io_uring: of one ring, of several, of several threads' rings;
  * data read and written through them is whole; each refusal has its result, and the pool works on
- * where there is no io_uring. Method: raw system calls and a ring of a screen's length. Calls of
+ * where there is no io_uring. Method: raw system calls. Calls of
  * io_uring_register go through a function of this file, which counts them, and can answer in the
  * kernel's stead: what only gigabytes of memory, or another kernel, would show. */
 #define _GNU_SOURCE
@@ -23,8 +23,8 @@ static long test_syscall(long number, long a, long b, long c, long d, long e, lo
 #include "../../fixedpool.h"
 
 #include "../check.h"
+#include "ring.h"
 
-enum { SETUP = 425, ENTER = 426, REGISTER = 427 };                 /* on every machine */
 enum { BUFFERS = 0, UNREGISTER = 1, CLONE = 30, OPERATIONS = 64 }; /* of REGISTER */
 
 static atomic_int   calls[OPERATIONS];   /* by operation */
@@ -55,98 +55,6 @@ static long test_syscall(long number, long a, long b, long c, long d, long e, lo
         return -1;
     }
     return answers ? 0 : syscall(number, a, b, c, d, e, f);
-}
-
-/* ---- A ring ---- */
-
-struct sqe {
-    uint8_t  opcode, flags;
-    uint16_t ioprio;
-    int32_t  fd;
-    uint64_t off, addr;
-    uint32_t len, rw_flags;
-    uint64_t user_data;
-    uint16_t buf_index, personality;
-    int32_t  splice_fd;
-    uint64_t pad[2];
-};
-struct cqe {
-    uint64_t user_data;
-    int32_t  res;
-    uint32_t flags;
-};
-struct params {
-    uint32_t sq_entries, cq_entries, flags, sq_cpu, sq_idle, features, wq_fd, reserved[3];
-    struct {
-        uint32_t head, tail, mask, entries, flags, dropped, array, reserved;
-        uint64_t address;
-    } sq;
-    struct {
-        uint32_t head, tail, mask, entries, overflow, cqes, flags, reserved;
-        uint64_t address;
-    } cq;
-};
-_Static_assert(sizeof(struct sqe) == 64 && sizeof(struct params) == 120, "the kernel's");
-
-enum { ENTRIES = 8, READ_FIXED = 4, WRITE_FIXED = 5, QUEUES_SIZE = 4096 };
-
-struct ring {
-    int            fd;
-    struct params  params;
-    unsigned char *sq, *cq;
-    struct sqe    *sqes;
-};
-
-enum { SINGLE_ISSUER = 1 << 12, DEFER_TASKRUN = 1 << 13 }; /* since Linux 6.0 and 6.1 */
-
-/* 0, or the errno that says why there is none. */
-static int open_ring_with(struct ring *ring, uint32_t setup)
-{
-    memset(ring, 0, sizeof *ring);
-    ring->params.flags = setup;
-    ring->fd           = (int)syscall(SETUP, ENTRIES, &ring->params);
-    if (ring->fd < 0) return errno;
-    int prot = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_POPULATE;
-    ring->sq   = mmap(NULL, QUEUES_SIZE, prot, flags, ring->fd, 0);
-    ring->cq   = mmap(NULL, QUEUES_SIZE, prot, flags, ring->fd, 0x8000000);
-    ring->sqes = mmap(NULL, QUEUES_SIZE, prot, flags, ring->fd, 0x10000000);
-    if ((void *)ring->sq == MAP_FAILED || (void *)ring->cq == MAP_FAILED ||
-        (void *)ring->sqes == MAP_FAILED)
-        exit(1);
-    return 0;
-}
-
-static int open_ring(struct ring *ring) { return open_ring_with(ring, 0); }
-
-static void close_ring(struct ring *ring)
-{
-    munmap(ring->sq, QUEUES_SIZE);
-    munmap(ring->cq, QUEUES_SIZE);
-    munmap(ring->sqes, QUEUES_SIZE);
-    close(ring->fd);
-}
-
-static _Atomic(uint32_t) *word(unsigned char *queue, uint32_t offset)
-{
-    return (_Atomic(uint32_t) *)(void *)(queue + offset);
-}
-
-/* Submits one request and waits for it: its result. */
-static int submit(struct ring *ring, const struct sqe *request)
-{
-    struct params *p    = &ring->params;
-    uint32_t       tail = atomic_load(word(ring->sq, p->sq.tail)), at = tail % p->sq_entries;
-    ring->sqes[at] = *request;
-    atomic_store(word(ring->sq, p->sq.array + 4 * at), at);
-    atomic_store(word(ring->sq, p->sq.tail), tail + 1);
-
-    uint32_t head = atomic_load(word(ring->cq, p->cq.head));
-    long     done = syscall(ENTER, ring->fd, 1, 1, 1, NULL, 0); /* 1: waits for an event */
-    if (done != 1 || atomic_load(word(ring->cq, p->cq.tail)) == head) return -ENODATA;
-    struct cqe event;
-    memcpy(&event, ring->cq + p->cq.cqes + sizeof event * (head % p->cq_entries), sizeof event);
-    atomic_store(word(ring->cq, p->cq.head), head + 1);
-    return event.user_data == request->user_data ? event.res : -ENOMSG;
 }
 
 /* ---- The pool, and a file to read from and write to ---- */

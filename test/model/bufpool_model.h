@@ -9,12 +9,18 @@
  * A file may define, before it includes this:
  *   MODEL_HINTS     the header's own hints of a buffer's references are in use. Otherwise the guess
  *                   is always 0, as any guess will do: a wrong one fails a compare-exchange
- *   MODEL_NAMES n   there is memory for two tables of up to n names, and for tenants
+ *   MODEL_NAMES n   there is memory for three tables of up to n names, and for tenants
  *   MODEL_WRECKS    unmapping overwrites everything that a late access would look at */
 #include "model.h"
 #include <sched.h>
 
 #ifdef MODEL
+#define BUFPOOL_YIELDS 1000
+#define BUFPOOL_LOOKS  2
+/* A futex: come back later, or nobody sleeps. */
+#define BUFPOOL_SYSCALL(number, word, op, ...) \
+    ((op) == BUFPOOL__FUTEX_WAIT ? (sched_yield(), 0L) : 0L)
+
 /* How often a thread may yield before its execution is given up. */
 static unsigned               model_yields;
 static _Thread_local unsigned model_yielded;
@@ -66,8 +72,8 @@ MODEL_INLINE size_t model_length(const char *string)
     return len;
 }
 
-#define memcpy(to, from, size)                                                                     \
-    _Generic((to), uint64_t *: model_copy_word, default: model_copy_bytes)(to, from, size)
+#define memcpy(to, from, size) \
+    _Generic((to), uint64_t * : model_copy_word, default : model_copy_bytes)(to, from, size)
 #define memcmp(one, other, size) model_compare(one, other, size)
 #define strlen(string)           model_length(string)
 #endif
@@ -98,15 +104,17 @@ static alignas(64) uint64_t model_tenants[2][sizeof(bufpool_tenant) / 8]; /* wit
 static bufpool *pool;
 
 #ifdef MODEL_NAMES /* an arena as far as it is used */
-static alignas(64) uint64_t model_tables[2][2 + 2 * MODEL_NAMES];
+static alignas(64) uint64_t model_tables[3][2 + 2 * MODEL_NAMES];
 static alignas(64) uint64_t model_arena[96];
-static unsigned model_table_count;
+static _Atomic(unsigned) model_table_count;
 
 static void *model_map(size_t size)
 {
     if (size == BUFPOOL__NAMES) return model_arena;
-    must(model_table_count < 2 && size <= sizeof *model_tables);
-    return model_tables[model_table_count++];
+    must(atomic_load_explicit(&model_table_count, memory_order_relaxed) < 3 &&
+         size <= sizeof *model_tables);
+    /* relaxed: each caller only needs one of its own. */
+    return model_tables[atomic_fetch_add_explicit(&model_table_count, 1, memory_order_relaxed)];
 }
 #else
 /* The system has no memory, except what a play lets it have: count pieces of one size. */
@@ -138,10 +146,7 @@ static _Atomic(uint32_t) model_unmapped; /* buffers */
 static unsigned          model_wrecked;  /* pools */
 
 /* Each unmapping of a buffer adds 10 to its word. */
-MODEL_INLINE void model_unmap_buffer(void *memory)
-{
-    *(uint64_t *)memory += 10;
-}
+MODEL_INLINE void model_unmap_buffer(void *memory) { *(uint64_t *)memory += 10; }
 
 #ifndef MODEL_WRECKS
 static void model_unmap(void *memory, size_t size)
@@ -206,6 +211,7 @@ MODEL_INLINE void model_create(uint32_t shards)
     pool->config.tenant_soft_limit = 1 << 20;
     pool->config.idle_buffers      = 8;
     pool->config.idle_bytes        = 64 << 20;
+    pool->config.cache_bytes       = 1 << 20;
     pool->shards                   = model_shards;
     pool->chunks                   = &model_chunk;
     pool->shard_count              = shards;
@@ -217,6 +223,14 @@ MODEL_INLINE void model_create(uint32_t shards)
 #endif
     atomic_store_explicit(&pool->holders, BUFPOOL__UNDECIDED, memory_order_relaxed);
 }
+
+#ifdef MODEL_NAMES
+MODEL_INLINE void model_table(uint32_t slots)
+{
+    bufpool__table *table = (bufpool__table *)model_map(bufpool__table_size(slots));
+    bufpool__table_use(pool, table, slots);
+}
+#endif
 
 /* Makes a buffer of one word with one reference, as acquire would. */
 MODEL_INLINE bufpool_buf *model_buffer(uint32_t which, bufpool_class kind)
@@ -241,10 +255,8 @@ MODEL_INLINE bufpool_cache *model_open(uint32_t which, bool has_own)
 {
     bufpool_cache *cache = bufpool__take_seat(pool, &model_caches[which], false);
 
-    cache->in_use = true;
+    cache->has_own = has_own;
     bufpool__set(&pool->caches, bufpool__get(&pool->caches) + 1);
-    bufpool__set_shares(pool);
-    if (has_own) bufpool__find_own(cache);
     return cache;
 }
 
@@ -253,7 +265,7 @@ MODEL_INLINE bufpool__head *model_idle(bufpool_cache *cache, uint32_t which, buf
 {
     bufpool_buf *buf = model_buffer(which, kind);
 
-    bufpool__budget(cache, kind, 1);
+    if (cache->is_shard) bufpool__budget(cache, kind, 1);
     bufpool__set(&bufpool__head_of(buf)->word, bufpool__life_of(buf) + BUFPOOL__IDLE);
     bufpool__add(&cache->out, bufpool__head_of(buf)->size);
     bufpool__add(&cache->stacks[kind].released, 1);
@@ -262,7 +274,8 @@ MODEL_INLINE bufpool__head *model_idle(bufpool_cache *cache, uint32_t which, buf
 }
 
 /* After the joins: returns how many buffers of a class are idle in stacks. Checks that each stack
- * counts its buffers right and has room for them, and that the budget is the sum of all room. */
+ * counts its buffers right and has room for them, and that the budget is the sum of shards' room.
+ */
 MODEL_INLINE uint32_t model_count(bufpool_class kind)
 {
     uint32_t count = 0, room = 0;
@@ -274,7 +287,7 @@ MODEL_INLINE uint32_t model_count(bufpool_class kind)
         for (bufpool__head *head = stack->top; head; head = head->next) there++;
         must(there == bufpool__get(&stack->count) && there <= bufpool__get(&stack->room));
         count += there;
-        room += bufpool__get(&stack->room) + (kind == BUFPOOL_SMALL && cache->has_own);
+        if (cache->is_shard) room += bufpool__get(&stack->room);
     }
     must(room == pool->kept[kind]);
     return count;
@@ -291,8 +304,42 @@ MODEL_INLINE bufpool_tenant *model_tenant(uint32_t which, uint32_t number, uint6
 {
     bufpool_tenant *tenant = (bufpool_tenant *)model_tenants[which];
 
-    tenant->pool   = pool;
+    bufpool__tenant_set_up(tenant, pool, NULL);
     tenant->number = number;
     bufpool_tenant_limit(tenant, limit);
     return tenant;
+}
+
+MODEL_INLINE uint64_t model_granted(const bufpool_tenant *tenant)
+{
+    return bufpool__granted(&tenant->level);
+}
+
+/* Charges bytes to a tenant, in a cache that the caller holds. False: they would exceed a cap. */
+MODEL_INLINE bool model_try_bill(bufpool_cache *cache, bufpool_tenant *tenant, uint64_t bytes)
+{
+    enum bufpool__answer answer = bufpool__draw(cache, tenant, bytes);
+
+    if (answer == BUFPOOL__UNKNOWN) {
+        answer = bufpool__tenant_ask(tenant, bytes);
+        if (answer == BUFPOOL__UNKNOWN) return false;
+        bufpool__tenant_pay(cache, tenant, bytes);
+    }
+    bufpool__tenant_note(tenant, answer);
+    bufpool__publish(&bufpool__tab_of(cache, tenant)->in, bytes);
+    return true;
+}
+
+MODEL_INLINE void model_bill(bufpool_cache *cache, bufpool_tenant *tenant, uint64_t bytes)
+{
+    bool billed = model_try_bill(cache, tenant, bytes);
+    must(billed);
+}
+
+MODEL_INLINE void model_credit(bufpool_cache *cache, bufpool_tenant *tenant, uint64_t bytes)
+{
+    bufpool__tab *tab = bufpool__tab_of(cache, tenant);
+
+    bufpool__publish(&tab->out, bytes);
+    (void)bufpool__tab_undraw(tab, tenant, bytes);
 }

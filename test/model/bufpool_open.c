@@ -1,6 +1,5 @@
 /* Goal:   a thread that goes through all caches while one is opened does not see it yet, or finds
- *         it complete; and the new cache's share of idle memory is taken from the others without
- *         loss.
+ *         it complete.
  * Method: a thread opens a cache, in memory that the play lets the system have, while main looks
  *         for buffers, reads the accounts, or opens or uses another cache. */
 #include "bufpool_model.h"
@@ -72,7 +71,7 @@ play(accounts)
     model_let_map(model_caches, sizeof(bufpool_cache), 1);
     tenant = model_tenant(0, 0, 4096);
     buf    = model_buffer(0, BUFPOOL_SMALL);
-    bufpool__bill(&pool->shards[0], tenant, 100);
+    model_bill(&pool->shards[0], tenant, 100);
     bufpool__head_of(buf)->tenant = tenant;
     model_thread thread           = model_start(open_and_settle);
     bufpool__add_up(pool, &info);
@@ -82,13 +81,11 @@ play(accounts)
     must(bufpool__live(tenant) == 0);
 }
 
-/* both: two caches are opened at the same moment. Each gets a seat of its own, and the thread that
- * goes through all seats to share out what may be kept finds no empty one.
+/* both: two caches are opened at the same moment. Each gets a seat of its
+ * own.
  *
  *    main                                    other
  *    lock: seat 1, unlock                    lock: seat 2, unlock
- *    share out: seats 1 and perhaps 2        share out: seats 1 and 2
- *    lock: an own buffer, unlock             lock: an own buffer, unlock
  *
  * Broken if lock and unlock do not acquire and release, or if taking the lock is a load and a
  * store: both get one seat. */
@@ -109,40 +106,5 @@ play(both)
     model_join(thread);
     must(opened[0] && opened[1] && opened[0]->number + opened[1]->number == 3);
     must(bufpool__get(&pool->seat_count) == 3 && bufpool__get(&pool->caches) == 2);
-    must(opened[0]->has_own && opened[1]->has_own && pool->kept[BUFPOOL_SMALL] == 2);
-}
-
-/* share: a cache holds two medium buffers, which is more than its share once main opens a second
- * cache. What is too much is there once, and the first cache's thread is not disturbed.
- *
- *    cache's thread                          main
- *    enter: busy := 1                        share := 1
- *    pop a buffer, write                     seize the cache: busy, or shrink it to 1
- *    push it: room, or spill to the shard    one buffer goes to the shard, or the system
- *
- * Broken by what breaks bufpool_seize:trim, and if room and budget were not changed together: the
- * budget is no longer the sum of all room. */
-static void *use_medium(void *unused)
-{
-    bufpool_buf *medium = bufpool_cache_acquire(cache, 5000, NULL);
-
-    if (!medium) return unused;
-    model_use(bufpool__head_of(medium));
-    must(bufpool_cache_release(cache, medium) == 0);
-    return unused;
-}
-
-play(share)
-{
-    model_create(1);
-    model_let_map(&model_caches[1], sizeof(bufpool_cache), 1);
-    bufpool__home             = 0;
-    pool->config.idle_buffers = 4;
-    cache                     = model_open(0, false);
-    (void)model_idle(cache, 0, BUFPOOL_MEDIUM);
-    (void)model_idle(cache, 1, BUFPOOL_MEDIUM);
-    model_thread thread = model_start(use_medium);
-    must(bufpool_cache_open(pool) == &model_caches[1]);
-    model_join(thread);
-    must(model_count(BUFPOOL_MEDIUM) + bufpool__get(&model_unmapped) == 2);
+    must(opened[0]->has_own && opened[1]->has_own);
 }

@@ -53,13 +53,13 @@ play(shards)
     must(model_data[0] % 10 + model_data[1] % 10 <= 2);
 }
 
-/* take: a cache takes over both medium buffers of the shard, with their room, while main acquires
+/* take: a cache takes over both medium buffers of the shard while main acquires
  * one from the shard and releases it there.
  *
  *    cache's thread                          main
  *    seize the shard                         shard is locked: yield
  *    pop one for itself
- *    move one, with its room
+ *    move one
  *    let the shard go                        lock the shard: it is empty, or not yet
  *
  * Broken if locking the shard does not order: a buffer, or the room for it, is lost or there
@@ -107,9 +107,9 @@ static void *release_a_third(void *unused)
 play(spill)
 {
     model_create(1);
-    bufpool__home             = 0;
-    pool->config.idle_buffers = 4;
-    cache                     = model_open(0, false);
+    bufpool__home            = 0;
+    pool->config.cache_bytes = 128 << 10;
+    cache                    = model_open(0, false);
     (void)model_idle(cache, 0, BUFPOOL_MEDIUM);
     (void)model_idle(cache, 1, BUFPOOL_MEDIUM);
     bufpool__budget(&pool->shards[0], BUFPOOL_MEDIUM, 2);

@@ -16,6 +16,8 @@ MODEL_INLINE void *model_map(size_t size)
 #define SLAB_MAP(size)           model_map(size)
 #define SLAB_UNMAP(memory, size) ((void)(memory), (void)(size))
 #define model_yield()            ((void)0)
+#include <unistd.h>
+#define getpid() 1 /* there is one process */
 #else
 #include <sched.h>
 #define model_yield() ((void)sched_yield())

@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2034,SC2086,SC2154  # flags are lists of words; lib.sh sets warnings
 
 # The longest first, so that none is left alone in the end.
-more='valgrind treecache tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64
+more='valgrind tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64
     bench m32 musl sparc64 header cxx model disk user fuzz tools strict language vendor runner rules
     more_examples sample_uring full prometheus'
 short='slab_store_test slab_test slab_misuse overflow_test fixedpool_test fixedpool_lack bufpool_test'
@@ -25,6 +25,9 @@ rung_gcc() {
     matrix gcc
     run_tap 'ten million operations: ' "$dir/bufpool_stress" 0.25 4 10000000
     run_tap 'a million tenants: ' "$dir/bufpool_test" 1000000
+    run_tap 'owners killed at each ninth instruction: ' "$dir/slab_pool_adopt" 9
+    run_tap 'a thousand caches: ' "$dir/bufpool_crowd" 1000
+    run_tap '240 budgets: ' "$dir/slab_store_age" 40 240
 }
 rung_clang() { need clang clang && matrix clang; }
 
@@ -69,8 +72,9 @@ rung_tsan_clang() {
 rung_valgrind() {
     need valgrind valgrind || return
     patience=120
-    # These count mappings, of which Valgrind makes some, and filter system calls that it needs.
-    programs=$(without 'bufpool_kernel|fixedpool_sandbox')
+    # These count mappings, of which Valgrind makes some, filter system calls that it needs, and
+    # count instructions, of which it makes others.
+    programs=$(without 'bufpool_kernel|fixedpool_sandbox|slab_pool_adopt')
     suite '' 'valgrind -q --error-exitcode=9 --leak-check=full --fair-sched=yes' $CC -std=c11 -g -O1
     programs=$poison
     suite '' 'valgrind -q' $CC -std=c11 -g -O1 -DWITH_VALGRIND
@@ -99,7 +103,7 @@ rung_tools() { limit=900 run_tap '' test/lint.sh tools; }
 
 # Every code block of the documentation, those too that need a package; the examples, sanitized.
 rung_more_examples() {
-    for name in docs ringcp tenants; do
+    for name in docs ringcp restart tenants kv; do
         run_tap "$name: " "test/use/${name}_test.sh" "$PWD/$dir/$name" || :
     done
 }

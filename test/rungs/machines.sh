@@ -49,7 +49,7 @@ rung_user() {
     # In a copy of the tree, since the tree itself may lie where only we may look.
     mkdir "$TMPDIR/tree" && cp -R ./*.h ./*.md LICENSE Makefile CMakeLists.txt meson.build bench docs \
         examples tools test "$TMPDIR/tree" && chmod -R a+rX "$TMPDIR/tree"
-    scripts='examples ringcp tenants docs sample_uring'
+    scripts='examples ringcp restart tenants docs sample_uring'
     for name in $scripts; do
         run_tap "$name: " test/rungs/as_user.sh "$TMPDIR/tree/$(script_of "$name")" \
             "$TMPDIR/$name" || :

@@ -73,10 +73,81 @@ static void bad_memory(void)
     free(memory);
 }
 
+/* What adopt must find: a pool of that shape and core, and memory to its end. */
+static void adopt_wants_the_same_pool(void)
+{
+    slab_pool_config config = config_of(SIZE, COUNT), other;
+    slab_pool       *pool, *adopted;
+
+    config.memory_size = slab_pool_footprint(&config);
+    config.memory      = aligned_alloc(4096, config.memory_size);
+    memset(config.memory, 0, config.memory_size);
+    CHECK_EQ(slab_pool_adopt(&adopted, &config), -EINVAL); /* there is none yet */
+    CHECK_EQ(slab_pool_create(&pool, &config), 0);
+    for (int i = 0; i < 8; i++) {
+        other = config;
+        if (i == 0) other.core++;
+        if (i == 1) other.page_size /= 2;
+        if (i == 2) other.page_count--;
+        if (i == 3) other.memory_size--;
+        if (i == 4) other.memory = NULL;
+        if (i == 5) other.memory = (char *)other.memory + 64;
+        if (i == 6) other.fd = -1;
+        if (i == 7) other.lends = true;
+        adopted = pool;
+        CHECK_EQ(slab_pool_adopt(&adopted, &other), -EINVAL);
+        CHECK(adopted == NULL);
+    }
+    CHECK_EQ(slab_pool_adopt(&adopted, NULL), -EINVAL);
+    CHECK_EQ(slab_pool_adopt(NULL, &config), -EINVAL);
+    config.fd = -1;
+    CHECK_EQ(slab_pool_create(&adopted, &config), -EINVAL);
+    config = (slab_pool_config){.fd = 1}; /* a lock on memory of its own */
+    CHECK_EQ(slab_pool_create(&adopted, &config), -EINVAL);
+    config = (slab_pool_config){.fd = 1000000};
+    config.memory_size = slab_pool_footprint(&config);
+    config.memory      = aligned_alloc(4096, config.memory_size);
+    CHECK_EQ(slab_pool_create(&adopted, &config), -ENOENT); /* no such descriptor */
+    free(config.memory);
+    void *memory = pool->shared;
+    CHECK_EQ(slab_pool_destroy(pool), 0);
+    free(memory);
+}
+
+/* Noise in the shared part: the pool that adopts it hands each page out once, or not at all. */
+static void noise_is_adopted(void)
+{
+    slab_pool_config config = config_of(SIZE, COUNT);
+    uint64_t         random = 8;
+    slab_pool       *pool;
+    slab_id          id;
+
+    config.memory_size = slab_pool_footprint(&config);
+    config.memory      = aligned_alloc(4096, config.memory_size);
+    for (int round = 0; round < 1000; round++) {
+        CHECK_EQ(slab_pool_create(&pool, &config), 0);
+        unsigned char *noise = (unsigned char *)pool->shared->hints;
+        unsigned char *end   = slab__pool_page(pool, 0);
+        munmap(pool, pool->private_size);
+        for (; noise < end; noise++) *noise = (unsigned char)check_random(&random);
+        CHECK_EQ(slab_pool_adopt(&pool, &config), 0);
+        bool     taken[COUNT] = {false};
+        uint32_t cursor = 0, pages = 0;
+        for (; slab_pool_alloc(pool, SIZE, &id); pages++) {
+            CHECK(!taken[id.page]);
+            taken[id.page] = true;
+        }
+        for (; (id = slab_pool_next(pool, &cursor)).gen != 0; pages += !taken[id.page]) {}
+        CHECK_EQ(pages, COUNT);
+        slab_pool_destroy(pool);
+    }
+    free(config.memory);
+}
+
 static void null_pointers(void)
 {
     slab_pool_config      config = config_of(SIZE, COUNT);
-    struct slab_pool_info info   = {1, 1, 1, 1, 1.0};
+    struct slab_pool_info info   = {1, 1, 1, 1, 1.0, 1};
     slab_pool            *pool;
     slab_id               id = {1, 2, 3};
     size_t                len;
@@ -95,6 +166,12 @@ static void null_pointers(void)
     CHECK_EQ(slab_pool_set_len(NULL, id, 1), -EINVAL);
     CHECK_EQ(slab_pool_free(NULL, id), -EINVAL);
     CHECK_EQ(slab_pool_drain(NULL), 0);
+    CHECK_EQ(slab_pool_lend(NULL, id, 1), -EINVAL);
+    CHECK_EQ(slab_pool_peer(NULL, id), SLAB_NO_PEER);
+    CHECK_EQ(slab_pool_reap(NULL, 1), 0);
+    CHECK_EQ(slab_pool_next(NULL, &(uint32_t){0}).gen, 0);
+    CHECK_EQ(slab_pool_next(pool, NULL).gen, 0);
+    CHECK_EQ(slab_pool_next(pool, &(uint32_t){UINT32_MAX}).gen, 0);
     CHECK_EQ(slab_pool_want(NULL), false);
     CHECK(slab_pool_read(NULL, id, &len) == NULL);
     CHECK(slab_pool_read(pool, id, NULL) == NULL);
@@ -108,6 +185,8 @@ static void null_pointers(void)
     CHECK_EQ(slab_pool_attach(NULL, &config, 4096), -EINVAL);
     CHECK_EQ(slab_pool_attach(&pool, NULL, 4096) == -EINVAL && pool == NULL, true);
     slab_pool_detach(NULL);
+    uint32_t page_size = 1, page_count = 1;
+    CHECK(slab_pool_base(NULL, &page_size, &page_count) == NULL && page_size + page_count == 0);
     slab_pool_stats(NULL, &info);
     CHECK(info.page_count == 0 && info.utilization == 0.0);
     CHECK_EQ(slab_pool_destroy(NULL), 0);
@@ -181,7 +260,7 @@ static void a_million_forged_ids(void)
         ids[i] = before[i];
     }
     /* Under AddressSanitizer the free pages cannot be read: the control part alone, then. */
-    size_t control = (size_t)(slab__page(pool, 0) - (unsigned char *)config.memory);
+    size_t control = (size_t)(slab__pool_page(pool, 0) - (unsigned char *)config.memory);
     memcpy(copy, config.memory, control);
     for (int i = 0; i < 1000000; i++) {
         /* Stale, or forged. */
@@ -199,11 +278,10 @@ static void a_million_forged_ids(void)
         refused += 3;
     }
     struct slab_pool_info info;
-    slab_pool_stats(pool, &info);
-    CHECK_EQ(info.refused, refused);
-    CHECK_EQ(info.available, COUNT - COUNT / 3);
-    atomic_store(&pool->shared->refused, 0);
+    CHECK_EQ(atomic_exchange(&pool->shared->refused, 0), refused);
     CHECK(memcmp(copy, config.memory, control) == 0);
+    slab_pool_stats(pool, &info);
+    CHECK_EQ(info.available, COUNT - COUNT / 3);
     CHECK_EQ(slab_pool_destroy(pool), COUNT / 3);
     free(copy);
     free(config.memory);
@@ -228,6 +306,8 @@ static void a_header_that_lies_does_not_attach(void)
         {&pool->shared->page_size, 0},       {&pool->shared->page_size, 96},
         {&pool->shared->page_size, 1 << 30}, {&pool->shared->page_count, 0},
         {&pool->shared->page_count, 65537},  {&pool->shared->page_count, UINT32_MAX},
+        {&pool->shared->state_size, 0},      {&pool->shared->state_size, 12},
+        {&pool->shared->state_size, 24},     {&pool->shared->state_size, UINT32_MAX},
     };
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         uint32_t truth = atomic_exchange(lies[i].field, lies[i].lie);
@@ -261,7 +341,9 @@ static void noise_does_not_attach(void)
         if (round % 2) memory[1] = (uint32_t)(check_random(&random) % 64) * 64;
         if (round % 3) memory[2] = (uint32_t)(check_random(&random) % 40);
         if (slab_pool_attach(&view, memory, size) != 0) continue;
-        CHECK(slab__footprint(view->page_size, view->page_count) <= size);
+        slab_pool_config found = config_of(view->page_size, view->page_count);
+        found.lends            = view->loans != NULL;
+        CHECK(slab_pool_footprint(&found) <= size);
         slab_pool_detach(view);
     }
     free(memory);
@@ -283,7 +365,8 @@ static void noise_in_a_live_pool(void)
     CHECK_EQ(slab_pool_create(&pool, &config), 0);
     CHECK_EQ(slab_pool_attach(&view, config.memory, config.memory_size), 0);
     _Atomic(uint32_t) *words = (_Atomic(uint32_t) *)config.memory;
-    size_t control = (size_t)(slab__page(pool, 0) - (unsigned char *)config.memory) / sizeof *words;
+    size_t control = (size_t)(slab__pool_page(pool, 0) - (unsigned char *)config.memory);
+    control /= sizeof *words;
     for (int round = 0; round < 20000; round++) {
         for (int i = 0; i < 8; i++) {
             size_t at = (size_t)(check_random(&random) % control);
@@ -292,7 +375,8 @@ static void noise_in_a_live_pool(void)
         }
         unsigned char *payload = slab_pool_alloc(pool, SIZE, &id);
         if (payload) {
-            CHECK(payload >= slab__page(pool, 0) && payload <= slab__page(pool, COUNT - 1));
+            CHECK(payload >= slab__pool_page(pool, 0));
+            CHECK(payload <= slab__pool_page(pool, COUNT - 1));
             memset(payload, round, SIZE);
             ids[id.page] = id;
         }
@@ -334,5 +418,7 @@ int main(void)
     RUN(a_header_that_lies_does_not_attach);
     RUN(noise_does_not_attach);
     RUN(noise_in_a_live_pool);
+    RUN(adopt_wants_the_same_pool);
+    RUN(noise_is_adopted);
     return REPORT();
 }

@@ -81,7 +81,7 @@ static void scribble_for_ever(void)
 {
     uint64_t           random = (uint64_t)getpid();
     _Atomic(uint32_t) *words  = second;
-    size_t             count  = slab__pages_offset(COUNT) / sizeof *words;
+    size_t count = slab__pool_pages_offset(COUNT, slab__pool_state_size(&config)) / sizeof *words;
     for (;;) {
         uint64_t r = check_random(&random);
         atomic_store(&words[r % count],
@@ -97,6 +97,40 @@ static pid_t spawn(void (*body)(void))
         body();
         _exit(0);
     }
+    return child;
+}
+
+/* A peer with half of the cells: holds a page for a moment between look and return. */
+static void serve(uint32_t peer)
+{
+    slab_pool *view;
+    if (slab_pool_attach(&view, second, config.memory_size) != 0) _exit(2);
+    for (uint64_t n = 0;; n++) {
+        _Atomic(uint64_t) *cell = &cells->cell[peer * CELLS / 2 + n % (CELLS / 2)];
+        slab_id            id   = slab_id_unpack(atomic_load(cell));
+        size_t             len;
+        if (id.gen == 0) {
+            if (n % CELLS == 0) sched_yield();
+            continue;
+        }
+        for (int look = 0; look < 2; look++) {
+            const unsigned char *payload = slab_pool_read(view, id, &len);
+            bool                 good    = payload && len == SIZE;
+            for (size_t i = 0; good && i < SIZE; i++)
+                good = payload[i] == (unsigned char)(id.gen + id.page);
+            if (!good) atomic_fetch_add(&cells->bad, 1);
+            if (look == 0 && n % 3 == 0) sched_yield();
+        }
+        atomic_store(cell, 0);
+        if (slab_pool_return(view, id) < 0) atomic_fetch_add(&cells->bad, 1);
+    }
+}
+
+static pid_t spawn_peer(uint32_t peer)
+{
+    fflush(stdout);
+    pid_t child = check_fork();
+    if (child == 0) serve(peer);
     return child;
 }
 
@@ -209,11 +243,56 @@ static void a_child_stopped_anywhere_delays_nobody(void)
     teardown();
 }
 
+/* Two peers, of which one is killed anywhere, again and again. Its pages, those on the way to it
+ * too, come back by reap, each once, while the other peer goes on. */
+static void a_killed_peers_pages_are_reaped(void)
+{
+    uint64_t random = 6, reaped = 0;
+    pid_t    child[2];
+    slab_id  id;
+
+    config.lends = true;
+    setup();
+    for (uint32_t peer = 0; peer < 2; peer++) child[peer] = spawn_peer(peer);
+    for (int round = 0; round < 200; round++) {
+        uint32_t dead = round & 1;
+        for (uint64_t stop = check_random(&random) % 200; stop > 0;) {
+            uint32_t           to   = (uint32_t)(check_random(&random) % 2);
+            _Atomic(uint64_t) *cell = &cells->cell[to * CELLS / 2 + random % (CELLS / 2)];
+            unsigned char     *payload;
+            if (atomic_load(cell) != 0 || !(payload = slab_pool_alloc(pool, SIZE, &id))) {
+                sched_yield();
+                continue;
+            }
+            memset(payload, (int)(unsigned char)(id.gen + id.page), SIZE);
+            CHECK_EQ(slab_pool_lend(pool, id, to), 0);
+            atomic_store(cell, slab_id_pack(id));
+            stop--;
+        }
+        end(child[dead]);
+        reaped += slab_pool_reap(pool, dead);
+        for (uint32_t i = 0; i < CELLS / 2; i++)
+            atomic_store(&cells->cell[dead * CELLS / 2 + i], 0);
+        child[dead] = spawn_peer(dead);
+    }
+    for (uint32_t peer = 0; peer < 2; peer++) {
+        end(child[peer]);
+        reaped += slab_pool_reap(pool, peer);
+    }
+    CHECK(reaped > 0);
+    CHECK_EQ(atomic_load(&cells->bad), 0);
+    check_all_there();
+    printf("# %llu pages were reaped\n", (unsigned long long)reaped);
+    CHECK_EQ(teardown(), COUNT);
+    config.lends = false;
+}
+
 static void a_scribbler_spoils_no_more_than_payloads(void)
 {
     for (int round = 0; round < 10; round++) {
         slab_id  ids[COUNT] = {{0, 0, 0}};
         uint64_t random     = (uint64_t)round;
+        config.lends        = round & 1;
         setup();
         pid_t scribbler = spawn(scribble_for_ever);
         for (int step = 0; step < 100000; step++) {
@@ -221,7 +300,8 @@ static void a_scribbler_spoils_no_more_than_payloads(void)
             size_t         len;
             unsigned char *payload = slab_pool_alloc(pool, SIZE, &id);
             if (payload) {
-                CHECK(payload >= slab__page(pool, 0) && payload <= slab__page(pool, COUNT - 1));
+                CHECK(payload >= slab__pool_page(pool, 0));
+                CHECK(payload <= slab__pool_page(pool, COUNT - 1));
                 memset(payload, step, SIZE);
                 ids[id.page] = id;
             }
@@ -230,6 +310,8 @@ static void a_scribbler_spoils_no_more_than_payloads(void)
             if (random & 64) slab_pool_free(pool, pick);
             else slab_pool_return(pool, pick);
             slab_pool_drain(pool);
+            slab_pool_lend(pool, pick, 1);
+            if (step % 64 == 0) slab_pool_reap(pool, step & 64 ? 1 : SLAB_NO_PEER);
             if (step % 64 == 0) slab_pool_want(pool);
         }
         end(scribbler);
@@ -248,6 +330,7 @@ int main(void)
     RUN(a_child_at_another_address_returns);
     RUN(a_child_killed_anywhere_loses_no_page);
     RUN(a_child_stopped_anywhere_delays_nobody);
+    RUN(a_killed_peers_pages_are_reaped);
     RUN(a_scribbler_spoils_no_more_than_payloads);
     return REPORT();
 }

@@ -278,6 +278,38 @@ static void free_against_return_recycles_once(void)
     CHECK_EQ(slab_pool_destroy(pool), 0);
 }
 
+/* A reap against a return of the same id is exact. */
+static void reap_against_return_ends_once(void)
+{
+    slab_pool_config config = {.page_size = 64, .page_count = 3, .lends = true};
+    uint64_t         allocs = 0, reaped = 0;
+    double           until = now() + seconds * 0.1;
+    pthread_t        thread;
+
+    CHECK_EQ(slab_pool_create(&pool, &config), 0);
+    atomic_store(&over, false);
+    atomic_store(&raced, 0);
+    racer_won = 0;
+    pthread_create(&thread, NULL, racer, NULL);
+    while (allocs % 256 != 0 || now() < until) {
+        slab_id id;
+        CHECK(slab_pool_alloc(pool, 1, &id) != NULL); /* never lost: one page is out at a time */
+        allocs++;
+        CHECK_EQ(slab_pool_lend(pool, id, 7), 0);
+        atomic_store_explicit(&raced, name_of(id), memory_order_release);
+        for (uint64_t spin = allocs * 7 % 512; spin-- > 0;) atomic_load(&raced);
+        reaped += slab_pool_reap(pool, 7);
+    }
+    atomic_store(&over, true);
+    pthread_join(thread, NULL);
+    CHECK_EQ(reaped + racer_won, allocs);
+    printf("# %llu lives, %llu of them reaped\n", (unsigned long long)allocs,
+           (unsigned long long)reaped);
+    slab_pool_drain(pool);
+    CHECK_EQ(pool->free_top + (pool->free_last != 0), 3);
+    CHECK_EQ(slab_pool_destroy(pool), 0);
+}
+
 /* One page, one returner, one question: had the owner gone to sleep, would it have been woken?
  * Where another return always follows, a lost wake-up does not show. And had it only drained, would
  * it have found the page? */
@@ -335,6 +367,7 @@ int main(int argc, char **argv)
     }
     RUN(each_life_ends_once);
     RUN(free_against_return_recycles_once);
+    RUN(reap_against_return_ends_once);
     RUN(no_return_falls_between);
     return REPORT();
 }

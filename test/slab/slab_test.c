@@ -224,7 +224,7 @@ static void a_page_is_not_a_life(void)
         payload[0]        = 1;
         payload[1]        = 1;
     }
-    CHECK((unsigned char *)&pool->lives[480] == slab__page(pool, 0));
+    CHECK((unsigned char *)&pool->lives[480] == slab__pool_page(pool, 0));
     CHECK(slab_pool_read(pool, (slab_id){0, 480, 1}, &len) == NULL);
     CHECK_EQ(slab_pool_return(pool, (slab_id){0, 480, 1}), -EINVAL);
     CHECK_EQ(slab_pool_destroy(pool), 480);
@@ -297,19 +297,19 @@ static void a_dead_returners_page_is_found(void)
     size_t     len;
 
     for (int i = 0; i < 100; i++) slab_pool_put(pool, "x", 1, &ids[i]);
-    CHECK_EQ(slab__end_life(pool, slab__name_of(ids[41])), 0);
+    CHECK_EQ(slab__pool_end_life(pool, slab__pool_name_of(ids[41])), 0);
     CHECK(slab_pool_read(pool, ids[41], &len) == NULL);
-    CHECK_EQ(available(pool), 1);
+    CHECK_EQ(available(pool), 0);
     CHECK_EQ(slab_pool_drain(pool), 0);
     CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
     CHECK_EQ(id.page, ids[41].page);
 
-    CHECK_EQ(slab__end_life(pool, slab__name_of(ids[99])), 0);
+    CHECK_EQ(slab__pool_end_life(pool, slab__pool_name_of(ids[99])), 0);
     CHECK_EQ(slab_pool_want(pool), false);
     CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
     CHECK_EQ(id.page, ids[99].page);
 
-    CHECK_EQ(slab__end_life(pool, slab__name_of(id)), 0);
+    CHECK_EQ(slab__pool_end_life(pool, slab__pool_name_of(id)), 0);
     CHECK_EQ(slab_pool_return(pool, ids[0]), 0); /* a neighbour's drain does not take it twice */
     CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
     CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
@@ -352,7 +352,7 @@ static void want_is_answered_once(void)
     }
     CHECK_EQ(slab_pool_want(pool), true);
     CHECK_EQ(slab_pool_return(pool, (slab_id){9, 0, 1}), -EINVAL); /* takes no wake-up with it */
-    CHECK_EQ(slab_pool_return(pool, ids[0]), 1);
+    CHECK_EQ(slab_pool_return(pool, ids[0]), SLAB_WAKE_OWNER);
     CHECK_EQ(slab_pool_return(pool, ids[0]), -ESTALE);
     CHECK_EQ(slab_pool_return(pool, ids[1]), 0);
     CHECK_EQ(slab_pool_want(pool), false); /* given back already, and now recycled */
@@ -385,6 +385,9 @@ static void the_callers_memory_may_hold_anything(void)
         for (size_t i = 0; i < config.memory_size; i++)
             memory[i] = (unsigned char)check_random(&random);
         CHECK_EQ(slab_pool_create(&pool, &config), 0);
+        for (int i = 0; i < SLAB__HINT_WORDS; i++)
+            CHECK_EQ(atomic_load(&pool->shared->hints[i]), 0);
+        CHECK_EQ(atomic_load(&pool->shared->wanted), 0);
         CHECK_EQ(available(pool), 77);
         CHECK_EQ(refused(pool), 0);
         CHECK_EQ(slab_pool_drain(pool), 0);
@@ -456,12 +459,315 @@ static void stats_count_what_happened(void)
     CHECK_EQ(slab_pool_destroy(pool), 3);
 }
 
+static uint32_t peak(const slab_pool *pool)
+{
+    struct slab_pool_info info;
+    slab_pool_stats(pool, &info);
+    return info.peak;
+}
+
+static void the_peak_is_the_most_pages_out(void)
+{
+    for (int stats_between = 0; stats_between < 2; stats_between++) {
+        slab_pool *pool = make(0, 64, 10);
+        slab_id    ids[10];
+
+        CHECK_EQ(peak(pool), 0);
+        for (uint32_t i = 0; i < 4; i++) {
+            slab_pool_put(pool, "x", 1, &ids[i]);
+            if (stats_between) CHECK_EQ(peak(pool), i + 1);
+        }
+        for (int i = 0; i < 3; i++) slab_pool_free(pool, ids[i]);
+        for (int i = 0; i < 100; i++) { /* 2 out at a time */
+            slab_pool_put(pool, "x", 1, &ids[0]);
+            slab_pool_free(pool, ids[0]);
+        }
+        CHECK_EQ(peak(pool), 4);
+        for (int i = 0; i < 3; i++) slab_pool_put(pool, "x", 1, &ids[i]);
+        CHECK_EQ(peak(pool), 4);
+        slab_pool_put(pool, "x", 1, &ids[4]);
+        CHECK_EQ(peak(pool), 5);
+        slab_pool_return(pool, ids[4]); /* is out until it is recycled */
+        if (stats_between) CHECK_EQ(available(pool), 6);
+        slab_pool_put(pool, "x", 1, &ids[4]);
+        CHECK_EQ(peak(pool), stats_between ? 5 : 6);
+        slab_pool_destroy(pool);
+    }
+}
+
+/* A gauge is read often: it may look at no page that has not come back. The words that are not in
+ * use are noise to a look, which would recycle their pages. */
+static void stats_look_only_where_a_page_came_back(void)
+{
+    slab_pool *pool = make(0, 64, 512); /* 64 groups */
+    slab_id    ids[512];
+
+    for (int i = 0; i < 512; i++) slab_pool_put(pool, "x", 1, &ids[i]);
+    for (int i = 8; i < 512; i++) atomic_fetch_add(&pool->lives[i].gen, 1);
+    CHECK_EQ(available(pool), 0);
+    CHECK_EQ(slab_pool_return(pool, ids[3]), 0);
+    CHECK_EQ(available(pool), 1);
+    CHECK_EQ(available(pool), 1);
+    CHECK_EQ(slab_pool_return(pool, ids[4]), 0);
+    CHECK_EQ(slab_pool_drain(pool), 2); /* the one that stats recycled, and one more */
+    CHECK_EQ(slab_pool_drain(pool), 0);
+    for (int i = 8; i < 512; i++) atomic_fetch_sub(&pool->lives[i].gen, 1);
+    CHECK_EQ(slab_pool_destroy(pool), 510);
+}
+
+static void base_is_where_the_pages_are(void)
+{
+    slab_pool_config config = {.core = 1, .page_size = 192, .page_count = 5};
+    slab_pool       *pool, *view;
+    uint32_t         size = 1, count = 1;
+    slab_id          id;
+
+    config.memory_size = slab_pool_footprint(&config);
+    config.memory      = aligned_alloc(4096, config.memory_size);
+    CHECK_EQ(slab_pool_create(&pool, &config), 0);
+    CHECK_EQ(slab_pool_attach(&view, config.memory, config.memory_size), 0);
+    for (int i = 0; i < 5; i++) {
+        unsigned char *payload = slab_pool_alloc(pool, 1, &id);
+        CHECK((unsigned char *)slab_pool_base(pool, &size, &count) + id.page * 192 == payload);
+    }
+    CHECK_EQ(size, 192);
+    CHECK_EQ(count, 5);
+    size = count = 1;
+    CHECK(slab_pool_base(view, &size, &count) == slab_pool_base(pool, NULL, NULL));
+    CHECK(size == 192 && count == 5);
+    CHECK(slab_pool_base(NULL, &size, &count) == NULL);
+    CHECK(size == 0 && count == 0);
+    slab_pool_detach(view);
+    CHECK_EQ(slab_pool_destroy(pool), 5);
+    free(config.memory);
+}
+
+static void an_id_is_one_word(void)
+{
+    slab_id  id = {0x1234, 0x5678, 0x9abcdef1}, back = slab_id_unpack(slab_id_pack(id));
+    uint64_t word;
+
+    memcpy(&word, &id, sizeof word);
+    CHECK_EQ(slab_id_pack(id), word);
+    CHECK(back.core == id.core && back.page == id.page && back.gen == id.gen);
+    CHECK_EQ(slab_id_pack((slab_id){0, 0, 0}), 0);
+    back = slab_id_unpack(0);
+    CHECK(back.core == 0 && back.page == 0 && back.gen == 0);
+}
+
+/* A record for each page: which id is out. Each end of a life must be told once, by any call. */
+enum { RECORDS = 20 };
+static slab_id  record[RECORDS];
+static uint64_t told;
+
+static void ended(void *context, slab_id id)
+{
+    CHECK(context == &record);
+    CHECK(id.page < RECORDS && record[id.page].gen == id.gen && record[id.page].core == id.core);
+    record[id.page].gen = 0;
+    told++;
+}
+
+static void each_recycled_id_is_told_once(void)
+{
+    slab_pool_config config = {
+        .core = 3, .page_size = 64, .page_count = RECORDS, .lends = true};
+    uint64_t         random = 1, ended_by_return = 0;
+    slab_pool       *pool;
+    slab_id          id;
+
+    config.recycled = ended;
+    config.context  = &record;
+    memset(record, 0, sizeof record);
+    told = 0;
+    CHECK_EQ(slab_pool_create(&pool, &config), 0);
+    CHECK_EQ(told, 0); /* no page has had a life yet */
+    for (int step = 0; step < 100000; step++) {
+        uint64_t r    = check_random(&random);
+        slab_id *pick = &record[(r >> 32) % RECORDS];
+        switch (r % 8) {
+        case 0:
+        case 1:
+        case 2:
+            if (!slab_pool_alloc(pool, 1, &id)) break;
+            CHECK_EQ(record[id.page].gen, 0); /* told before the page is handed out again */
+            record[id.page] = id;
+            break;
+        case 3:
+            if (pick->gen == 0) break;
+            if (slab_pool_free(pool, *pick) == 0) pick->gen = 0;
+            break;
+        case 4:
+            slab_pool_drain(pool);
+            if (pick->gen != 0) slab_pool_lend(pool, *pick, 1);
+            if (r % 5 == 0) ended_by_return += slab_pool_reap(pool, 1);
+            break;
+        case 5:
+            slab_pool_want(pool);
+            CHECK(available(pool) <= RECORDS);
+            break;
+        default:
+            ended_by_return += pick->gen != 0 && slab_pool_return(pool, *pick) >= 0;
+        }
+    }
+    slab_pool_drain(pool);
+    CHECK_EQ(told, ended_by_return);
+    CHECK(told > 1000);
+    slab_pool_destroy(pool);
+}
+
+/* An owner that ends without destroy: only its private part is gone. */
+static void leave(slab_pool *pool)
+{
+    test_unmap(pool, pool->private_size);
+}
+
+static void reap_takes_what_is_lent_to_the_peer(void)
+{
+    enum { COUNT = 30, PEERS = 3 };
+    slab_pool_config config = {.core = 3, .page_size = 64, .page_count = COUNT, .lends = true};
+    slab_pool       *pool, *view;
+    slab_id          ids[COUNT], next;
+
+    CHECK(slab_pool_footprint(&config) >
+          slab__pool_pages_offset(COUNT, sizeof(slab__pool_life)) + COUNT * 64);
+    config.memory_size = slab_pool_footprint(&config);
+    config.memory      = aligned_alloc(4096, config.memory_size);
+    for (size_t i = 0; i < config.memory_size / 8; i++) /* what may pass for loans of first lives */
+        ((uint64_t *)config.memory)[i] = UINT64_C(1) << 32;
+    CHECK_EQ(slab_pool_create(&pool, &config), 0);
+    CHECK_EQ(slab_pool_attach(&view, config.memory, config.memory_size), 0);
+    CHECK(slab_pool_base(view, NULL, NULL) == slab_pool_base(pool, NULL, NULL));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK_EQ(slab_pool_put(pool, "lent", 5, &ids[i]), 0);
+        CHECK_EQ(slab_pool_peer(pool, ids[i]), SLAB_NO_PEER);
+        CHECK_EQ(slab_pool_lend(i & 1 ? pool : view, ids[i], i % PEERS), 0);
+        CHECK_EQ(slab_pool_peer(view, ids[i]), i % PEERS);
+    }
+    CHECK_EQ(slab_pool_reap(pool, PEERS), 0);
+    CHECK_EQ(slab_pool_reap(pool, SLAB_NO_PEER), 0);
+    CHECK_EQ(slab_pool_reap(view, 0), 0);
+    CHECK_EQ(slab_pool_return(view, ids[0]), 0); /* two of the pages of peer 0 */
+    CHECK_EQ(slab_pool_free(pool, ids[3]), 0);
+    CHECK_EQ(slab_pool_lend(view, ids[6], 1), 0); /* one goes on to another */
+    CHECK_EQ(slab_pool_lend(view, ids[9], SLAB_NO_PEER), 0);
+    CHECK_EQ(slab_pool_lend(pool, ids[0], 2), -ESTALE);
+    CHECK_EQ(slab_pool_lend(pool, ids[3], 2), -ESTALE);
+    CHECK_EQ(slab_pool_peer(pool, ids[0]), SLAB_NO_PEER);
+    CHECK_EQ(slab_pool_reap(pool, 0), COUNT / PEERS - 4);
+    CHECK_EQ(slab_pool_reap(pool, 0), 0);
+    CHECK_EQ(available(pool), COUNT / PEERS - 2); /* all but 6 and 9 */
+    CHECK_EQ(slab_pool_drain(pool), 1);           /* the one returned */
+    for (uint32_t i = 0; i < COUNT; i += PEERS)
+        CHECK_EQ(slab_pool_return(view, ids[i]), i == 6 ? 0 : i == 9 ? 0 : -ESTALE);
+    CHECK_EQ(slab_pool_reap(pool, 1), COUNT / PEERS);
+
+    /* The next lives are not lent, though their pages were. */
+    while (slab_pool_alloc(pool, 1, &next)) CHECK_EQ(slab_pool_peer(pool, next), SLAB_NO_PEER);
+    CHECK_EQ(slab_pool_reap(pool, 0), 0);
+    CHECK_EQ(slab_pool_reap(pool, 1), 0);
+    CHECK_EQ(available(pool), 0);
+    CHECK_EQ(slab_pool_reap(pool, 2), COUNT / PEERS);
+    CHECK_EQ(slab_pool_reap(pool, SLAB_NO_PEER), COUNT - COUNT / PEERS);
+    CHECK_EQ(slab_pool_lend(pool, (slab_id){3, 1, 0}, 1), -ESTALE);
+    CHECK_EQ(slab_pool_lend(pool, (slab_id){3, COUNT, 1}, 1), -EINVAL);
+    CHECK_EQ(slab_pool_lend(pool, (slab_id){4, 1, 1}, 1), -EINVAL);
+    CHECK_EQ(slab_pool_peer(pool, (slab_id){3, COUNT, 1}), SLAB_NO_PEER);
+
+    /* Loans outlive the owner. */
+    CHECK_EQ(slab_pool_put(pool, "lent", 5, &next), 0);
+    CHECK_EQ(slab_pool_lend(pool, next, 2), 0);
+    CHECK_EQ(slab_pool_put(pool, "mine", 5, &ids[0]), 0);
+    leave(pool);
+    config.lends = false;
+    CHECK_EQ(slab_pool_adopt(&pool, &config), -EINVAL);
+    config.lends = true;
+    CHECK_EQ(slab_pool_adopt(&pool, &config), 0);
+    CHECK_EQ(slab_pool_reap(pool, SLAB_NO_PEER), 1);
+    CHECK_EQ(slab_pool_return(view, ids[0]), -ESTALE);
+    CHECK_EQ(slab_pool_peer(pool, next), 2);
+    CHECK_EQ(slab_pool_reap(pool, 2), 1);
+    CHECK_EQ(slab_pool_destroy(pool), 0);
+    slab_pool_detach(view);
+    free(config.memory);
+}
+
+static void a_pool_that_does_not_lend(void)
+{
+    slab_pool *pool = make(3, 64, 4);
+    slab_id    id;
+
+    CHECK_EQ(slab_pool_put(pool, "x", 1, &id), 0);
+    CHECK_EQ(slab_pool_lend(pool, id, 1), -ENOTSUP);
+    CHECK_EQ(slab_pool_peer(pool, id), SLAB_NO_PEER);
+    CHECK_EQ(slab_pool_reap(pool, 1), 0);
+    CHECK_EQ(slab_pool_reap(pool, SLAB_NO_PEER), 0);
+    CHECK_EQ(slab_pool_return(pool, id), 0);
+    CHECK_EQ(slab_pool_destroy(pool), 0);
+}
+
+static void adopt_goes_on_where_the_owner_left(void)
+{
+    enum { COUNT = 100 };
+    slab_pool_config     config = {.core = 4, .page_size = 64, .page_count = COUNT};
+    slab_pool            *pool, *view;
+    struct slab_pool_info info;
+    slab_id               ids[COUNT], id;
+    uint32_t              cursor = 0, out = 0;
+    size_t                len;
+
+    config.memory_size = slab_pool_footprint(&config);
+    config.memory      = aligned_alloc(4096, config.memory_size);
+    CHECK_EQ(slab_pool_create(&pool, &config), 0);
+    CHECK_EQ(slab_pool_attach(&view, config.memory, config.memory_size), 0);
+    for (int i = 0; i < COUNT; i++) slab_pool_put(pool, "kept", 5, &ids[i]);
+    for (int i = 0; i < 50; i++) slab_pool_return(view, ids[i]);
+    for (int i = 50; i < 70; i++) slab_pool_free(pool, ids[i]);
+    leave(pool);
+    CHECK_EQ(slab_pool_return(view, ids[70]), 0); /* while there is no owner */
+
+    CHECK_EQ(slab_pool_adopt(&pool, &config), 0);
+    slab_pool_stats(pool, &info);
+    CHECK_EQ(info.available, 71);
+    CHECK_EQ(info.peak, COUNT - 71);
+    CHECK_EQ(info.allocs, 0);
+    CHECK_EQ(slab_pool_drain(pool), 0);
+    for (; (id = slab_pool_next(pool, &cursor)).gen != 0; out++)
+        CHECK_EQ(slab_id_pack(id), slab_id_pack(ids[id.page]));
+    CHECK_EQ(out, COUNT - 71);
+    CHECK_EQ(slab_pool_next(pool, &cursor).gen, 0);
+    for (int i = 0; i < 71; i++) {
+        const char *payload = slab_pool_read(view, ids[i], &len);
+        CHECK(payload == NULL);
+        CHECK_EQ(slab_pool_return(view, ids[i]), -ESTALE);
+        CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
+        CHECK_EQ(id.gen, 3);
+        CHECK(slab_id_pack(id) != slab_id_pack(ids[id.page]));
+    }
+    CHECK(slab_pool_alloc(pool, 1, &id) == NULL);
+    for (int i = 71; i < COUNT; i++) { /* all that an owner may do with an id of the former */
+        const char *payload = slab_pool_read(view, ids[i], &len);
+        CHECK(payload && strcmp(payload, "kept") == 0 && len == 5);
+        CHECK_EQ(slab_pool_set_len(pool, ids[i], 4), 0);
+        CHECK_EQ(i & 1 ? slab_pool_free(pool, ids[i]) : slab_pool_return(view, ids[i]), 0);
+    }
+    CHECK_EQ(available(pool), COUNT - 71);
+    CHECK_EQ(peak(pool), COUNT);
+    CHECK_EQ(slab_pool_next(view, &(uint32_t){0}).gen, 0);
+    CHECK_EQ(slab_pool_destroy(pool), 71);
+    CHECK_EQ(slab_pool_adopt(&pool, &config), -EINVAL);
+    CHECK(pool == NULL);
+    slab_pool_detach(view);
+    free(config.memory);
+    CHECK_EQ(maps, 0);
+}
+
 static void a_generation_wraps_into_the_next(void)
 {
     slab_pool *pool = make(0xffff, 64, 1);
     slab_id    id, last = {0, 0, 0};
 
-    pool->free_last = slab__name(0xffff, 0, UINT32_MAX - 4);
+    pool->free_stack[0] = slab__pool_name(0xffff, 0, UINT32_MAX - 4);
     for (int life = 0; life < 6; life++) {
         CHECK_EQ(slab_pool_put(pool, "x", 1, &id), 0);
         CHECK_EQ(id.gen, (uint32_t)(UINT32_MAX - 4 + 2 * (uint32_t)life));
@@ -491,6 +797,8 @@ static void no_memory_is_no_pool(void)
     CHECK_EQ(slab_pool_create(&pool, &config), 0);
     maps_left = 0;
     CHECK_EQ(slab_pool_attach(&view, config.memory, config.memory_size), -ENOMEM);
+    CHECK(view == NULL);
+    CHECK_EQ(slab_pool_adopt(&view, &config), -ENOMEM);
     CHECK(view == NULL);
     maps_left = -1;
     CHECK_EQ(slab_pool_destroy(pool), 0);
@@ -570,6 +878,14 @@ int main(void)
     RUN(the_callers_memory_may_hold_anything);
     RUN(a_view_reads_and_returns_and_owns_nothing);
     RUN(stats_count_what_happened);
+    RUN(the_peak_is_the_most_pages_out);
+    RUN(stats_look_only_where_a_page_came_back);
+    RUN(base_is_where_the_pages_are);
+    RUN(an_id_is_one_word);
+    RUN(each_recycled_id_is_told_once);
+    RUN(adopt_goes_on_where_the_owner_left);
+    RUN(reap_takes_what_is_lent_to_the_peer);
+    RUN(a_pool_that_does_not_lend);
     RUN(a_generation_wraps_into_the_next);
     RUN(no_memory_is_no_pool);
     RUN(as_an_oracle_says);

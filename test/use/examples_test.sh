@@ -1,5 +1,5 @@
 #!/bin/sh
-# Goal: the example programs handover, store and spill do what their first lines say, and each
+# Goal: the example programs handover, pagecount, store and spill do what their first lines say, and each
 # failure is one line and an exit status.
 # Method: compiles each with every warning an error; compares what it prints with what must be
 # true; bad arguments, missing and foreign files, a full disk, Ctrl-C and kill -9, the last two with
@@ -61,19 +61,21 @@ int main(int argc, char **argv) /* FILE [hold]: writes a value of its own; holds
 END
 {
     build handover endless 's/\(MESSAGES = \)50000/\12000000000/'
+    build pagecount shortly 's/left < SIZE - filled ?/1009 < left \&\& 1009 < SIZE - filled ? 1009 : &/'
+    build pagecount slowly 's/bytes += len;/& usleep(300);/'
     build spill greedy 's/\(KILL_AT = \)20000/\12000000/'
     build spill slow 's/for (uint64_t n = 0;; n++) {/& usleep(1000);/'
     $CC -std=c11 -O0 -I"$root" other.c -o other
 } >built 2>&1 &
-for name in handover store spill; do
+for name in handover pagecount store spill; do
     check "$name.c says what it shows and how to run it" documented "$root/examples/$name.c"
     try "$name.c compiles" $CC $CFLAGS $strict -I"$root" "$root/examples/$name.c" -o "$name"
 done
 wait
 cp built err
 check 'so do the programs that this test is made with' \
-    built endless greedy slow other
-built handover store spill endless greedy slow other || tap_end
+    built endless shortly slowly greedy slow other
+built handover pagecount store spill endless shortly slowly greedy slow other || tap_end
 
 # ---- handover ----
 
@@ -109,6 +111,35 @@ gone endless
 wait $pid
 status=$?
 check 'the data plane notices that the control process died' fails 1 'the control process is gone'
+
+# ---- pagecount ----
+
+counts() { # program, file: agrees with wc, and loses no page
+    run timeout 20 "./$1" "$2"
+    [ $status -eq 0 ] && [ "$(number ', lost')" -eq 0 ] &&
+        [ "$(sed 's/ bytes;.*//; s/ lines,//' out)" = "$(wc -lc <"$2" | awk '{ print $1, $2 }')" ]
+}
+for lines in 0 1 50 10000 300000; do
+    awk -v lines=$lines 'BEGIN { for (i = 0; i < lines; i++) print i * i }' >"counted $lines"
+done
+head -c 1048576 "$root/slab.h" | tr '\n' x >'counted x'
+run ./pagecount 'counted 1'
+if grep -q 'no io_uring' err; then
+    ok 'pagecount # SKIP no io_uring here'
+else
+    for file in counted*; do check "pagecount of a file, $file" counts pagecount "$file"; done
+    check 'pagecount: short reads are completed' counts shortly 'counted 10000'
+    check 'pagecount: the thread is slow' counts slowly 'counted 300000'
+    check 'the owner waits in the ring' [ "$(number 'waited')" -gt 0 ]
+    full ./pagecount 'counted 50'
+    check 'pagecount: a full disk' fails 1 'standard output: No space left'
+fi
+run ./pagecount missing
+check 'pagecount: a missing file' fails 1 'missing: No such file'
+run ./pagecount .
+check 'pagecount: a directory' fails 1 'not a file'
+run ./pagecount
+check 'pagecount: no file' fails 2 'usage: pagecount'
 
 # ---- store ----
 

@@ -7,5 +7,5 @@ int main(void)
     slab_store *store;
     if (create(&store) != 0) return 1;
     slab_store_destroy(store);
-    return sizeof tiers / sizeof *tiers == 15 ? 0 : 2;
+    return sizeof tiers / sizeof *tiers == config.tier_count ? 0 : 2;
 }
