@@ -429,7 +429,7 @@ static void accounts_add_up(void)
             if (i % 3 == 0) continue;
             /* each tag has its time, so that accounts come and go */
             uint32_t tag = (uint32_t)(i * TAGS / (4 * VALUES)) * 65537;
-            CHECK_EQ(overflow_write(region, path, (r >> 20) % 200, tag, &refs[key]), 0);
+            CHECK_EQ(overflow_write(region, path, (size_t)(r >> 20) % 200, tag, &refs[key]), 0);
         }
         while (overflow_next(region, &cursor, &slot)) {
             slots[slot.tag / 65537]++;
