@@ -2050,7 +2050,7 @@ FIXEDPOOL_API void fixedpool_unwatch(fixedpool *pool, fixedpool_waiter *waiter)
     bool             told = !fixedpool__bell_disarm(pool, seat);
     /* acquire, pairs with the release in fixedpool__bell_strike: it is done with the descriptor. */
     while ((uint32_t)atomic_load_explicit(&seat->bell, memory_order_acquire) != 0) {
-        fixedpool__time rest = {0, 10 * 1000};
+        fixedpool__time rest = {0, 10000};
         (void)fixedpool__nanosleep(&rest, NULL);
     }
     waiter->place = NULL;

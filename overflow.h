@@ -1766,7 +1766,7 @@ static overflow__tag *overflow__tag_open(overflow_region *region, uint32_t tag)
 {
     overflow__tag *found = region->tags ? overflow__tag_find(region, tag) : NULL;
     if (found && found->taken) return found;
-    if ((region->tag_count + 1) * 4 > region->tag_room * 3) {
+    if (!found || (region->tag_count + 1) * 4 > region->tag_room * 3) {
         if (!overflow__tag_grow(region)) return NULL;
         found = overflow__tag_find(region, tag);
     }

@@ -1942,6 +1942,7 @@ enum {
     SLAB__KEPT         = 8,         /* mappings of freed large objects */
     SLAB__KEPT_LEAST   = 64 << 20,  /* and at most so many bytes in them, or a quarter of all */
     SLAB__LINE_WORDS   = 8,
+    SLAB__LINE_BYTES   = 64,
     SLAB__LINE_SLOTS   = 448,       /* live bits in 7 words of a line */
     SLAB__FIRST_SLOTS  = 192,       /* and in 3 words of a chunk's first line */
     SLAB__SEGMENT      = 64,        /* lines: 4 KiB */
@@ -2082,7 +2083,7 @@ struct slab_store {
 };
 
 _Static_assert(sizeof(slab__large) % 8 == 0, "a record is a slot");
-_Static_assert(sizeof(slab__chunk) <= SLAB__LINE_WORDS * 8, "a line");
+_Static_assert(sizeof(slab__chunk) <= SLAB__LINE_BYTES, "a line");
 _Static_assert(offsetof(slab__chunk, open) == 4 * sizeof(uint64_t), "behind its live bits");
 _Static_assert(SLAB__TIERS_MAX < 64, "stirred and idle have a bit for each tier");
 _Static_assert(SLAB__EXTENT_MOST / SLAB__UNIT <= UINT16_MAX, "longest");
@@ -2266,7 +2267,8 @@ static void slab__store_set_longest(slab_store *store, uint32_t number, uint32_t
 
     tree[node] = (uint16_t)units;
     for (node /= 2; node > 0; node /= 2) {
-        uint16_t low = tree[2 * node], high = tree[2 * node + 1];
+        const uint16_t *two = tree + (size_t)2 * node;
+        uint16_t        low = two[0], high = two[1];
         uint16_t most = low > high ? low : high;
         if (tree[node] == most) break;
         tree[node] = most;
@@ -2384,11 +2386,11 @@ static void slab__store_extents_move(slab_store *store, void *memory, uint32_t c
     uint32_t        leaves  = store->extent_capacity;
 
     if (store->extent_count > 0)
-        memcpy(extents, store->extents, store->extent_count * sizeof *extents);
+        memcpy(extents, store->extents, store->extent_count * sizeof(slab__extent *));
     store->extents         = extents;
     store->longest         = (uint16_t *)(void *)(extents + capacity);
     store->extent_capacity = capacity;
-    memset(store->longest, 0, 2 * capacity * sizeof(uint16_t));
+    memset(store->longest, 0, (size_t)2 * capacity * sizeof(uint16_t));
     for (uint32_t number = 0; number < store->extent_count; number++)
         slab__store_set_longest(store, number, before[leaves + number]);
 }
@@ -2434,7 +2436,7 @@ static void slab__store_extents_fit(slab_store *store)
 /* Units that the extent itself takes, of so many. */
 static uint32_t slab__store_own_units(uint32_t units)
 {
-    return slab__units(sizeof(slab__extent) + 2 * slab__words(units) * sizeof(uint64_t));
+    return slab__units(sizeof(slab__extent) + (size_t)2 * slab__words(units) * sizeof(uint64_t));
 }
 
 /* Bytes of the next extent: a power of two, half of what is held, within its limits. */
@@ -2559,10 +2561,16 @@ enum { SLAB__IS_LARGE = 31 }; /* a bit of refs */
 
 #define SLAB__ALL_LINES (~UINT64_C(1)) /* of a segment that chunks may have */
 
+/* A line of a segment, by its number in the segment or in the store. */
+static inline uint64_t *slab__store_line_at(uint64_t *segment, uint32_t number)
+{
+    return segment + (size_t)(number % SLAB__SEGMENT) * SLAB__LINE_WORDS;
+}
+
 static slab__chunk *slab__store_chunk(const slab_store *store, uint32_t number)
 {
     uint64_t *segment = store->segments[number / SLAB__SEGMENT];
-    return (slab__chunk *)(void *)&segment[number % SLAB__SEGMENT * SLAB__LINE_WORDS];
+    return (slab__chunk *)(void *)slab__store_line_at(segment, number);
 }
 
 /* The lines of the tier's open chunks in a segment, as bits. */
@@ -2626,8 +2634,8 @@ static uint32_t slab__store_top_lowest(const slab_store *store, uint32_t which)
 
 static size_t slab__store_segments_size(uint32_t tier_count, uint32_t capacity)
 {
-    return capacity * sizeof(uint64_t *) + (tier_count + 1) * capacity * sizeof(uint64_t) +
-           (tier_count + 3) * slab__store_top_words(capacity) * sizeof(uint64_t);
+    return capacity * sizeof(uint64_t *) + (size_t)(tier_count + 1) * capacity * sizeof(uint64_t) +
+           (size_t)(tier_count + 3) * slab__store_top_words(capacity) * sizeof(uint64_t);
 }
 
 /* Makes the directory of segments the one at `memory`, which is zero and has room for so many. */
@@ -2690,7 +2698,7 @@ static void slab__store_segments_fit(slab_store *store)
 /* One more segment, all of whose lines are free. 0, -ENOSPC, -ENOMEM. */
 static int slab__store_segment_add(slab_store *store)
 {
-    const uint32_t units = slab__units(SLAB__SEGMENT * SLAB__LINE_WORDS * sizeof(uint64_t));
+    const uint32_t units = slab__units((size_t)SLAB__SEGMENT * SLAB__LINE_BYTES);
     slab__run      run;
     int            error;
     uint32_t       number = slab__store_top_lowest(store, slab__store_gone(store));
@@ -2721,7 +2729,7 @@ static void slab__store_segment_remove(slab_store *store, uint32_t number)
     uint64_t *segment = store->segments[number];
     slab__run run     = {(slab__extent *)(uintptr_t)segment[SLAB__ITS_EXTENT],
                          (uint32_t)segment[SLAB__ITS_RUN],
-                         slab__units(SLAB__SEGMENT * SLAB__LINE_WORDS * sizeof(uint64_t)), false};
+                         slab__units((size_t)SLAB__SEGMENT * SLAB__LINE_BYTES), false};
 
     slab__store_top_clear(store, slab__store_roomy(store), number);
     slab__store_top_set(store, slab__store_gone(store), number);
@@ -2768,7 +2776,7 @@ static void slab__store_lines_give(slab_store *store, uint32_t first, uint32_t l
     uint64_t *segment = store->segments[number];
     uint64_t *free    = &segment[SLAB__FREE_LINES];
 
-    memset(&segment[line * SLAB__LINE_WORDS], 0, lines * SLAB__LINE_WORDS * sizeof(uint64_t));
+    memset(slab__store_line_at(segment, line), 0, (size_t)lines * SLAB__LINE_BYTES);
     *free |= slab__range(line, line + lines);
     slab__store_top_set(store, slab__store_roomy(store), number);
     if (*free == SLAB__ALL_LINES) slab__store_segment_remove(store, number);
@@ -2784,7 +2792,7 @@ static inline uint64_t *slab__store_line(const slab_store *store, slab_ref ref)
     if (number >= store->segment_capacity) return NULL;
     uint64_t *segment = store->segments[number];
     if (!segment) return NULL;
-    uint64_t *line = &segment[ref / 512 % SLAB__SEGMENT * SLAB__LINE_WORDS];
+    uint64_t *line = slab__store_line_at(segment, ref / 512);
     if (word == 0 || (ref & line[0] & SLAB__MARK_FIRST) != 0) return NULL; /* word 4 and above */
     return line[word] >> ref % 64 & 1 ? line : NULL;
 }
@@ -2966,7 +2974,7 @@ static void slab__store_count(slab_store *store, slab__tier *tier, const slab__c
 {
     size_t size  = (size_t)chunk->units * SLAB__UNIT;
     size_t rest  = size - (size_t)chunk->slots * tier->slot_size;
-    size_t lines = (size_t)chunk->lines * SLAB__LINE_WORDS * sizeof(uint64_t);
+    size_t lines = (size_t)chunk->lines * SLAB__LINE_BYTES;
 
     if (tier->index == 0) store->metadata += sign > 0 ? size : -size;
     else store->lost += sign > 0 ? rest : -rest;
@@ -3034,7 +3042,7 @@ static void slab__store_write_lines(slab_store *store, const slab__tier *tier, s
     chunk->base   = base + SLAB__MARK_FIRST + tier->index + 1;
     base += SLAB__FIRST_SLOTS * size;
     for (uint32_t i = 1; i < chunk->lines; i++, base += SLAB__LINE_SLOTS * size)
-        line[i * SLAB__LINE_WORDS] = base + tier->index + 1;
+        line[(size_t)i * SLAB__LINE_WORDS] = base + tier->index + 1;
     if (lines > chunk->lines)
         slab__store_lines_give(store, chunk->number + chunk->lines, lines - chunk->lines);
 }
@@ -3075,7 +3083,7 @@ static SLAB__COLD int slab__store_grow(slab_store *store, slab__tier *tier)
     if (chunk && (error = slab__store_run_need(store, want, least, SLAB__FRONT, &run)))
         slab__store_lines_give(store, chunk->number, lines);
     while (error && store->held > held && slab__store_shrink(store)) continue;
-    if (error) return error;
+    if (!chunk || error) return error;
 
     chunk->slots = (uint16_t)slab__store_cut(store, tier, &run, want, least);
     slab__store_run_take(store, &run);
@@ -3447,8 +3455,8 @@ SLAB_API void slab_store_destroy(slab_store *store)
     for (uint32_t number = 0; number < store->segment_capacity; number++) {
         uint64_t *segment = store->segments[number];
         for (uint32_t line = 0; segment && line < SLAB__SEGMENT; line++)
-            if (slab__store_tier_of(&segment[line * SLAB__LINE_WORDS]) == 0)
-                slab__store_free_records(store, &segment[line * SLAB__LINE_WORDS]);
+            if (slab__store_tier_of(slab__store_line_at(segment, line)) == 0)
+                slab__store_free_records(store, slab__store_line_at(segment, line));
     }
     while (store->kept_count > 0) slab__store_drop_kept(store);
     for (uint32_t number = 0; number < store->extent_count; number++)
@@ -3537,7 +3545,7 @@ static inline void slab__store_prefetch_line(const slab_store *store, slab_ref r
     uint32_t number = ref / (SLAB__SEGMENT * 512);
 
     if (number >= store->segment_capacity || !store->segments[number]) return;
-    __builtin_prefetch(&store->segments[number][ref / 512 % SLAB__SEGMENT * SLAB__LINE_WORDS]);
+    __builtin_prefetch(slab__store_line_at(store->segments[number], ref / 512));
 }
 
 SLAB_API size_t slab_store_get_many(const slab_store *store, const slab_ref *refs,
@@ -3821,7 +3829,7 @@ enum { SLAB__EVICT_LOOK = 16 }; /* chunks that evict chooses from */
 /* The first live place at or after one, or SLAB_NO_REF. */
 static slab_ref slab__store_live_from(const slab_store *store, uint64_t place)
 {
-    const uint64_t segment_places = SLAB__SEGMENT * 512;
+    const uint64_t segment_places = UINT64_C(512) * SLAB__SEGMENT;
 
     while (place / segment_places < store->segment_capacity) {
         const uint64_t *segment = store->segments[place / segment_places];
@@ -3897,7 +3905,7 @@ static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t num
                          ~segment[SLAB__FREE_LINES];
         for (; lines != 0; lines &= lines - 1) {
             uint32_t own = (uint32_t)__builtin_ctzll(lines);
-            if (segment[own * SLAB__LINE_WORDS] % 512 >= SLAB__MARK_FIRST)
+            if (*slab__store_line_at(segment, own) % 512 >= SLAB__MARK_FIRST)
                 return slab__store_chunk(store, at * SLAB__SEGMENT + own);
         }
     }
@@ -3940,7 +3948,7 @@ static void slab__store_evict_chunk(slab_store *store, slab__chunk *chunk,
         return;
     }
     if (!tier->victim) slab__store_begin_victim(store, tier, chunk);
-    for (uint64_t place = chunk->number * 512; tier->victim == chunk; place++) {
+    for (uint64_t place = UINT64_C(512) * chunk->number; tier->victim == chunk; place++) {
         const void *value;
         size_t      room;
         place        = slab__store_live_from(store, place);
