@@ -235,6 +235,30 @@ static void gets_many_at_once(void)
     close_store();
 }
 
+static void peeks_without_a_length(void)
+{
+    size_t room;
+
+    open_store(0);
+    for (uint32_t i = 0; i < VALUES; i++) put(i, 4 + draw(i % 97 == 0 ? LONGEST : 300));
+    for (uint32_t i = 0; i < VALUES; i++) {
+        const void *value = slab_store_get(store, items[i].ref, items[i].len);
+        CHECK(slab_store_peek(store, items[i].ref, &room) == value);
+        CHECK(slab_ref_is_large(items[i].ref) ? room == items[i].len : room >= items[i].len);
+        CHECK(slab_store_peek(store, items[i].ref, NULL) == value);
+        CHECK(!slab_store_peek(store, items[i].ref ^ 0x80000000u, &room)); /* the other kind */
+    }
+    for (uint32_t i = 0; i < VALUES; i += 2) {
+        CHECK_EQ(slab_store_free(store, items[i].ref, items[i].len), 0);
+        items[i].len = 0;
+        CHECK(!slab_store_peek(store, items[i].ref, &room));
+    }
+    CHECK(!slab_store_peek(store, SLAB_NO_REF, &room));
+    CHECK(!slab_store_peek(NULL, items[1].ref, &room));
+    for (int i = 0; i < 100000; i++) (void)slab_store_peek(store, draw(UINT32_MAX), &room);
+    close_store();
+}
+
 static void *read_all(void *wrong)
 {
     uint32_t count = 0;
@@ -620,6 +644,7 @@ int main(void)
     RUN(a_replace_that_fails_changes_nothing);
     RUN(sets_the_length_within_a_tier);
     RUN(gets_many_at_once);
+    RUN(peeks_without_a_length);
     RUN(several_threads_get_at_once);
     RUN(walks_through_all_values);
     RUN(walks_while_the_store_changes);
