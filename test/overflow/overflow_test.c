@@ -2,6 +2,8 @@
  * small file in $TMPDIR; with a look inside only for checksums and for what fits best. */
 #define _GNU_SOURCE
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +13,25 @@
 #include "../check.h"
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
+
+/* In place of the C library's: a page cannot be read, as on a disk that fails. Open begins to read
+ * at 8192, so the first call tells where the map is. */
+static const unsigned char *bad_page;
+static size_t               bad_offset;
+int madvise(void *memory, size_t size, int advice)
+{
+    const unsigned char *from = memory;
+    if (advice == OVERFLOW__MADV_POPULATE_READ && bad_offset > 0) {
+        bad_page   = from - 8192 + bad_offset;
+        bad_offset = 0;
+    }
+    if (advice == OVERFLOW__MADV_POPULATE_READ && bad_page && from <= bad_page &&
+        bad_page < from + size) {
+        errno = EFAULT;
+        return -1;
+    }
+    return (int)syscall(SYS_madvise, memory, size, advice);
+}
 
 static char path[256];
 
@@ -290,7 +311,9 @@ static void a_reservation_becomes_a_value(void)
         CHECK(again == NULL);
         fill(to, 5, 1000);
         other = write_filled(region, 6, 500); /* behind it */
-        while (overflow_next(region, &cursor, &slot)) told++;
+        for (; overflow_next(region, &cursor, &slot); told++)
+            CHECK(slot.ref == (told ? other : at_end ? first : wall) || slot.ref == wall ||
+                  slot.ref == other);
         CHECK_EQ(told, 2);
         CHECK_EQ(overflow_free(region, other), 0);
         CHECK_EQ(stats_of(region).live_slots, before.live_slots);
@@ -369,6 +392,304 @@ static void an_open_reservation_is_nothing(void)
     CHECK_EQ(committed, ref);
     CHECK_EQ(overflow_reader_read(reader, ref, buffer, sizeof buffer, &size), 0);
     CHECK(size == 1000 && is_filled(buffer, 3, 1000));
+    overflow_reader_close(reader);
+    overflow_close(region);
+}
+
+/* -- For operators -- */
+
+static struct overflow_tag_info account_of(overflow_region *region, uint32_t tag)
+{
+    struct overflow_tag_info info = {.live_slots = 77};
+    CHECK_EQ(overflow_tag_stats(region, tag, &info), 0);
+    return info;
+}
+
+/* Accounts that are kept are what a count of all slots tells, whenever they begin. */
+static void accounts_add_up(void)
+{
+    enum { TAGS = 500, VALUES = 3000 };
+    for (int late = 0; late < 2; late++) {
+        overflow_region    *region = open_small("accounts");
+        static overflow_ref refs[VALUES];
+        static uint64_t     slots[TAGS], bytes[TAGS], held[TAGS];
+        overflow_slot       slot;
+        uint64_t            state = 3, cursor = 0;
+
+        memset(refs, 0, sizeof refs);
+        memset(slots, 0, sizeof slots);
+        memset(bytes, 0, sizeof bytes);
+        memset(held, 0, sizeof held);
+        if (!late) CHECK_EQ(overflow_tag_limit(region, 1, 0), 0);
+        for (int i = 0; i < 4 * VALUES; i++) {
+            uint64_t r   = check_random(&state);
+            int      key = (int)(r % VALUES);
+            if (refs[key]) CHECK_EQ(overflow_free(region, refs[key]), 0);
+            refs[key] = 0;
+            if (i % 3 == 0) continue;
+            /* each tag has its time, so that accounts come and go */
+            uint32_t tag = (uint32_t)(i * TAGS / (4 * VALUES)) * 65537;
+            CHECK_EQ(overflow_write(region, path, (size_t)(r >> 20) % 200, tag, &refs[key]), 0);
+        }
+        while (overflow_next(region, &cursor, &slot)) {
+            slots[slot.tag / 65537]++;
+            bytes[slot.tag / 65537] += slot.size;
+            held[slot.tag / 65537] += 32 + (slot.size + 31) / 32 * 32;
+        }
+        for (uint32_t i = 0; i < TAGS; i++) {
+            struct overflow_tag_info info = account_of(region, i * 65537);
+            CHECK_EQ(info.live_slots, slots[i]);
+            CHECK_EQ(info.live_bytes, bytes[i]);
+            CHECK_EQ(info.held_bytes, held[i]);
+            CHECK_EQ(info.max_bytes, 0);
+        }
+        CHECK_EQ(account_of(region, 5).live_slots, 0);
+        CHECK(region->tag_room < 4096);
+        overflow_close(region);
+    }
+}
+
+static void a_tag_has_its_limit(void)
+{
+    overflow_region *region = open_small("limit");
+    unsigned char    data[100];
+    overflow_ref     refs[10], ref = 1;
+    struct iovec     part = {data, 100};
+    void            *to;
+
+    fill(data, 1, 100);
+    for (int i = 0; i < 10; i++) CHECK_EQ(overflow_write(region, data, 100, 7, &refs[i]), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 1600);
+    CHECK_EQ(overflow_tag_limit(region, 7, 1759), 0);
+    CHECK_EQ(overflow_write(region, data, 100, 7, &ref), -EDQUOT);
+    CHECK_EQ(ref, 0);
+    CHECK_EQ(overflow_writev(region, &part, 1, 7, &ref), -EDQUOT);
+    CHECK_EQ(overflow_reserve(region, 100, 7, &to), -EDQUOT);
+    CHECK(to == NULL);
+    CHECK_EQ(overflow_write(region, data, 96, 7, &ref), 0);
+    CHECK_EQ(overflow_write(region, data, 100, 8, &ref), 0); /* another tag */
+    CHECK_EQ(overflow_tag_limit(region, 7, 1760), 0);
+    CHECK_EQ(overflow_write(region, data, 0, 7, &ref), 0);
+    CHECK_EQ(overflow_write(region, data, 0, 7, &ref), -EDQUOT);
+    CHECK_EQ(overflow_free_many(region, refs, 10), 10);
+    CHECK_EQ(account_of(region, 7).live_slots, 2);
+
+    CHECK_EQ(overflow_reserve(region, 1500, 7, &to), 0); /* it counts at once */
+    CHECK_EQ(account_of(region, 7).held_bytes, 128 + 32 + 1536);
+    CHECK_EQ(overflow_write(region, data, 100, 7, &ref), -EDQUOT);
+    CHECK_EQ(overflow_commit(region, 10, &ref), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 128 + 32 + 64);
+    CHECK_EQ(account_of(region, 7).live_bytes, 96 + 0 + 10);
+    CHECK_EQ(overflow_reserve(region, 500, 7, &to), 0);
+    CHECK_EQ(overflow_cancel(region), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 128 + 32 + 64);
+    CHECK_EQ(account_of(region, 7).max_bytes, 1760);
+    CHECK_EQ(overflow_tag_limit(region, 7, 1), 0); /* below what it holds */
+    CHECK_EQ(overflow_write(region, data, 0, 7, &ref), -EDQUOT);
+    CHECK_EQ(overflow_tag_limit(region, 7, 0), 0);
+    CHECK_EQ(overflow_write(region, data, 100, 7, &ref), 0);
+
+    struct overflow_tag_info info = {.live_slots = 1};
+    CHECK_EQ(overflow_tag_limit(NULL, 7, 1), -EINVAL);
+    CHECK_EQ(overflow_tag_stats(NULL, 7, &info), -EINVAL);
+    CHECK_EQ(info.live_slots, 0);
+    CHECK_EQ(overflow_tag_stats(region, 7, NULL), -EINVAL);
+    overflow_close(region);
+
+    region = open_small("limit"); /* a reservation that is older than the accounts */
+    CHECK_EQ(overflow_reserve(region, 500, 7, &to), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 544);
+    CHECK_EQ(overflow_commit(region, 500, &ref), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 544);
+    CHECK_EQ(account_of(region, 7).live_slots, 1);
+    overflow_close(region);
+}
+
+static void a_changed_value_is_found(void)
+{
+    overflow_region *region = open_small("verify");
+    overflow_ref     one = write_filled(region, 1, 10000), other = write_filled(region, 2, 0);
+    size_t           size;
+
+    CHECK_EQ(overflow_verify(region, one), 0);
+    CHECK_EQ(overflow_verify(region, other), 0);
+    unsigned char *value = (unsigned char *)(uintptr_t)overflow_read(region, one, &size);
+    value[9999] ^= 1;
+    CHECK_EQ(overflow_verify(region, one), -EUCLEAN);
+    value[9999] ^= 1;
+    CHECK_EQ(overflow_verify(region, one), 0);
+    bad_page = value + 5000;
+    CHECK_EQ(overflow_verify(region, one), -EIO);
+    bad_page = NULL;
+    CHECK_EQ(overflow_free(region, one), 0);
+    CHECK_EQ(overflow_verify(region, one), -ESTALE);
+    CHECK_EQ(overflow_verify(region, 0), -ESTALE);
+    CHECK_EQ(overflow_verify(NULL, other), -EINVAL);
+    overflow_close(region);
+}
+
+static void excl_takes_only_a_new_file(void)
+{
+    overflow_config  config = {64 * KIB, MIB, OVERFLOW_EXCL};
+    overflow_region *region;
+    CHECK_EQ(overflow_open(&region, file_named("excl"), &config), 0);
+    write_filled(region, 1, 10);
+    overflow_close(region);
+    CHECK_EQ(overflow_open(&region, path, &config), -EEXIST);
+    CHECK(region == NULL);
+    config.flags = OVERFLOW_TEMPORARY;
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(stats_of(region).live_slots, 1);
+    overflow_close(region);
+}
+
+static uint64_t sum_of_file(void)
+{
+    FILE    *file = fopen(path, "rb");
+    uint64_t sum  = 0;
+    for (int c; file && (c = getc(file)) != EOF;) sum = sum * 31 + (uint64_t)c;
+    if (file) fclose(file);
+    return sum;
+}
+
+/* Recovery, notes of holes, damage: all of that stays in memory. */
+static void read_only_changes_nothing(void)
+{
+    overflow_region *region = open_sized("rdonly", 64 * KIB, MIB, 0), *second, *owner;
+    overflow_ref     refs[20], ref;
+    overflow_config  config = {.flags = OVERFLOW_RDONLY};
+    size_t           size;
+    int              fd, status;
+    void            *to;
+
+    for (uint64_t i = 0; i < 20; i++) refs[i] = write_filled(region, i, 1000 + i);
+    CHECK_EQ(overflow_open(&second, path, &config), -EBUSY);
+    CHECK_EQ(overflow_close(region), 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) { /* an owner that dies with frees that are not settled */
+        if (overflow_open(&region, path, NULL) != 0) _exit(1);
+        for (int i = 0; i < 8; i += 2) overflow_free(region, refs[i]);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    CHECK_EQ(pwrite(fd, "damage", 6, 8192 + 10 * 1056 + 200), 6);
+    close(fd);
+    CHECK_EQ(chmod(path, 0400), 0);
+
+    uint64_t before = sum_of_file();
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(overflow_open(&second, path, &config), 0);
+    CHECK_EQ(stats_of(region).damaged_slots, 1);
+    CHECK_EQ(stats_of(region).live_slots, 15);
+    CHECK(holds(region, refs[1], 1, 1001) && !overflow_read(region, refs[2], &size));
+    CHECK_EQ(overflow_write(region, "x", 1, 0, &ref), -EROFS);
+    CHECK_EQ(overflow_reserve(region, 1, 0, &to), -EROFS);
+    CHECK_EQ(overflow_free(region, refs[1]), -EROFS);
+    CHECK_EQ(overflow_verify(region, refs[1]), 0);
+    CHECK_EQ(overflow_trim(region), 0);
+    CHECK_EQ(overflow_sync(region), 0);
+    CHECK_EQ(overflow_open(&owner, path, NULL), geteuid() == 0 ? -EBUSY : -EACCES);
+    CHECK_EQ(overflow_close(region), 0);
+    CHECK_EQ(overflow_close(second), 0);
+    CHECK(sum_of_file() == before);
+
+    static const uint32_t refused[] = {OVERFLOW_FRESH, OVERFLOW_TEMPORARY, OVERFLOW_EXCL};
+    for (int i = 0; i < 3; i++) {
+        config.flags = OVERFLOW_RDONLY | refused[i];
+        CHECK_EQ(overflow_open(&region, path, &config), -EINVAL);
+        config.flags = OVERFLOW_SALVAGE | refused[i];
+        CHECK_EQ(overflow_open(&region, path, &config), -EINVAL);
+    }
+    config.flags = OVERFLOW_RDONLY;
+    unlink(path);
+    CHECK_EQ(overflow_open(&region, path, &config), -ENOENT);
+    CHECK(access(path, F_OK) != 0);
+}
+
+/* Where the walk meets a page that cannot be read. */
+static void salvage_reads_the_rest(void)
+{
+    overflow_region *region = open_sized("salvage", 64 * KIB, MIB, 0);
+    overflow_ref     refs[40];
+    overflow_config  config = {.flags = OVERFLOW_RDONLY};
+    uint64_t         lost   = 0;
+
+    for (uint64_t i = 0; i < 40; i++) refs[i] = write_filled(region, i, 1000);
+    CHECK_EQ(overflow_close(region), 0);
+    for (int salvage = 0; salvage < 2; salvage++) {
+        config.flags = salvage ? OVERFLOW_SALVAGE : OVERFLOW_RDONLY;
+        bad_offset   = 5 * 4096;
+        int error    = overflow_open(&region, path, &config);
+        CHECK_EQ(error, salvage ? 0 : -EIO);
+    }
+    bad_page = NULL;
+    for (uint64_t i = 0; i < 40; i++) {
+        uint64_t from = overflow__place(refs[i]) * 32, to = from + 32 + 1024;
+        bool     hit  = from < 6 * 4096 && to > 5 * 4096;
+        lost += hit;
+        CHECK_EQ(holds(region, refs[i], i, 1000), !hit);
+    }
+    CHECK(lost >= 4 && stats_of(region).damaged_slots >= 1);
+    CHECK_EQ(stats_of(region).live_slots, 40 - lost);
+    CHECK_EQ(overflow_close(region), 0);
+    unlink(path);
+}
+
+/* -- Readers -- */
+
+static void a_reader_finds_all(void)
+{
+    overflow_region *region = open_sized("finds", 64 * KIB, 8 * MIB, OVERFLOW_TEMPORARY);
+    overflow_ref     refs[300];
+    overflow_reader *reader;
+    overflow_slot    mine, theirs;
+    uint64_t         cursor = 0, other = 0, slots = 0;
+    const void      *value;
+    size_t           size;
+
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    CHECK(!overflow_reader_next(reader, &cursor, &theirs));
+    cursor = 0;
+    for (uint64_t i = 0; i < 300; i++) refs[i] = write_filled(region, i, i * 11);
+    for (uint64_t i = 0; i < 300; i += 3) CHECK_EQ(overflow_free(region, refs[i]), 0);
+    overflow_trim(region);
+    for (; overflow_next(region, &cursor, &mine); slots++) {
+        CHECK(overflow_reader_next(reader, &other, &theirs));
+        CHECK(theirs.ref == mine.ref && theirs.size == mine.size && theirs.tag == mine.tag);
+        CHECK(theirs.offset == mine.offset && theirs.value == NULL);
+        CHECK_EQ(overflow_reader_describe(reader, mine.ref, &theirs), 0);
+        CHECK(theirs.ref == mine.ref && theirs.tag == mine.tag);
+        CHECK_EQ(overflow_reader_peek(reader, mine.ref, &value, &size), 0);
+        CHECK(size == mine.size && is_filled(value, mine.tag, size));
+        CHECK_EQ(overflow_reader_check(reader, mine.ref), 0);
+    }
+    CHECK_EQ(slots, 200);
+    CHECK(!overflow_reader_next(reader, &other, &theirs));
+    CHECK_EQ(theirs.ref, 0);
+
+    CHECK_EQ(overflow_reader_peek(reader, refs[1], &value, &size), 0);
+    CHECK_EQ(overflow_free(region, refs[1]), 0);
+    CHECK_EQ(overflow_reader_check(reader, refs[1]), -ESTALE);
+    CHECK_EQ(overflow_reader_peek(reader, refs[1], &value, &size), -ESTALE);
+    CHECK(value == NULL && size == 0);
+    CHECK_EQ(overflow_reader_describe(reader, refs[1], &theirs), -ESTALE);
+    CHECK_EQ(theirs.ref, 0);
+    for (int i = 0; i < 64; i++) {
+        overflow_ref forged = refs[2] ^ UINT64_C(1) << i;
+        CHECK_EQ(overflow_reader_check(reader, forged), -ESTALE);
+        CHECK_EQ(overflow_reader_describe(reader, forged, &theirs), -ESTALE);
+    }
+    CHECK_EQ(overflow_reader_describe(NULL, refs[2], &theirs), -EINVAL);
+    CHECK_EQ(overflow_reader_describe(reader, refs[2], NULL), -EINVAL);
+    CHECK_EQ(overflow_reader_peek(NULL, refs[2], &value, &size), -EINVAL);
+    CHECK_EQ(overflow_reader_peek(reader, refs[2], NULL, &size), -EINVAL);
+    CHECK_EQ(overflow_reader_peek(reader, refs[2], &value, NULL), -EINVAL);
+    CHECK_EQ(overflow_reader_check(NULL, refs[2]), -EINVAL);
+    CHECK(!overflow_reader_next(NULL, &other, &theirs));
+    CHECK(!overflow_reader_next(reader, NULL, &theirs));
+    CHECK(!overflow_reader_next(reader, &other, NULL));
     overflow_reader_close(reader);
     overflow_close(region);
 }
@@ -773,7 +1094,7 @@ static void bad_arguments_are_refused(void)
     CHECK_EQ(overflow_open(&region, path, &config), -EINVAL);
     config = (overflow_config){MIB, MIB - 1, 0};
     CHECK_EQ(overflow_open(&region, path, &config), -EINVAL);
-    config = (overflow_config){0, MIB, 4};
+    config = (overflow_config){0, MIB, 32};
     CHECK_EQ(overflow_open(&region, path, &config), -EINVAL);
     CHECK_EQ(access(path, F_OK), -1);
     CHECK_EQ(overflow_close(NULL), 0);
@@ -871,6 +1192,13 @@ int main(void)
     RUN(parts_are_one_value);
     RUN(a_reservation_becomes_a_value);
     RUN(an_open_reservation_is_nothing);
+    RUN(accounts_add_up);
+    RUN(a_tag_has_its_limit);
+    RUN(a_changed_value_is_found);
+    RUN(excl_takes_only_a_new_file);
+    RUN(read_only_changes_nothing);
+    RUN(salvage_reads_the_rest);
+    RUN(a_reader_finds_all);
     RUN(growth_moves_nothing);
     RUN(the_maximum_is_an_error_and_no_more);
     RUN(too_large_is_told_apart);
