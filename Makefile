@@ -2,7 +2,7 @@
 # make check       the tests that need a compiler and make alone; under a minute. Also: make test
 # make check-all   every test; a missing package says SKIP, and with STRICT=1 it is a failure
 # make stress      minutes of storms: SECONDS_EACH=60
-# make fuzz        libFuzzer over calls of slab_store and over region files: SECONDS_EACH=60 (clang)
+# make fuzz        libFuzzer: calls of slab_store, region files, requests: SECONDS_EACH=60 (clang)
 # make model       every execution of the plays in test/model, by the model checker GenMC
 # make mutants     each memory order weakened in turn: a play in test/model must notice
 # make lint        clang-tidy, cppcheck, shellcheck, and the rules for text
@@ -32,7 +32,7 @@ headers = slab.h overflow.h fixedpool.h bufpool.h
 storms  = slab_stress slab_process slab_store_oracle \
           overflow_crash overflow_power overflow_process overflow_oracle \
           fixedpool_stress fixedpool_chaos bufpool_stress bufpool_chaos
-fuzzers = slab_store_fuzz overflow_fuzz
+fuzzers = slab_store_fuzz overflow_fuzz kv_protocol_fuzz
 cc      = $(CC) -std=c11 $(CFLAGS) $(CPPFLAGS) $(LDFLAGS)
 quiet   = @
 
@@ -154,8 +154,8 @@ $$(BUILD)/$(1)_%: test/$(1)/$(1)_%.c $$(wildcard test/$(1)/*.[ch]) test/check.h 
 endef
 $(foreach header,$(headers:.h=),$(eval $(call test_programs,$(header))))
 
-$(BUILD)/%_fuzz: test/fuzz/%_fuzz.c $(headers) | $(BUILD)
-	$(quiet)clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $< -o $@
+$(BUILD)/%_fuzz: test/fuzz/%_fuzz.c $(wildcard examples/kv/*) $(headers) | $(BUILD)
+	$(quiet)clang -std=c11 -g -O1 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $< -o $@
 
 .PHONY: all help demo check test check-all stress bench bench-sweep \
     bench-publish replay fuzz model mutants lint install uninstall clean

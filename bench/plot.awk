@@ -159,7 +159,7 @@ function place_labels(n, end_at, least, most,  i, j, order, at, gap, moved, file
     close(file)
 }
 
-function draw_bars(  i, g, data, n, any) {
+function draw_bars(  i, g, data, n, any, most, shown) {
     data = to "/" name ".data"
     colours = ""
     printf "trace" >data
@@ -173,16 +173,20 @@ function draw_bars(  i, g, data, n, any) {
         any = 0
         for (i = 1; i <= count; i++) if ((subject[i], group[g]) in value) any = 1
         if (!any) continue
+        shown++
         printf "\"%s\"", group_label[g] >data
-        for (i = 1; i <= count; i++) if (subject[i] in has)
-            printf "\t%s", \
-                (subject[i], group[g]) in value ? value[subject[i], group[g]] : "nan" >data
+        for (i = 1; i <= count; i++) if (subject[i] in has) {
+            any = (subject[i], group[g]) in value ? value[subject[i], group[g]] : "nan"
+            printf "\t%s", any >data
+            if (any + 0 > most) most = any + 0
+        }
         print "" >data
     }
     close(data)
-    if (n == 0) return
-    printf "bars\t%s\ttitle=%s; xlabel=%s; ylabel=%s; columns=%d; colours=%s\n", name, \
-        quoted(title), quoted(x_label), quoted(y_label), n + 1, quoted(colours)
+    if (n == 0 || shown == 0) return
+    printf "bars\t%s\ttitle=%s; xlabel=%s; ylabel=%s; columns=%d; top=%g; ", name, \
+        quoted(title), quoted(x_label), quoted(y_label), n + 1, most <= 1 ? 1 : most * 1.05
+    printf "colours=%s\n", quoted(colours)
 }
 
 # A panel for each group, a line for each subject through its variants SUBJECT-N, in the order of

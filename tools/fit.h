@@ -9,7 +9,7 @@
  *
  * where the values are as many as fill a store of the given size. So a small store gets few tiers.
  * Among choices that differ by less than FIT_SLACK of the payload, the one with the fewest tiers is
- * taken: each halving of the number gives a ref one more bit for slots.
+ * taken.
  */
 #ifndef FIT_H
 #define FIT_H
@@ -21,8 +21,8 @@
 enum {
     FIT_TIERS     = 63,
     FIT_MAX       = 64 * 1024, /* larger values are large objects, whatever the tiers */
-    FIT_UNIT      = 4096,      /* large objects take whole ones */
-    FIT_TIER_COST = 16 * 1024, /* resident: a chunk in part, and the holes that compact leaves */
+    FIT_UNIT      = 512,       /* large objects take whole ones */
+    FIT_TIER_COST = 8 * 1024,  /* resident: a chunk in part, and the holes that compact leaves */
 };
 #define FIT_SLACK 0.005
 

@@ -16,8 +16,7 @@
  * above which values are large objects, is chosen by the bytes that the whole store would hold
  * (fit.h): each tier holds a chunk that is not full, so tiers must pay for themselves, and a small
  * store pays for few. -s is the payload that the store will hold; without it the input is taken as
- * the content of the store. More tiers also leave fewer slots of each tier to a 32-bit ref: 2^28
- * with 7 tiers, 2^27 with up to 15, 2^26 with 31, 2^25 with 63.
+ * the content of the store.
  *
  * The output is C: the table, the config, and a comment that compares tables and draws the values
  * by tier. For bad input the exit status is 1 and nothing is printed on stdout.
@@ -47,7 +46,7 @@ enum {
 
 #define MAX_VALUES (UINT64_MAX / FIT_MAX) /* so that no sum of slots overflows */
 
-static const uint32_t shown[]         = {7, 15, 31, FIT_TIERS}; /* each costs a ref one bit */
+static const uint32_t shown[]         = {7, 15, 31, FIT_TIERS};
 static const uint32_t default_tiers[] = {64, 128, 256, 512, 1024, 2048, 4096};
 
 enum { SHOWN = sizeof shown / sizeof *shown };
@@ -206,14 +205,12 @@ static void print_row(const struct histogram *histogram, const struct table *tab
                       const char *remark)
 {
     double   share = payload_share(histogram, table);
-    uint32_t count = table->fit.count;
-    int      bits  = count <= 7 ? 28 : count <= 15 ? 27 : count <= 31 ? 26 : 25;
     char     name[16];
 
     snprintf(name, sizeof name, "%" PRIu32, table->at_most);
-    printf(" * %8s %6" PRIu32 "         2^%d %20" PRIu64 " %6.2f %% %12.4f %14.4f%s\n",
-           table->at_most ? name : "default", count, bits, table->held, 100 * (1 - share), share,
-           1 / table->fit.bytes, remark);
+    printf(" * %8s %6" PRIu32 " %20" PRIu64 " %6.2f %% %12.4f %14.4f%s\n",
+           table->at_most ? name : "default", table->fit.count, table->held, 100 * (1 - share),
+           share, 1 / table->fit.bytes, remark);
 }
 
 static int terminal_columns(void)
@@ -279,7 +276,7 @@ static void print_comment(const struct histogram *histogram, const struct table 
     printf(" * The last column is for a store of %" PRIu64 " bytes of payload: large objects\n"
            " * included, and %d KiB for each tier.\n",
            store_bytes, FIT_TIER_COST / 1024);
-    printf(" *\n *  at most  tiers  slots of each           bytes held    waste  "
+    printf(" *\n *  at most  tiers           bytes held    waste  "
            "payload per byte  in the store\n");
     for (size_t i = 0; i < table_count; i++)
         print_row(histogram, &tables[i], &tables[i] == chosen ? "  <- above" : "");

@@ -4,7 +4,8 @@
 # The longest first, so that none is left alone in the end.
 more='valgrind tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64
     bench m32 musl sparc64 header cxx model disk user fuzz tools strict language vendor runner rules
-    more_examples sample_uring full prometheus'
+    more_examples sample_uring full prometheus kv_storm kv_clients
+    kv_proxy'
 short='slab_store_test slab_test slab_misuse overflow_test fixedpool_test fixedpool_lack bufpool_test'
 poison='slab_poison overflow_poison fixedpool_poison bufpool_poison'
 
@@ -84,8 +85,8 @@ rung_valgrind() {
 rung_fuzz() {
     need clang clang && compiles 'clang (with libclang-rt)' clang -fsanitize=fuzzer-no-link,address ||
         return
-    for name in slab_store overflow; do
-        try "$name: it compiles" clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
+    for name in slab_store overflow kv_protocol; do
+        try "$name: it compiles" clang -std=c11 -g -O1 -I. -fsanitize=fuzzer,address,undefined \
             -fno-sanitize-recover=all "test/fuzz/${name}_fuzz.c" -o "$dir/${name}_fuzz"
         try "$name: it runs" timeout 300 "$dir/${name}_fuzz" -seed=1 -max_total_time=15 -max_len=3000
     done

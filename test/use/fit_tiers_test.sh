@@ -50,7 +50,7 @@ check 'and their config' $?
 run -s 1G small
 gives '104, 200, 1000'
 check 'no more tiers than there are sizes' $?
-[ "$(grep -c '2^' out)" -eq 2 ]
+[ "$(grep -cE '^ [*] +(default|[0-9]+) +[0-9]+ +[0-9]+ +[0-9.]+ %' out)" -eq 2 ]
 check 'and no comparison with more' $?
 run -n 1 small
 gives 1000
@@ -92,7 +92,7 @@ printf '65536\n65537\n100000 2\n' >large
 run large
 gives 65536 && grep -qF '1 values, 65536 bytes' out && grep -qF '3 over 64 KiB, 265537 bytes' out
 check 'more than 64 KiB is told apart' $?
-grep -qF "waste $(awk 'BEGIN { printf "%.2f", 100 * (1 - 265537 / (17 + 2 * 25) / 4096) }') %" out
+grep -qF "waste $(awk 'BEGIN { printf "%.2f", 100 * (1 - 265537 / (129 + 2 * 196) / 512) }') %" out
 check 'and held in pages' $?
 awk 'BEGIN {
     for (i = 64; i <= 1024; i *= 2) print i, 1000
@@ -127,7 +127,7 @@ function near(what, got, want, digits) {
 }
 function held_by(size, table, n,   i) {
     for (i = 1; i <= n; i++) if (size <= table[i]) return table[i]
-    return int((size + 4095) / 4096) * 4096
+    return int((size + 511) / 512) * 512
 }
 # With room for the rounding of what was printed.
 BEGIN { usual = split("64 128 256 512 1024 2048 4096", default_table, " ") }
@@ -139,10 +139,10 @@ FNR == NR && / values, .* bytes of payload/ {
 }
 FNR == NR && /for a store of/ { for (i = 1; $i != "bytes"; i++) store = $i }
 FNR == NR && /<- above$/ {
-    said_tiers = $3; said_held = $5; said_waste = $6; said_share = $8; said_whole = $9
+    said_tiers = $3; said_held = $4; said_waste = $5; said_share = $7; said_whole = $8
 }
 FNR == NR && /^ \*  default / {
-    usual_held = $5; usual_waste = $6; usual_share = $8; usual_whole = $9
+    usual_held = $4; usual_waste = $5; usual_share = $7; usual_whole = $8
 }
 FNR == NR && /#$/ {
     slot[++rows] = $2
@@ -180,8 +180,8 @@ END {
     near("bytes held by default", usual_held, usually, 1)
     near("waste by default", usual_waste, 100 * (1 - payload / usually), 100)
     near("share by default", usual_share, payload / usually, 10000)
-    near("in the store", said_whole, 1 / (held / payload + tier_count * 16384 / store), 10000)
-    near("default in the store", usual_whole, 1 / (usually / payload + usual * 16384 / store), 10000)
+    near("in the store", said_whole, 1 / (held / payload + tier_count * 8192 / store), 10000)
+    near("default in the store", usual_whole, 1 / (usually / payload + usual * 8192 / store), 10000)
     near("rows", rows, tier_count + ("large" in in_tier), 1)
     for (i = 1; i <= rows; i++) {
         at = slot[i]
@@ -226,9 +226,9 @@ fi
 chosen() { # arguments: how many tiers were chosen; 0 if another row is better
     run "$@"
     awk '
-        /^ \* +[0-9]+ +[0-9]+ +2\^/ {
+        /^ \* +[0-9]+ +[0-9]+ +[0-9]+ +[0-9.]+ %/ {
             tiers[++n] = $3
-            whole[n] = 1 / $9
+            whole[n] = 1 / $8
             if (/above/) best = n
         }
         END {
@@ -237,7 +237,7 @@ chosen() { # arguments: how many tiers were chosen; 0 if another row is better
             print (best && n > 1 && !bad ? tiers[best] : 0)
         }' out
 }
-[ "$(chosen narrow)" = 11 ]
+[ "$(chosen narrow)" = 15 ]
 check 'a small store has few tiers' $?
 [ "$(chosen -s 1G narrow)" = 47 ]
 check 'a large store of the same values has more' $?
