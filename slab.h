@@ -443,6 +443,7 @@ struct slab_store_info {
     double   fragmentation_ratio; /* capacity / used; 0 when empty */
     size_t   empty_bytes;         /* held, but in no tier and no large object */
     size_t   held_bytes;          /* all that is mapped, resident or not: max_bytes limits it */
+    size_t   retired_bytes;       /* of capacity, in tiers that slab_store_retier replaced */
     size_t   lost_bytes;          /* behind the last slots of chunks. So held_bytes is the sum of
                                    * capacity, metadata, empty and lost */
 };
@@ -558,6 +559,30 @@ typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *valu
  * nothing to do. */
 SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
                                    void *context);
+
+/* Replaces the tiers, for values whose sizes have changed: tier_sizes and tier_count are as in
+ * slab_store_config. Puts use the new tiers at once. Values stay where they are, under their refs,
+ * until slab_store_compact moves them over and tells the new refs; stats.retired_bytes is 0 when
+ * that is done. Returns
+ *   0                 on success;
+ *   -EINVAL           if store or tier_sizes is NULL, or the tiers are out of range or order;
+ *   -EBUSY            if the new tiers, and those that earlier calls replaced and that still hold
+ *                     values, are more than 124;
+ *   -ENOSPC, -ENOMEM  if there is no memory for metadata: at the first call 28 KiB, and 1 KiB for
+ *                     each one or two MiB of values.
+ * On failure nothing has changed. Takes some nanoseconds for each chunk.
+ *
+ * A tier whose size is among the new ones goes on, if all of its lengths belong to it as before.
+ * The others are former tiers. compact does not know the lengths of the values there: it moves each
+ * to the smallest tier that holds its whole slot; above the largest tier, it makes a large object
+ * of the slot's size. To fit a value to its length, moved calls slab_store_replace with this length
+ * for old_len and len, and with the value as data. For a value that was moved and is not fitted,
+ * get and free accept other lengths, too, and payload_bytes of a single tier is an estimate; their
+ * sum is exact.
+ *
+ * A cache at max_bytes evicts 64 KiB if the result is -ENOSPC, and calls again. From then on it
+ * evicts, puts and compacts as always: compact first makes room within the former tiers. */
+SLAB_API int slab_store_retier(slab_store *store, const uint32_t *tier_sizes, uint32_t tier_count);
 
 /* Called by slab_store_evict for each value before it is freed. value has `room` bytes: its slot's
  * size, or a large object's length. Returns the length that the value was stored with, which stats
@@ -1819,6 +1844,7 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool)
  *   lines    64 bytes each: what is known about chunks, apart from the slots
  *   tiers    chunks, their words of 64 slots, and which of these have holes
  *   large    objects above the largest tier: a run, or a mapping
+ *   retier   tiers that replace others
  *
  * Conservation: held == capacity + metadata + empty + lost, each counted where it changes. Whatever
  * dies gives its memory back to the runs, where neighbours merge. Nothing else keeps memory, so the
@@ -1851,6 +1877,7 @@ enum {
     SLAB__SLOT_MAX     = 64 * 1024,
     SLAB__TIERS_MAX    = 63,
     SLAB__MARKS        = 128,       /* kinds of lines: see lines */
+    SLAB__TIERS_ROOM   = 127,       /* tiers with former ones: each has a mark */
 };
 
 #define SLAB__NONE UINT32_MAX /* no number */
@@ -1872,6 +1899,13 @@ typedef struct slab__run {
     uint32_t      units;
     bool          clean; /* zero */
 } slab__run;
+
+/* Metadata that has a mapping of its own, or if max_bytes does not allow that, a run. */
+typedef struct slab__block {
+    void     *memory; /* NULL: there is none */
+    size_t    size;
+    slab__run run;
+} slab__block;
 
 /* The first line of a chunk. */
 typedef struct slab__chunk {
@@ -1904,6 +1938,7 @@ typedef struct slab__tier {
     bool           fresh;  /* the holes are fresh slots */
     bool           zeroed; /* and zero */
     uint8_t        index;
+    bool           former; /* put does not use it any more */
 
     uint32_t     slots;    /* of all chunks */
     slab__chunk *tail;     /* the chunk that has fresh slots, or NULL */
@@ -1912,6 +1947,7 @@ typedef struct slab__tier {
     slab__chunk *victim;   /* the chunk that compact empties, or NULL */
     uint32_t     victim_word; /* its live slots are in this word or behind */
     size_t       metadata;
+    uint32_t     below; /* lengths above this belong to it; UINT32_MAX: 0 does, too */
 } slab__tier;
 
 /* A large object: what lies in a slot of the records' tier. */
@@ -1919,8 +1955,16 @@ typedef struct slab__large {
     slab__extent  *extent; /* NULL: it has a mapping of its own */
     unsigned char *memory;
     alignas(8) uint32_t len;
-    uint32_t units;
+    uint32_t units : 31;
+    uint32_t loose : 1; /* the object has at most len bytes: see retier */
 } slab__large;
+
+/* What a store needs from its first retier on, in a mapping of its own. */
+typedef struct slab__retiered {
+    slab__tier tiers[SLAB__TIERS_ROOM];
+    size_t     payload; /* by how much the estimates of tiers that are no more were wrong */
+    uint8_t    tier_of[SLAB__SLOT_MAX / 8 + 1];
+} slab__retiered;
 
 struct slab_store {
     /* What get needs. */
@@ -1929,6 +1973,7 @@ struct slab_store {
     uint32_t    slot_max; /* the largest tier's */
     slab__kind kinds[SLAB__MARKS];
     const uint8_t *tier_of; /* [slot_max / 8 + 1] the index by length, rounded up to eights */
+    slab__tier    *tiers;   /* [rows] tiers[0] has the records of large objects */
 
     /* Memory. */
     void *(*map)(void *context, size_t size);
@@ -1951,14 +1996,19 @@ struct slab_store {
     uint32_t       whole; /* bytes of a chunk; in the largest stores more than SLAB__WHOLE */
 
     uint64_t *tops;    /* of the lines: which segments have open chunks, room, no memory */
-    uint64_t  idle;    /* tiers, as bits, whose current chunk may be empty */
-    uint64_t  stirred; /* tiers, as bits, that may have become sparse */
-    uint32_t  compacting; /* the tier that compact turns to next */
+    uint64_t  idle;    /* tiers, as bits by index % 64, whose current chunk may be empty */
+    uint64_t  stirred; /* tiers, as bits by index % 64, that may have become sparse */
+    uint32_t  compacting; /* the bit that compact turns to next */
     uint32_t  hand;       /* the line that evict turns to next */
     uint64_t  large_hand; /* and the place among records, if that is in its chunk */
-    uint32_t  tier_count; /* the caller's; tiers[0] has the records of large objects */
+    uint32_t  tier_count; /* the caller's */
+    uint8_t   order[SLAB__TIERS_MAX]; /* their indices, by size */
+    uint32_t  head_rows; /* tiers whose open lines have words at the heads of segments */
+    uint32_t  rows;      /* tiers that the tops have room for; more than head_rows: see retier */
+    slab__retiered *retiered; /* or NULL */
+    slab__block     retiered_block, segments_block;
 
-    size_t large_capacity, large_payload;
+    size_t large_capacity, large_used, large_payload;
     struct {
         unsigned char *memory;
         size_t         size;
@@ -1966,7 +2016,7 @@ struct slab_store {
     uint32_t kept_count;
     size_t   kept_bytes;
 
-    alignas(SLAB__LINE) slab__tier tiers[];
+    alignas(SLAB__LINE) slab__tier own_tiers[]; /* [head_rows] until the first retier */
 };
 
 _Static_assert(sizeof(slab__large) % 8 == 0, "a record is a slot");
@@ -2420,6 +2470,36 @@ static int slab__store_run_need(slab_store *store, uint32_t want, uint32_t least
     }
 }
 
+/* Takes zeroed memory for metadata. 0, -ENOSPC, -ENOMEM. */
+static int slab__store_block_take(slab_store *store, size_t size, slab__block *block)
+{
+    uint32_t units = slab__units(size), most = (uint32_t)(store->extent_most / SLAB__UNIT);
+    int      error;
+
+    block->size   = slab__store_mapping(size);
+    block->memory = slab__store_hold(store, block->size, &error);
+    if (!block->memory) {
+        if (units > most - slab__store_own_units(most)) return error;
+        error = slab__store_run_need(store, units, units, SLAB__BACK, &block->run);
+        if (error) return error;
+        slab__store_run_take(store, &block->run);
+        block->size   = (size_t)units * SLAB__UNIT;
+        block->memory = slab__store_run_memory(&block->run);
+        SLAB__SHOW(block->memory, block->size);
+        if (!block->run.clean) memset(block->memory, 0, block->size);
+    }
+    store->metadata += block->size;
+    return 0;
+}
+
+static void slab__store_block_give(slab_store *store, const slab__block *block)
+{
+    if (!block->memory) return;
+    store->metadata -= block->size;
+    if (block->run.extent) slab__store_run_give(store, &block->run);
+    else slab__store_unhold(store, block->memory, block->size);
+}
+
 /* ---- store: lines ----
  *
  * What is known about slots, apart from them. A chunk has one line for itself, which is a
@@ -2437,11 +2517,16 @@ static int slab__store_run_need(slab_store *store, uint32_t want, uint32_t least
  * are all free is gone, and its place in the directory is NULL: stale refs find nothing.
  *
  * The tops have a bit for each segment: for each tier, that an open chunk's line is in it; that it
- * may have room for the lines of a chunk; that it does not exist. Each is found in three steps. */
+ * may have room for the lines of a chunk; that it does not exist. Each is found in three steps.
+ *
+ * The heads have room for the tiers that the store began with. The words of tiers that came later
+ * (see retier) are in the segment's annex, a run. */
 
 /* The words at the head of a segment, and behind these, one for each tier: the lines of chunks that
  * have holes, except its victim. */
-enum { SLAB__FREE_LINES, SLAB__ITS_EXTENT, SLAB__ITS_RUN, SLAB__OPEN };
+enum { SLAB__FREE_LINES, SLAB__ITS_EXTENT, SLAB__ANNEX, SLAB__OPEN };
+
+enum { SLAB__ANNEX_SIZE = (1 + SLAB__TIERS_ROOM) * 8 }; /* its extent's address, and the words */
 
 enum { SLAB__IS_LARGE = 31 }; /* a bit of refs */
 
@@ -2450,10 +2535,19 @@ static uint64_t *slab__store_word(uint64_t *segment, uint32_t which)
     return &segment[which / 7 * SLAB__LINE_WORDS + 1 + which % 7];
 }
 
+/* The word of a tier's open lines in a segment. */
+static uint64_t *slab__store_open(const slab_store *store, uint32_t tier, uint32_t segment)
+{
+    if (tier < store->head_rows)
+        return slab__store_word(store->segments[segment], SLAB__OPEN + tier);
+    uintptr_t annex = (uintptr_t)*slab__store_word(store->segments[segment], SLAB__ANNEX);
+    return (uint64_t *)annex + 1 + (tier - store->head_rows);
+}
+
 /* The lines of a segment that chunks may have. */
 static uint64_t slab__store_all_lines(const slab_store *store)
 {
-    return slab__range((SLAB__OPEN + store->tier_count + 1 + 6) / 7, SLAB__SEGMENT);
+    return slab__range((SLAB__OPEN + store->head_rows + 6) / 7, SLAB__SEGMENT);
 }
 
 static slab__chunk *slab__store_chunk(const slab_store *store, uint32_t number)
@@ -2481,8 +2575,8 @@ static uint64_t *slab__store_top(const slab_store *store, uint32_t which)
 {
     return store->tops + (size_t)which * slab__store_top_words(store->segment_capacity);
 }
-static uint32_t slab__store_roomy(const slab_store *store) { return store->tier_count + 1; }
-static uint32_t slab__store_gone(const slab_store *store) { return store->tier_count + 2; }
+static uint32_t slab__store_roomy(const slab_store *store) { return store->rows; }
+static uint32_t slab__store_gone(const slab_store *store) { return store->rows + 1; }
 
 static void slab__store_top_set(slab_store *store, uint32_t which, uint32_t segment)
 {
@@ -2511,50 +2605,53 @@ static uint32_t slab__store_top_lowest(const slab_store *store, uint32_t which)
 
 /* -- Segments -- */
 
-static size_t slab__store_segments_size(uint32_t tier_count, uint32_t capacity)
+static size_t slab__store_segments_size(uint32_t rows, uint32_t capacity)
 {
     return capacity * sizeof(uint64_t *) +
-           (tier_count + 3) * slab__store_top_words(capacity) * sizeof(uint64_t);
+           (size_t)(rows + 2) * slab__store_top_words(capacity) * sizeof(uint64_t);
 }
 
-/* Makes the directory of segments the one at `memory`, which is zero and has room for so many. */
-static void slab__store_segments_move(slab_store *store, void *memory, uint32_t capacity)
+/* Makes the directory of segments the one at `memory`, which is zero and has room for so many of
+ * them and so many tiers. */
+static void slab__store_segments_move(slab_store *store, void *memory, uint32_t capacity,
+                                      uint32_t rows)
 {
     uint64_t **segments = (uint64_t **)memory, **before = store->segments;
     uint32_t   count    = store->segment_capacity < capacity ? store->segment_capacity : capacity;
+    uint32_t   rows_before = store->rows;
 
     store->segments         = segments;
     store->tops             = (uint64_t *)(void *)(segments + capacity);
     store->segment_capacity = capacity;
+    store->rows             = rows;
     for (uint32_t number = 0; number < capacity; number++) {
         uint64_t *segment = number < count ? before[number] : NULL;
         segments[number]  = segment;
         if (!segment) slab__store_top_set(store, slab__store_gone(store), number);
         else slab__store_top_set(store, slab__store_roomy(store), number);
-        for (uint32_t tier = 0; segment && tier <= store->tier_count; tier++)
-            if (*slab__store_word(segment, SLAB__OPEN + tier) != 0)
+        for (uint32_t tier = 0; segment && tier < rows_before; tier++)
+            if (*slab__store_open(store, tier, number) != 0)
                 slab__store_top_set(store, tier, number);
     }
 }
 
-/* Gives the directory room for so many segments; all there are have lower numbers. 0, -ENOSPC,
- * -ENOMEM. */
-static int slab__store_segments_resize(slab_store *store, uint32_t capacity)
+/* Gives the directory room for so many segments, all there are having lower numbers, and so many
+ * tiers, no fewer than now. 0, -ENOSPC, -ENOMEM. */
+static int slab__store_segments_resize(slab_store *store, uint32_t capacity, uint32_t rows)
 {
-    void  *before = store->segments, *first = store->own_segments, *memory = first;
-    size_t size_before = slab__store_segments_size(store->tier_count, store->segment_capacity);
-    size_t size        = slab__store_segments_size(store->tier_count, capacity);
-    int    error;
+    slab__block before, block = {NULL, 0, {NULL, 0, 0, false}};
+    size_t      size   = slab__store_segments_size(rows, capacity);
+    void       *memory = store->own_segments;
 
-    if (capacity > SLAB__SEGMENTS) {
-        memory = slab__store_hold(store, slab__store_mapping(size), &error);
-        if (!memory) return error;
-        store->metadata += slab__store_mapping(size);
+    if (capacity > SLAB__SEGMENTS || rows > store->head_rows) {
+        int error = slab__store_block_take(store, size, &block);
+        if (error) return error;
+        memory = block.memory;
     } else memset(memory, 0, size);
-    slab__store_segments_move(store, memory, capacity);
-    if (before == first) return 0;
-    slab__store_unhold(store, before, slab__store_mapping(size_before));
-    store->metadata -= slab__store_mapping(size_before);
+    slab__store_segments_move(store, memory, capacity, rows);
+    before                = store->segments_block;
+    store->segments_block = block;
+    slab__store_block_give(store, &before);
     return 0;
 }
 
@@ -2565,7 +2662,58 @@ static void slab__store_segments_fit(slab_store *store)
 
     while (end > 0 && !store->segments[end - 1]) end--;
     while (capacity > SLAB__SEGMENTS && end <= capacity / 2) capacity /= 2;
-    if (capacity < store->segment_capacity) (void)slab__store_segments_resize(store, capacity);
+    if (capacity < store->segment_capacity)
+        (void)slab__store_segments_resize(store, capacity, store->rows);
+}
+
+/* Gives the run back that begins at memory, which held metadata. */
+static void slab__store_meta_give(slab_store *store, const void *memory, uint64_t extent,
+                                  size_t size)
+{
+    slab__run run = {(slab__extent *)(uintptr_t)extent, 0, slab__units(size), false};
+
+    run.first = (uint32_t)((uintptr_t)memory - (uintptr_t)run.extent->memory) / SLAB__UNIT;
+    store->metadata -= (size_t)run.units * SLAB__UNIT;
+    slab__store_run_give(store, &run);
+}
+
+/* Gives a segment room for the words of later tiers, all 0. 0, -ENOSPC, -ENOMEM. */
+static int slab__store_annex_add(slab_store *store, uint32_t number)
+{
+    const uint32_t units = slab__units(SLAB__ANNEX_SIZE);
+    slab__run      run;
+    int            error = slab__store_run_need(store, units, units, SLAB__BACK, &run);
+
+    if (error) return error;
+    slab__store_run_take(store, &run);
+    uint64_t *annex = (uint64_t *)(void *)slab__store_run_memory(&run);
+    SLAB__SHOW(annex, SLAB__ANNEX_SIZE);
+    memset(annex, 0, SLAB__ANNEX_SIZE);
+    annex[0] = (uintptr_t)run.extent;
+    *slab__store_word(store->segments[number], SLAB__ANNEX) = (uintptr_t)annex;
+    store->metadata += (size_t)units * SLAB__UNIT;
+    return 0;
+}
+
+static void slab__store_annex_remove(slab_store *store, uint64_t *segment)
+{
+    uint64_t *annex = (uint64_t *)(uintptr_t)*slab__store_word(segment, SLAB__ANNEX);
+
+    if (!annex) return;
+    slab__store_meta_give(store, annex, annex[0], SLAB__ANNEX_SIZE);
+    *slab__store_word(segment, SLAB__ANNEX) = 0;
+}
+
+static void slab__store_segment_remove(slab_store *store, uint32_t number)
+{
+    uint64_t *segment = store->segments[number];
+
+    slab__store_annex_remove(store, segment);
+    slab__store_top_clear(store, slab__store_roomy(store), number);
+    slab__store_top_set(store, slab__store_gone(store), number);
+    store->segments[number] = NULL;
+    slab__store_meta_give(store, segment, *slab__store_word(segment, SLAB__ITS_EXTENT),
+                          SLAB__SEGMENT * SLAB__LINE_WORDS * sizeof(uint64_t));
 }
 
 /* One more segment, all of whose lines are free. 0, -ENOSPC, -ENOMEM. */
@@ -2579,7 +2727,7 @@ static int slab__store_segment_add(slab_store *store)
     if (number == SLAB__NONE) {
         number = store->segment_capacity;
         if (number >= store->segment_most) return -ENOSPC; /* all refs are in use */
-        if ((error = slab__store_segments_resize(store, 2 * number))) return error;
+        if ((error = slab__store_segments_resize(store, 2 * number, store->rows))) return error;
     }
     if ((error = slab__store_run_need(store, units, units, SLAB__BACK, &run))) return error;
     slab__store_run_take(store, &run);
@@ -2589,25 +2737,12 @@ static int slab__store_segment_add(slab_store *store)
     store->metadata += (size_t)units * SLAB__UNIT;
     *slab__store_word(segment, SLAB__FREE_LINES) = slab__store_all_lines(store);
     *slab__store_word(segment, SLAB__ITS_EXTENT) = (uintptr_t)run.extent;
-    *slab__store_word(segment, SLAB__ITS_RUN)    = run.first;
     store->segments[number]                      = segment;
     slab__store_top_clear(store, slab__store_gone(store), number);
     slab__store_top_set(store, slab__store_roomy(store), number);
-    return 0;
-}
-
-static void slab__store_segment_remove(slab_store *store, uint32_t number)
-{
-    uint64_t *segment = store->segments[number];
-    slab__run run     = {(slab__extent *)(uintptr_t)*slab__store_word(segment, SLAB__ITS_EXTENT),
-                         (uint32_t)*slab__store_word(segment, SLAB__ITS_RUN),
-                         slab__units(SLAB__SEGMENT * SLAB__LINE_WORDS * sizeof(uint64_t)), false};
-
-    slab__store_top_clear(store, slab__store_roomy(store), number);
-    slab__store_top_set(store, slab__store_gone(store), number);
-    store->segments[number] = NULL;
-    store->metadata -= (size_t)run.units * SLAB__UNIT;
-    slab__store_run_give(store, &run);
+    if (store->retiered && (error = slab__store_annex_add(store, number)))
+        slab__store_segment_remove(store, number);
+    return error;
 }
 
 /* The lowest segment that has so many free lines in a row, or SLAB__NONE. Those below it that have
@@ -2652,6 +2787,25 @@ static void slab__store_lines_give(slab_store *store, uint32_t first, uint32_t l
     *free |= slab__range(line, line + lines);
     slab__store_top_set(store, slab__store_roomy(store), number);
     if (*free == slab__store_all_lines(store)) slab__store_segment_remove(store, number);
+}
+
+/* The first chunk whose line is number or a higher one, or NULL. */
+static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t number)
+{
+    uint32_t line = number % SLAB__SEGMENT;
+
+    for (uint32_t at = number / SLAB__SEGMENT; at < store->segment_capacity; at++, line = 0) {
+        uint64_t *segment = store->segments[at];
+        if (!segment) continue;
+        uint64_t lines = slab__store_all_lines(store) & slab__range(line, SLAB__SEGMENT) &
+                         ~*slab__store_word(segment, SLAB__FREE_LINES);
+        for (; lines != 0; lines &= lines - 1) {
+            uint32_t own = (uint32_t)__builtin_ctzll(lines);
+            if (segment[own * SLAB__LINE_WORDS] % 512 == 0)
+                return slab__store_chunk(store, at * SLAB__SEGMENT + own);
+        }
+    }
+    return NULL;
 }
 
 /* -- Refs -- */
@@ -2724,7 +2878,7 @@ static inline uint64_t *slab__store_live(slab__chunk *chunk, uint32_t word)
 static void slab__store_open_chunk(slab_store *store, const slab__tier *tier, uint32_t number)
 {
     uint32_t  segment = number / SLAB__SEGMENT;
-    uint64_t *open    = slab__store_word(store->segments[segment], SLAB__OPEN + tier->index);
+    uint64_t *open    = slab__store_open(store, tier->index, segment);
 
     *open |= UINT64_C(1) << number % SLAB__SEGMENT;
     slab__store_top_set(store, tier->index, segment);
@@ -2732,7 +2886,7 @@ static void slab__store_open_chunk(slab_store *store, const slab__tier *tier, ui
 static void slab__store_close_chunk(slab_store *store, const slab__tier *tier, uint32_t number)
 {
     uint32_t  segment = number / SLAB__SEGMENT;
-    uint64_t *open    = slab__store_word(store->segments[segment], SLAB__OPEN + tier->index);
+    uint64_t *open    = slab__store_open(store, tier->index, segment);
 
     *open &= ~(UINT64_C(1) << number % SLAB__SEGMENT);
     if (*open == 0) slab__store_top_clear(store, tier->index, segment);
@@ -2753,7 +2907,7 @@ static slab__chunk *slab__store_lowest_open(const slab_store *store, const slab_
     uint32_t segment = slab__store_top_lowest(store, tier->index);
 
     if (segment == SLAB__NONE) return NULL;
-    uint64_t open = *slab__store_word(store->segments[segment], SLAB__OPEN + tier->index);
+    uint64_t open = *slab__store_open(store, tier->index, segment);
     return slab__store_chunk(store, segment * SLAB__SEGMENT + (uint32_t)__builtin_ctzll(open));
 }
 
@@ -2844,6 +2998,12 @@ static void slab__store_count(slab_store *store, slab__tier *tier, const slab__c
     tier->metadata += sign > 0 ? lines : -lines;
 }
 
+/* Stands for all former tiers: their chunks are in its row. */
+static slab__tier *slab__store_formers(const slab_store *store)
+{
+    return &store->tiers[store->head_rows];
+}
+
 /* The chunk holds no value: its memory and lines are anybody's. */
 static void slab__store_release(slab_store *store, slab__tier *tier, slab__chunk *chunk)
 {
@@ -2852,6 +3012,7 @@ static void slab__store_release(slab_store *store, slab__tier *tier, slab__chunk
     SLAB_ASSERT(chunk->used == 0 && chunk != tier->chunk);
     if (chunk->open != 0 && chunk != tier->victim)
         slab__store_close_chunk(store, tier, chunk->number);
+    if (tier->former) slab__store_close_chunk(store, slab__store_formers(store), chunk->number);
     if (chunk == tier->tail) tier->tail = NULL;
     if (chunk == tier->victim) tier->victim = NULL;
     slab__store_count(store, tier, chunk, -1);
@@ -2863,11 +3024,14 @@ static void slab__store_release(slab_store *store, slab__tier *tier, slab__chunk
 static void slab__store_release_idle(slab_store *store)
 {
     for (; store->idle != 0; store->idle &= store->idle - 1) {
-        slab__tier  *tier  = &store->tiers[__builtin_ctzll(store->idle)];
-        slab__chunk *chunk = tier->chunk;
-        if (!chunk || chunk->used != 0) continue;
-        slab__store_leave(store, tier);
-        slab__store_release(store, tier, chunk);
+        uint32_t index = (uint32_t)__builtin_ctzll(store->idle);
+        for (; index < store->rows; index += 64) {
+            slab__tier  *tier  = &store->tiers[index];
+            slab__chunk *chunk = tier->chunk;
+            if (!chunk || chunk->used != 0) continue;
+            slab__store_leave(store, tier);
+            slab__store_release(store, tier, chunk);
+        }
     }
 }
 
@@ -3025,8 +3189,8 @@ static inline void slab__store_give_slot(slab_store *store, slab__tier *tier, ui
     SLAB__HIDE(slab__store_slot(line, ref, tier->slot_size), tier->slot_size);
     *word &= ~bit;
     tier->occupied--;
-    store->stirred |= UINT64_C(1) << tier->index;
-    if (--chunk->used == 0) store->idle |= UINT64_C(1) << tier->index;
+    store->stirred |= UINT64_C(1) << tier->index % 64;
+    if (--chunk->used == 0) store->idle |= UINT64_C(1) << tier->index % 64;
     if (word == tier->word && !tier->fresh) tier->holes |= bit;
     else slab__store_reopen(store, tier, chunk,
                             slab__store_word_at((uint32_t)(word - (uint64_t *)(void *)chunk)));
@@ -3105,7 +3269,7 @@ static int slab__store_large_mapping(slab_store *store, slab__large *record)
             store->map == slab__store_default_map)
             SLAB_HUGE(record->memory, size);
     }
-    record->units = (uint32_t)(size / SLAB__UNIT);
+    record->units = size / SLAB__UNIT & INT32_MAX;
     return error;
 }
 
@@ -3124,7 +3288,7 @@ static int slab__store_large_take(slab_store *store, slab__large *record)
     slab__store_run_take(store, &run);
     record->extent = run.extent;
     record->memory = slab__store_run_memory(&run);
-    record->units  = units;
+    record->units  = units & INT32_MAX;
     SLAB__SHOW(record->memory + record->len, rest);
     if (!run.clean) memset(record->memory + record->len, 0, rest);
     return 0;
@@ -3163,6 +3327,7 @@ static SLAB__COLD void *slab__store_large_alloc(slab_store *store, size_t len, s
     *record = made;
     SLAB__FRESH(record->memory, len);
     store->large_capacity += (size_t)made.units * SLAB__UNIT;
+    store->large_used += len;
     store->large_payload += len;
     return record->memory;
 }
@@ -3176,7 +3341,7 @@ static slab__large *slab__store_large_find(const slab_store *store, slab_ref ref
     if (!*line || **line % SLAB__MARKS != store->tiers[0].index + 1u) return NULL;
     slab__large *record =
         (slab__large *)(void *)slab__store_slot(*line, ref, store->tiers[0].slot_size);
-    return record->len == len ? record : NULL;
+    return record->len == len || (record->loose && record->len > len) ? record : NULL;
 }
 
 static SLAB__COLD const void *slab__store_large_get(const slab_store *store, slab_ref ref,
@@ -3194,6 +3359,7 @@ static SLAB__COLD int slab__store_large_free(slab_store *store, slab_ref ref, si
 
     if (!record) return -ESTALE;
     store->large_capacity -= (size_t)record->units * SLAB__UNIT;
+    store->large_used -= record->len;
     store->large_payload -= len;
     slab__store_large_give(store, record);
     slab__store_give_slot(store, &store->tiers[0], line, ref);
@@ -3225,21 +3391,37 @@ static size_t slab__store_extent_most(size_t max_bytes)
     return size;
 }
 
-/* sizes[0] is that of the records of large objects; no length belongs to it. */
-static void slab__store_shape_tiers(slab_store *store, const uint32_t *sizes, uint32_t count,
-                                    uint8_t *tier_of)
+/* Makes a tier of that index. Lengths above `below` belong to it. */
+static void slab__store_shape_tier(slab_store *store, uint32_t index, uint32_t size,
+                                   uint32_t below)
 {
+    slab__tier *tier = &store->tiers[index];
+
+    memset(tier, 0, sizeof *tier);
+    tier->slot_size          = size;
+    tier->index              = (uint8_t)index;
+    tier->below              = below;
+    store->kinds[index + 1u] = (slab__kind){size, size - below};
+}
+
+/* Lengths above those of the tiers before belong to the tier at that place; 0 to the first. */
+static uint32_t slab__store_below(const uint32_t *sizes, uint32_t place)
+{
+    return place > 0 ? sizes[place - 1] : UINT32_MAX;
+}
+
+/* Lets puts use the tiers with these indices. */
+static void slab__store_order(slab_store *store, const uint8_t *order, uint32_t count,
+                              uint8_t *tier_of)
+{
+    uint32_t eights = 0;
+
+    memcpy(store->order, order, count);
     store->tier_count = count;
-    store->slot_max   = sizes[count - 1];
     store->tier_of    = tier_of;
-    store->tiers[0].slot_size = sizeof(slab__large);
-    for (uint32_t i = 0, eights = 0, last = 0; i < count; last = sizes[i++]) {
-        slab__tier *tier = &store->tiers[i + 1];
-        tier->slot_size  = sizes[i];
-        tier->index      = (uint8_t)(i + 1);
-        /* Length 0 belongs to the first. */
-        store->kinds[i + 2] = (slab__kind){sizes[i], sizes[i] - last + (i == 0)};
-        while (eights <= sizes[i] / 8) tier_of[eights++] = (uint8_t)(i + 1);
+    for (uint32_t place = 0; place < count; place++) {
+        store->slot_max = store->tiers[order[place]].slot_size;
+        while (eights <= store->slot_max / 8) tier_of[eights++] = order[place];
     }
 }
 
@@ -3271,10 +3453,11 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
     *store = NULL;
     memset(&hooks, 0, sizeof hooks);
     if (!slab__are_tiers(sizes, count) || !slab__store_hook(&hooks, config)) return -EINVAL;
-    size_t tier_of_at  = sizeof(slab_store) + (count + 1) * sizeof(slab__tier);
+    uint8_t order[SLAB__TIERS_MAX];
+    size_t  tier_of_at = sizeof(slab_store) + (count + 1) * sizeof(slab__tier);
     size_t extents_at  = slab__round_up(tier_of_at + sizes[count - 1] / 8 + 1, 8);
     size_t segments_at = extents_at + slab__store_extents_size(SLAB__EXTENTS);
-    size_t size        = segments_at + slab__store_segments_size(count, SLAB__SEGMENTS);
+    size_t size        = segments_at + slab__store_segments_size(count + 1, SLAB__SEGMENTS);
     size               = slab__store_mapping(size);
     if (max_bytes != 0 && max_bytes < size + SLAB__EXTENT_BARE) return -EINVAL;
 
@@ -3288,9 +3471,17 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
     made->extent_most  = slab__store_extent_most(max_bytes);
     made->own_extents  = (unsigned char *)made + extents_at;
     made->own_segments = (unsigned char *)made + segments_at;
-    slab__store_shape_tiers(made, sizes, count, (uint8_t *)made + tier_of_at);
+    made->tiers        = made->own_tiers;
+    made->head_rows    = count + 1;
+    /* The records of large objects: no length belongs to their tier. */
+    slab__store_shape_tier(made, 0, sizeof(slab__large), sizeof(slab__large));
+    for (uint32_t i = 0; i < count; i++) {
+        order[i] = (uint8_t)(i + 1);
+        slab__store_shape_tier(made, i + 1, sizes[i], slab__store_below(sizes, i));
+    }
+    slab__store_order(made, order, count, (uint8_t *)made + tier_of_at);
     slab__store_extents_move(made, made->own_extents, SLAB__EXTENTS);
-    slab__store_segments_move(made, made->own_segments, SLAB__SEGMENTS);
+    slab__store_segments_move(made, made->own_segments, SLAB__SEGMENTS, made->head_rows);
     *store = made;
     return 0;
 }
@@ -3316,14 +3507,12 @@ SLAB_API void slab_store_destroy(slab_store *store)
                 slab__store_free_records(store, &segment[line * SLAB__LINE_WORDS]);
     }
     while (store->kept_count > 0) slab__store_drop_kept(store);
+    slab__store_block_give(store, &store->segments_block);
+    slab__store_block_give(store, &store->retiered_block);
     for (uint32_t number = 0; number < store->extent_count; number++)
         slab__store_unhold(store, store->extents[number]->memory, store->extents[number]->size);
     store->extent_count = 0;
     slab__store_extents_fit(store);
-    if (store->segments != store->own_segments)
-        slab__store_unhold(store, store->segments,
-                           slab__store_mapping(slab__store_segments_size(
-                               store->tier_count, store->segment_capacity)));
     store->unmap(store->context, store, store->own_size);
 }
 
@@ -3463,8 +3652,10 @@ static unsigned char *slab__store_resize(slab_store *store, slab_ref ref, size_t
     if (!record) return NULL;
     *error = -EMSGSIZE;
     if (!slab__store_large_fits(store, record, len)) return NULL;
+    store->large_used += len - record->len;
     store->large_payload += len - old_len;
-    record->len = (uint32_t)len;
+    record->len   = (uint32_t)len;
+    record->loose = 0;
     return record->memory;
 }
 
@@ -3479,14 +3670,27 @@ SLAB_API int slab_store_set_len(slab_store *store, slab_ref ref, size_t old_len,
     return 0;
 }
 
+/* Whether a put of len bytes would use the tier that the ref's slot is in, or the ref is of a large
+ * object. */
+static bool slab__store_is_home(const slab_store *store, slab_ref ref, size_t len)
+{
+    const uint64_t *line = slab__store_line(store, ref);
+
+    if (!line) return true;
+    return len <= store->slot_max && store->tier_of[(len + 7) / 8] + 1u == line[0] % SLAB__MARKS;
+}
+
 SLAB_API int slab_store_replace(slab_store *store, slab_ref *ref, size_t old_len, const void *data,
                                 size_t len)
 {
-    slab_ref made;
-    int      error;
+    unsigned char *value = NULL;
+    slab_ref       made;
+    int            error;
 
     if (!store || !ref || (!data && len > 0)) return -EINVAL;
-    unsigned char *value = slab__store_resize(store, *ref, old_len, len, &error);
+    if (slab__store_is_home(store, *ref, len))
+        value = slab__store_resize(store, *ref, old_len, len, &error);
+    else error = slab_store_get(store, *ref, old_len) ? -EMSGSIZE : -ESTALE;
     if (value) {
         if (len > 0) memmove(value, data, len);
         if (old_len > len) memset(value + len, 0, old_len - len);
@@ -3560,16 +3764,16 @@ static bool slab__store_is_sparse(const slab_store *store, const slab__tier *tie
 static slab__chunk *slab__store_open_below(const slab_store *store, const slab__tier *tier,
                                            uint32_t number)
 {
-    uint32_t        segment = number / SLAB__SEGMENT, which = SLAB__OPEN + tier->index;
+    uint32_t        segment = number / SLAB__SEGMENT;
     const uint64_t *top     = slab__store_top(store, tier->index);
     uint64_t        below   = slab__range(0, number % SLAB__SEGMENT), open = 0;
 
     if (segment < store->segment_capacity && store->segments[segment])
-        open = *slab__store_word(store->segments[segment], which) & below;
+        open = *slab__store_open(store, tier->index, segment) & below;
     if (open == 0) {
         segment = slab__find_bit_below(top, segment);
         if (segment-- == 0) return NULL;
-        open = *slab__store_word(store->segments[segment], which);
+        open = *slab__store_open(store, tier->index, segment);
     }
     return slab__store_chunk(store,
                              segment * SLAB__SEGMENT + 63 - (uint32_t)__builtin_clzll(open));
@@ -3614,8 +3818,10 @@ static void slab__store_begin_victim(slab_store *store, slab__tier *tier, slab__
 }
 
 /* Sees to it that the tier has a victim that can be emptied. False: it does not need to. */
-static bool slab__store_choose_victim(slab_store *store, slab__tier *tier)
+static bool slab__store_choose_victim(slab_store *store, uint32_t index)
 {
+    slab__tier *tier = &store->tiers[index];
+
     while (slab__store_is_sparse(store, tier)) {
         if (tier->victim) return true;
         slab__chunk *chunk = tier->chunk;
@@ -3628,18 +3834,22 @@ static bool slab__store_choose_victim(slab_store *store, slab__tier *tier)
     return false;
 }
 
+/* The first live value of the tier's victim. */
+static slab_ref slab__store_first_live(slab__tier *tier)
+{
+    slab__chunk *chunk = tier->victim;
+
+    while (*slab__store_live(chunk, tier->victim_word) == 0) tier->victim_word++;
+    return chunk->number * 512 + slab__store_position(tier->victim_word) * 64 +
+           (uint32_t)__builtin_ctzll(*slab__store_live(chunk, tier->victim_word));
+}
+
 /* Moves the victim's first value to the lowest hole elsewhere. */
 static void slab__store_move(slab_store *store, slab__tier *tier, slab_moved_fn *moved,
                              void *context)
 {
-    slab__chunk *chunk = tier->victim;
-    slab_ref     from, to;
-
-    while (*slab__store_live(chunk, tier->victim_word) == 0) tier->victim_word++;
-    uint64_t *word = slab__store_live(chunk, tier->victim_word);
-    from = chunk->number * 512 + slab__store_position(tier->victim_word) * 64 +
-           (uint32_t)__builtin_ctzll(*word);
-    int error = tier->holes ? 0 : slab__store_refill(store, tier);
+    slab_ref from = slab__store_first_live(tier), to;
+    int      error = tier->holes ? 0 : slab__store_refill(store, tier);
     SLAB_ASSERT(error == 0); /* the tier is sparse: more holes elsewhere than values here */
     (void)error;
     uint64_t *line  = slab__store_line(store, from);
@@ -3648,6 +3858,71 @@ static void slab__store_move(slab_store *store, slab__tier *tier, slab_moved_fn 
     memcpy(value, slab__store_slot(line, from, tier->slot_size), tier->slot_size);
     slab__store_give_slot(store, tier, line, from);
     moved(context, from, to, value, tier->slot_size);
+}
+
+/* What the values of a tier have in bytes. After a retier it is an estimate, of which only the sum
+ * over all tiers is right. */
+static size_t slab__store_payload(const slab__tier *tier)
+{
+    size_t used = (size_t)tier->occupied * tier->slot_size;
+
+    if (tier->payload > SIZE_MAX / 2) return 0;
+    return tier->payload < used ? tier->payload : used;
+}
+
+/* A slot for a value of a former tier that has `size` bytes at most. NULL: no memory. */
+static unsigned char *slab__store_adopt(slab_store *store, uint32_t size, size_t len, slab_ref *to,
+                                        size_t *room)
+{
+    uint64_t *line;
+    int       error;
+
+    *room = size;
+    if (size > store->slot_max) {
+        unsigned char *value = (unsigned char *)slab__store_large_alloc(store, size, to, &error);
+        if (!value) return NULL;
+        slab__store_large_find(store, *to, size, &line)->loose = 1;
+        store->large_payload -= size - len;
+        return value;
+    }
+    slab__tier *tier = &store->tiers[store->tier_of[size / 8]];
+    if (tier->holes == 0 && slab__store_refill(store, tier) != 0) return NULL;
+    unsigned char *value = slab__store_take_slot(tier, to);
+    *room                = tier->slot_size;
+    SLAB__SHOW(value, *room);
+    memset(value + size, 0, *room - size);
+    tier->payload += len;
+    return value;
+}
+
+/* Moves a value of a former tier to the tier for its slot's size. False: there is no such value, or
+ * no memory for it. */
+static bool slab__store_take_over(slab_store *store, slab_moved_fn *moved, void *context)
+{
+    slab__chunk *chunk;
+    slab__tier  *tier;
+    slab_ref     to;
+    size_t       room;
+
+    for (;;) {
+        if (!(chunk = slab__store_lowest_open(store, slab__store_formers(store)))) return false;
+        tier = &store->tiers[chunk->tier];
+        if (chunk == tier->victim) break;
+        if (tier->victim) slab__store_spare(store, tier);
+        slab__store_leave(store, tier);
+        if (chunk->used > 0) slab__store_begin_victim(store, tier, chunk);
+        else slab__store_release(store, tier, chunk);
+    }
+    size_t         len   = slab__store_payload(tier) / tier->occupied;
+    unsigned char *value = slab__store_adopt(store, tier->slot_size, len, &to, &room);
+    if (!value) return false;
+    slab_ref  from = slab__store_first_live(tier);
+    uint64_t *line = slab__store_line(store, from);
+    memcpy(value, slab__store_slot(line, from, tier->slot_size), tier->slot_size);
+    tier->payload -= len;
+    slab__store_give_slot(store, tier, line, from);
+    moved(context, from, to, value, room);
+    return true;
 }
 
 SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
@@ -3659,15 +3934,17 @@ SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_mov
     store->stirred &= ~UINT64_C(1); /* records of large objects stay where they are */
     while (moves < max_moves && store->stirred != 0) {
         /* In turn, so that a tier that always has work leaves some to the others. */
-        uint64_t    above = store->stirred >> store->compacting << store->compacting;
-        uint32_t    index = (uint32_t)__builtin_ctzll(above ? above : store->stirred);
-        slab__tier *tier  = &store->tiers[index];
-        for (; moves < max_moves && slab__store_choose_victim(store, tier); moves++)
-            slab__store_move(store, tier, moved, context);
-        if (moves < max_moves) store->stirred &= ~(UINT64_C(1) << index);
-        store->compacting = (index + 1) % 64;
+        uint64_t above = store->stirred >> store->compacting << store->compacting;
+        uint32_t bit   = (uint32_t)__builtin_ctzll(above ? above : store->stirred);
+        for (uint32_t index = bit; index < store->rows; index += 64)
+            for (; moves < max_moves && slab__store_choose_victim(store, index); moves++)
+                slab__store_move(store, &store->tiers[index], moved, context);
+        if (moves < max_moves) store->stirred &= ~(UINT64_C(1) << bit);
+        store->compacting = (bit + 1) % 64;
         store->stirred &= ~UINT64_C(1);
     }
+    for (; moves < max_moves && store->retiered; moves++)
+        if (!slab__store_take_over(store, moved, context)) break;
     return moves;
 }
 
@@ -3739,25 +4016,6 @@ SLAB_API slab_ref slab_store_next(const slab_store *store, uint64_t *cursor, con
     return ref;
 }
 
-/* The first chunk whose line is number or a higher one, or NULL. */
-static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t number)
-{
-    uint32_t line = number % SLAB__SEGMENT;
-
-    for (uint32_t at = number / SLAB__SEGMENT; at < store->segment_capacity; at++, line = 0) {
-        uint64_t *segment = store->segments[at];
-        if (!segment) continue;
-        uint64_t lines = slab__store_all_lines(store) & slab__range(line, SLAB__SEGMENT) &
-                         ~*slab__store_word(segment, SLAB__FREE_LINES);
-        for (; lines != 0; lines &= lines - 1) {
-            uint32_t own = (uint32_t)__builtin_ctzll(lines);
-            if (segment[own * SLAB__LINE_WORDS] % 512 == 0)
-                return slab__store_chunk(store, at * SLAB__SEGMENT + own);
-        }
-    }
-    return NULL;
-}
-
 /* Chooses the chunk that evict empties next, or NULL if there is none, and moves the hand to it. */
 static slab__chunk *slab__store_choose_evicted(slab_store *store)
 {
@@ -3805,13 +4063,19 @@ static void slab__store_evict_chunk(slab_store *store, slab__chunk *chunk,
 }
 
 /* Frees large objects that have their records in the chunk: the next one in the round. */
-static void slab__store_evict_large(slab_store *store, const slab__chunk *chunk,
+static void slab__store_evict_large(slab_store *store, slab__chunk *chunk,
                                     slab_evicted_fn *evicted, void *context)
 {
+    slab__tier *records = &store->tiers[0];
     uint64_t    from = (uint64_t)chunk->number * 512, end = from + (uint64_t)chunk->lines * 512;
     const void *value;
     size_t      room;
 
+    if (chunk->used == 0) {
+        slab__store_leave(store, records);
+        slab__store_release(store, records, chunk);
+        return;
+    }
     if (store->large_hand > from && store->large_hand < end) from = store->large_hand;
     slab_ref place = slab__store_live_from(store, from);
     if (place >= end) {
@@ -3821,8 +4085,8 @@ static void slab__store_evict_large(slab_store *store, const slab__chunk *chunk,
     }
     store->large_hand = (uint64_t)place + 1;
     slab_ref ref      = slab__store_show(store, place, &value, &room);
-    (void)evicted(context, ref, value, room);
-    slab__store_large_free(store, ref, room);
+    size_t len = evicted(context, ref, value, room);
+    if (slab__store_large_free(store, ref, len) != 0) slab__store_large_free(store, ref, room);
 }
 
 SLAB_API size_t slab_store_evict(slab_store *store, size_t bytes, slab_evicted_fn *evicted,
@@ -3852,6 +4116,142 @@ SLAB_API int slab_store_limit(slab_store *store, size_t max_bytes)
     return 0;
 }
 
+/* ---- store: retier ----
+ *
+ * A tier that the new sizes do not need is a former one: tier_of does not lead to it any more, so
+ * no put goes there; get, free, compact and evict treat it as any other. What it holds goes to its
+ * heir, the smallest tier with slots at least as large, or to a large object; therefore the heir
+ * also accepts all lengths that belong to the former tier.
+ *
+ *   former tier 128      lengths 65..128         kinds[]: slot 128, room 64
+ *   its heir 144         own lengths 113..144    slot 144, room 32 -> 80, so 65..144
+ *
+ * The row of formers (see lines) has all chunks of former tiers, so that compact finds the next. It
+ * is written anew at each retier. A chunk's end takes it out, and a tier without a chunk is none:
+ * its index, and with it the mark, may then serve another tier. */
+
+/* The index of a tier that may serve as one of the new ones, or 0: all of its lengths above `below`
+ * belong to it as before. */
+static uint32_t slab__store_tier_like(const slab_store *store, uint32_t size, uint32_t below)
+{
+    for (uint32_t index = 1; index < store->rows; index++) {
+        const slab__tier *tier = &store->tiers[index];
+        /* UINT32_MAX is one less than 0. */
+        if (tier->slots > 0 && tier->slot_size == size && below + 1 <= tier->below + 1)
+            return index;
+    }
+    return 0;
+}
+
+/* Writes to order[] the indices that tiers of these sizes will have. Returns one more than the
+ * highest index in use, or 0 if there are not enough. */
+static uint32_t slab__store_plan(const slab_store *store, const uint32_t *sizes, uint32_t count,
+                                 uint8_t *order)
+{
+    uint32_t free = 0, rows = store->head_rows + 1;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = slab__store_tier_like(store, sizes[i], slab__store_below(sizes, i));
+        /* Bit 0 of stirred is that of the records, which are not moved. */
+        while (index == 0 && ++free < SLAB__TIERS_ROOM)
+            if (free % 64 != 0 && free != store->head_rows && store->tiers[free].slots == 0)
+                index = free;
+        if (index == 0) return 0;
+        order[i] = (uint8_t)index;
+        if (rows <= index) rows = index + 1;
+    }
+    return rows;
+}
+
+/* Lets the tier's heir accept its lengths. */
+static void slab__store_bequeath(slab_store *store, const slab__tier *tier)
+{
+    slab__kind its = store->kinds[tier->index + 1];
+
+    if (tier->slot_size > store->slot_max) return;
+    slab__kind *kind = &store->kinds[store->tier_of[tier->slot_size / 8] + 1];
+    uint32_t    room = kind->slot_size - (its.slot_size - its.room);
+    if (kind->room < room) kind->room = room;
+}
+
+/* Makes the tiers in order[] those that puts use, and all others former ones. */
+static void slab__store_install(slab_store *store, const uint32_t *sizes, uint32_t count,
+                                const uint8_t *order)
+{
+    slab__chunk *chunk;
+
+    for (uint32_t index = 1; index < store->rows; index++) store->tiers[index].former = true;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t    below = slab__store_below(sizes, i);
+        slab__tier *tier  = &store->tiers[order[i]];
+        slab__kind *kind  = &store->kinds[order[i] + 1];
+        if (tier->slots == 0) {
+            store->retiered->payload += tier->payload;
+            slab__store_shape_tier(store, order[i], sizes[i], below);
+        }
+        if (kind->room < sizes[i] - below) kind->room = sizes[i] - below;
+        tier->below  = below;
+        tier->former = false;
+    }
+    slab__store_order(store, order, count, store->retiered->tier_of);
+    for (uint32_t index = 1; index < store->rows; index++) {
+        if (!store->tiers[index].former || store->tiers[index].slots == 0) continue;
+        slab__store_leave(store, &store->tiers[index]);
+        slab__store_bequeath(store, &store->tiers[index]);
+    }
+    for (uint32_t line = 0; (chunk = slab__store_chunk_from(store, line));
+         line          = chunk->number + chunk->lines)
+        if (store->tiers[chunk->tier].former)
+            slab__store_open_chunk(store, slab__store_formers(store), chunk->number);
+        else slab__store_close_chunk(store, slab__store_formers(store), chunk->number);
+}
+
+/* Undoes the first retier. */
+static void slab__store_retier_undo(slab_store *store)
+{
+    store->tiers    = store->own_tiers;
+    store->retiered = NULL;
+    for (uint32_t number = 0; number < store->segment_capacity; number++)
+        if (store->segments[number]) slab__store_annex_remove(store, store->segments[number]);
+    slab__store_block_give(store, &store->retiered_block);
+    memset(&store->retiered_block, 0, sizeof store->retiered_block);
+}
+
+/* Gives the store what it needs for former tiers and later ones. 0, -ENOSPC, -ENOMEM. */
+static int slab__store_retier_begin(slab_store *store)
+{
+    int error = slab__store_block_take(store, sizeof *store->retiered, &store->retiered_block);
+
+    if (error) return error;
+    store->retiered = (slab__retiered *)store->retiered_block.memory;
+    memcpy(store->retiered->tiers, store->own_tiers, store->head_rows * sizeof *store->tiers);
+    store->tiers                       = store->retiered->tiers;
+    slab__store_formers(store)->index = (uint8_t)store->head_rows;
+    for (uint32_t number = 0; number < store->segment_capacity; number++) {
+        if (!store->segments[number]) continue;
+        if ((error = slab__store_annex_add(store, number))) return error;
+    }
+    return 0;
+}
+
+SLAB_API int slab_store_retier(slab_store *store, const uint32_t *tier_sizes, uint32_t tier_count)
+{
+    uint8_t  order[SLAB__TIERS_MAX];
+    uint32_t rows = 0;
+    int      error = 0;
+
+    if (!store || !tier_sizes || !slab__are_tiers(tier_sizes, tier_count)) return -EINVAL;
+    slab__store_release_idle(store);
+    bool first = !store->retiered;
+    if (first) error = slab__store_retier_begin(store);
+    if (!error && !(rows = slab__store_plan(store, tier_sizes, tier_count, order))) error = -EBUSY;
+    if (!error && rows > store->rows)
+        error = slab__store_segments_resize(store, store->segment_capacity, rows);
+    if (!error) slab__store_install(store, tier_sizes, tier_count, order);
+    else if (first && store->retiered) slab__store_retier_undo(store);
+    return error;
+}
+
 /* ---- store: stats ---- */
 
 static double slab__ratio(size_t capacity, size_t used)
@@ -3864,7 +4264,7 @@ SLAB_API int slab_store_tier_stats(const slab_store *store, uint32_t tier,
 {
     if (stats) memset(stats, 0, sizeof *stats);
     if (!store || !stats || tier >= store->tier_count) return -EINVAL;
-    const slab__tier *it = &store->tiers[tier + 1];
+    const slab__tier *it = &store->tiers[store->order[tier]];
 
     stats->slot_size           = it->slot_size;
     stats->total_slots         = it->slots;
@@ -3872,30 +4272,33 @@ SLAB_API int slab_store_tier_stats(const slab_store *store, uint32_t tier,
     stats->capacity_bytes      = (size_t)stats->total_slots * it->slot_size;
     stats->occupied_bytes      = (size_t)it->occupied * it->slot_size;
     stats->fragmentation_ratio = slab__ratio(stats->capacity_bytes, stats->occupied_bytes);
-    stats->payload_bytes       = it->payload;
+    stats->payload_bytes       = slab__store_payload(it);
     stats->metadata_bytes      = it->metadata;
     return 0;
 }
 
 SLAB_API void slab_store_stats(const slab_store *store, struct slab_store_info *stats)
 {
-    struct slab_tier_info tier;
-
     if (!stats) return;
     memset(stats, 0, sizeof *stats);
     if (!store) return;
     stats->tier_count     = store->tier_count;
     stats->large_count    = store->tiers[0].occupied;
     stats->capacity_bytes = store->large_capacity;
-    stats->used_bytes = stats->payload_bytes = store->large_payload;
+    stats->used_bytes     = store->large_used;
+    stats->payload_bytes  = store->large_payload;
     stats->metadata_bytes                    = store->metadata;
     stats->empty_bytes                       = store->empty;
     stats->held_bytes                        = store->held;
     stats->lost_bytes                        = store->lost;
-    for (uint32_t i = 0; slab_store_tier_stats(store, i, &tier) == 0; i++) {
-        stats->capacity_bytes += tier.capacity_bytes;
-        stats->used_bytes += tier.occupied_bytes;
-        stats->payload_bytes += tier.payload_bytes;
+    if (store->retiered) stats->payload_bytes += store->retiered->payload;
+    for (uint32_t index = 1; index < store->rows; index++) {
+        const slab__tier *tier     = &store->tiers[index];
+        size_t            capacity = (size_t)tier->slots * tier->slot_size;
+        stats->capacity_bytes += capacity;
+        stats->retired_bytes += tier->former ? capacity : 0;
+        stats->used_bytes += (size_t)tier->occupied * tier->slot_size;
+        stats->payload_bytes += tier->payload;
     }
     stats->fragmentation_ratio = slab__ratio(stats->capacity_bytes, stats->used_bytes);
 }
