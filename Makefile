@@ -1,4 +1,4 @@
-# make demo        a cache of a directory tree: DIR=/usr/include; the metrics are in build/metrics.txt
+# make demo        a key-value server, loaded, killed and verified: DIR=/usr/include or TRACE=FILE
 # make check       the tests that need a compiler and make alone; under a minute. Also: make test
 # make check-all   every test; a missing package says SKIP, and with STRICT=1 it is a failure
 # make stress      minutes of storms: SECONDS_EACH=60
@@ -21,6 +21,7 @@ CFLAGS       ?= -O2 -g
 BUILD        ?= build
 PREFIX       ?= /usr/local
 DIR          ?= /usr/include
+TRACE        ?=
 SECONDS_EACH ?= 60
 STRICT       ?=
 
@@ -42,18 +43,15 @@ run  = $(if $(jobs),JOBS=$(jobs) )test/run.sh
 # -O1 compiles in half the time of -O2; check-all has every level.
 fast = $(if $(filter file,$(origin CFLAGS)),CFLAGS='-O1 -g' )
 
-examples = handover pagecount restart store spill ringcp tenants treecache
+examples = handover pagecount restart store spill ringcp tenants kvdemo
 
-all: $(examples:%=$(BUILD)/%) $(BUILD)/fit_tiers $(BUILD)/replay
+all: $(examples:%=$(BUILD)/%) $(BUILD)/kv-server $(BUILD)/fit_tiers $(BUILD)/replay
 
 help:
 	$(quiet)sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-demo: $(BUILD)/treecache
-	$(quiet)$(BUILD)/treecache --metrics $(BUILD)/metrics.txt $(DIR)
-	$(quiet)echo '$(BUILD)/metrics.txt has the metrics. The tenants that pay for most, at the end:'
-	$(quiet)grep '^buffer_pool_tenant_live_bytes{' $(BUILD)/metrics.txt | \
-	    awk '{ print $$NF, $$0 }' | sort -rn | head -n 5 | sed 's/^[0-9]* /  /'
+demo: $(BUILD)/kv-server $(BUILD)/kvdemo
+	$(quiet)$(BUILD)/kvdemo --server $(BUILD)/kv-server --trace '$(TRACE)' '$(DIR)'
 
 check test:
 	$(quiet)$(fast)$(run) check
@@ -139,6 +137,9 @@ $(BUILD):
 
 $(BUILD)/%: examples/%.c $(headers) | $(BUILD)
 	$(quiet)$(cc) -I. -pthread $< -o $@
+
+$(BUILD)/kv-server: $(wildcard examples/kv/*.[ch]) $(headers) | $(BUILD)
+	$(quiet)$(cc) -D_GNU_SOURCE -I. -pthread $(filter %.c,$^) -o $@
 
 $(BUILD)/%: tools/%.c tools/fit.h $(headers) | $(BUILD)
 	$(quiet)$(cc) $< -ldl -o $@

@@ -142,6 +142,7 @@ struct fixedpool_info {
     uint32_t caches;       /* open */
     uint32_t pages;        /* FIXEDPOOL_PAGES_... */
     uint32_t buffer_rings; /* open: see fixedpool_ring_open */
+    uint32_t waiters;      /* that have a place: see fixedpool_watch */
 };
 
 /* Creates a pool. Returns
@@ -292,6 +293,7 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
 /* Leases a frame, and sleeps until one is free if there is none. Any thread. If timeout_ns is
  * negative, waits for ever. Returns the frame's number, or
  *   -ETIMEDOUT  after timeout_ns nanoseconds;
+ *   -ECANCELED  after fixedpool_wake_all;
  *   -EINVAL     if pool is NULL;
  *   -errno      if a filter of system calls refuses both futex(2) and nanosleep(2), or does not let
  *               the C library read the clock: -EPERM, for example.
@@ -301,6 +303,42 @@ FIXEDPOOL_API uint32_t fixedpool_alloc_many(fixedpool *pool, int *frames, uint32
  * of those with one priority, about in order of arrival. Another thread may lease the frame before
  * the woken one does, which then sleeps again. */
 FIXEDPOOL_API int fixedpool_alloc_wait(fixedpool *pool, int64_t timeout_ns);
+
+/* A waiter is an event loop that cannot sleep in alloc_wait: it has an eventfd, or a futex word for
+ * IORING_OP_FUTEX_WAIT (Linux 6.7). Set futex, or eventfd and leave futex NULL; the rest is 0. */
+typedef struct fixedpool_waiter {
+    int       eventfd; /* 1 is added to it, */
+    uint32_t *futex;   /* or if this is not NULL to this, and one private futex waiter is woken */
+    void     *place;   /* the pool's */
+} fixedpool_waiter;
+
+/* Leases a frame, or, if every frame is leased, has the waiter told when one is free. Any thread,
+ * one at a time with each waiter; lock-free. Returns
+ *   the frame's number: then the waiter is not told;
+ *   -ENOBUFS    if every frame is leased: the waiter will be told, once;
+ *   -ECANCELED  if every frame is leased and fixedpool_wake_all was called;
+ *   -EINVAL     if a pointer is NULL, the descriptor is negative or the word is not aligned;
+ *   -ENOMEM     if the system has no memory for the waiter's place, on the first call.
+ * Costs as much as an alloc that finds no frame. If the waiter is to be told already, it keeps its
+ * turn.
+ *
+ * No event is lost: for each frame that is freed, the waiter that has waited longest is told, and
+ * one sleeper in alloc_wait is woken, so that neither kind starves the other. Either may find that
+ * the frame is leased again. A waiter that was told must call fixedpool_watch again, lease a frame,
+ * or call fixedpool_unwatch. It may be told once more than it asked. */
+FIXEDPOOL_API int fixedpool_watch(fixedpool *pool, fixedpool_waiter *waiter);
+
+/* Ends a waiter's use of the pool: afterwards the pool does not touch its descriptor or its word.
+ * One thread at a time with each waiter. If the waiter was told meanwhile, tells the next one.
+ * Waits for a thread that is in the middle of telling it. Does nothing if a pointer is NULL or the
+ * waiter has no place. Every waiter must be ended before the pool is destroyed. */
+FIXEDPOOL_API void fixedpool_unwatch(fixedpool *pool, fixedpool_waiter *waiter);
+
+/* Ends all waiting, for a shutdown: wakes every sleeper in alloc_wait and tells every waiter. From
+ * now on alloc_wait and watch return -ECANCELED where they would wait, so that a thread that comes
+ * late does not sleep for ever; idle frames are still leased. Any thread. Returns 0, or -EINVAL if
+ * pool is NULL. */
+FIXEDPOOL_API int fixedpool_wake_all(fixedpool *pool);
 
 /* Returns the address of a frame, leased or not, or NULL if there is no such frame or pool is NULL.
  * Any thread. */
@@ -340,6 +378,10 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
 FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
 FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame);
 
+/* Leases a frame as fixedpool_cache_alloc does, and as fixedpool_alloc_wait if there is none, with
+ * its results. The cache's thread. cache must not be NULL. */
+FIXEDPOOL_API int fixedpool_cache_alloc_wait(fixedpool_cache *cache, int64_t timeout_ns);
+
 /* Closes a cache. The cache's thread. Idle frames of the cache
  * become idle frames of the pool. Frames that were leased through it stay leased. Does nothing if
  * cache is NULL. */
@@ -355,8 +397,8 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
 /* Destroys a pool. Any thread, while no other thread is inside a call, and after all I/O on frames
  * is done: a ring that was unregistered or closed may still read into them. Returns
  *   0       on success;
- *   -EBUSY  if a frame is leased, a cache or a buffer ring is open or a ring is registered: then
- *           the pool is unchanged.
+ *   -EBUSY  if a frame is leased, a cache or a buffer ring is open, a ring is registered or a
+ *           waiter has a place: then the pool is unchanged.
  * Does nothing and returns 0 if pool is NULL. */
 FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool);
 
@@ -659,12 +701,15 @@ typedef struct fixedpool__group {
     _Atomic(uint8_t) lent[1 << FIXEDPOOL__GROUP_SHIFT];
 } fixedpool__group;
 
-/* Of a cache: what others look at. A seat is never given back before the pool is, so that it may be
- * looked at after its cache was closed. */
+/* Of a cache or a waiter: what others look at. A seat is never given back before the pool is, so
+ * that it may be looked at after its cache was closed. */
 typedef struct fixedpool__seat {
     alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) busy; /* frame + 1 that it is about to lend or take
                                                       * back, or WHOLE; 0 = nothing */
-    uint32_t number;                                 /* 1 .. */
+    uint32_t            number;                      /* 1 .. */
+    _Atomic(uint64_t)   bell;                        /* a waiter's: see there */
+    _Atomic(int)        eventfd;
+    _Atomic(uint32_t *) futex;
 } fixedpool__seat;
 
 typedef struct fixedpool__seats {
@@ -698,11 +743,14 @@ struct fixedpool {
     alignas(FIXEDPOOL__LINE) _Atomic(uint32_t) watchers; /* threads that look at everything */
     _Atomic(uint32_t) sleepers;                          /* of them, on the futex */
     _Atomic(uint32_t) events;                            /* the futex */
+    _Atomic(uint32_t) turns;                             /* that waiters have had */
+    _Atomic(uint32_t) canceled;                          /* nobody waits any more */
 
     alignas(FIXEDPOOL__LINE) _Atomic(uint64_t) waits;
     _Atomic(uint64_t) refused;
 
     _Atomic(uint32_t)           buffer_rings;
+    _Atomic(uint32_t)           waiters;
     _Atomic(uint32_t)           caches;
     _Atomic(fixedpool__seats *) seats; /* blocks, each published when it is complete */
 
@@ -1005,6 +1053,96 @@ FIXEDPOOL_API size_t fixedpool_frame_size(const fixedpool *pool)
     return pool ? pool->frame_size : 0;
 }
 
+/* ---- bell: waiters of event loops, and how they are told ----
+ *
+ * A waiter has a seat, as a cache has. What others know of it is one word there:
+ *
+ *    bell   | turn: 32 bits | armed: 1 | ringers: 31 |
+ *
+ * watch arms the bell, counts a watcher, and then looks at every group. A thread that frees a frame
+ * sees a watcher, or the look sees the frame: these cross as in "Look at everything". Of the armed
+ * bells the thread takes the one with the lowest turn, and in one compare-exchange disarms it and
+ * counts itself among its ringers; it writes to the eventfd, and counts itself out. So
+ *
+ *    a bell is rung once for each time that it was armed
+ *    the descriptor and the word are in use  <=>  there are ringers
+ *
+ * and unwatch, which disarms the bell, only waits while there are ringers. A bell may be armed
+ * again before its ringer has counted itself out. Each frame that is freed rings one bell and wakes
+ * one sleeper: this needs no common queue, and a waiter that has no use for the frame deprives no
+ * sleeper of it. A waiter that leaves passes what it was told to the next bell. */
+
+#define FIXEDPOOL__ARMED (UINT64_C(1) << 31)
+
+static void fixedpool__unwatch(fixedpool *pool)
+{
+    /* relaxed: who still sees us watch tells in vain. */
+    atomic_fetch_sub_explicit(&pool->watchers, 1, memory_order_relaxed);
+}
+
+/* The armed bell with the lowest turn, and its word; NULL: none is armed. */
+static fixedpool__seat *fixedpool__bell_next(const fixedpool *pool, uint64_t *word)
+{
+    fixedpool__seat *found = NULL;
+    /* acquire, pairs with the acq_rel in fixedpool__new_seats: the block is complete. */
+    fixedpool__seats *seats = atomic_load_explicit(&pool->seats, memory_order_acquire);
+
+    while (seats) {
+        for (uint32_t i = 0; i < FIXEDPOOL__SEATS; i++) {
+            /* relaxed: the compare-exchange looks again. Armed before the watcher was counted that
+               we saw, it is seen. */
+            uint64_t bell = atomic_load_explicit(&seats->seats[i].bell, memory_order_relaxed);
+            if (!(bell & FIXEDPOOL__ARMED)) continue;
+            if (found && (int32_t)((uint32_t)(bell >> 32) - (uint32_t)(*word >> 32)) > 0) continue;
+            found = &seats->seats[i];
+            *word = bell;
+        }
+        /* acquire, pairs with the acq_rel in fixedpool__new_seats, as above. */
+        seats = atomic_load_explicit(&seats->next, memory_order_acquire);
+    }
+    return found;
+}
+
+/* Tells a waiter. */
+static void fixedpool__bell_strike(fixedpool__seat *seat)
+{
+    const uint64_t one = 1;
+    /* relaxed, both: armed after they were set. */
+    uint32_t *futex = atomic_load_explicit(&seat->futex, memory_order_relaxed);
+    int       fd    = atomic_load_explicit(&seat->eventfd, memory_order_relaxed);
+
+    if (futex) {
+        /* release, pairs with the acquire in fixedpool__bell_disarm, whose caller has read the word
+           then: the frame is idle before. */
+        atomic_fetch_add_explicit((_Atomic(uint32_t) *)(void *)futex, 1, memory_order_release);
+        (void)FIXEDPOOL_SYSCALL(SYS_futex, futex, FIXEDPOOL__FUTEX_WAKE, 1, 0, 0, 0);
+    } else {
+        (void)FIXEDPOOL_SYSCALL(SYS_write, fd, &one, sizeof one, 0, 0, 0); /* EAGAIN: it is full */
+    }
+    /* release, pairs with the acquire in fixedpool_unwatch: we have no more to do with it. */
+    atomic_fetch_sub_explicit(&seat->bell, 1, memory_order_release);
+}
+
+/* Tells at most count waiters. */
+static void fixedpool__bell_ring(fixedpool *pool, uint32_t count)
+{
+    fixedpool__seat *seat;
+    uint64_t         bell = 0;
+
+    while (count > 0 && (seat = fixedpool__bell_next(pool, &bell)) != NULL) {
+        /* acq_rel. As acquire, pairs with the release in fixedpool__bell_arm: its descriptor is
+           set. As release, pairs with the acquire in fixedpool__bell_disarm: the frame is idle.
+           relaxed, on failure: look again. */
+        if (!atomic_compare_exchange_strong_explicit(&seat->bell, &bell,
+                                                     (bell & ~FIXEDPOOL__ARMED) + 1,
+                                                     memory_order_acq_rel, memory_order_relaxed))
+            continue;
+        fixedpool__unwatch(pool);
+        fixedpool__bell_strike(seat);
+        count--;
+    }
+}
+
 /* -- Waking watchers -- */
 
 /* Some frames became idle while there were watchers. */
@@ -1014,10 +1152,13 @@ static FIXEDPOOL__COLD void fixedpool__tell(fixedpool *pool, uint32_t count)
        looks at events: the kernel sees the new count, or we see the sleeper. Each lease is a
        release, so a searcher that sees one made by a thread that knows of this sees it, too. */
     atomic_fetch_add_explicit(&pool->events, 1, memory_order_seq_cst);
-    /* seq_cst, pairs with the seq_cst in fixedpool__sleep, as the count above. */
-    if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) == 0) return;
-    /* If that is refused, the sleepers see the count by themselves: see fixedpool__await. */
-    (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
+    /* seq_cst, pairs with the seq_cst in fixedpool__sleep, as the count above. If the call is
+       refused, the sleepers see the count by themselves: see fixedpool__await. */
+    if (atomic_load_explicit(&pool->sleepers, memory_order_seq_cst) != 0)
+        (void)FIXEDPOOL_SYSCALL(SYS_futex, &pool->events, FIXEDPOOL__FUTEX_WAKE, count, 0, 0, 0);
+    /* relaxed: a waiter that we saw among the watchers was counted before. */
+    if (atomic_load_explicit(&pool->waiters, memory_order_relaxed) != 0)
+        fixedpool__bell_ring(pool, count);
 }
 
 /* After count frames became idle by a seq_cst operation. */
@@ -1525,12 +1666,6 @@ static void fixedpool__watch(fixedpool *pool)
         fixedpool__fence(pool);
 }
 
-static void fixedpool__unwatch(fixedpool *pool)
-{
-    /* relaxed: who still sees us watch tells in vain. */
-    atomic_fetch_sub_explicit(&pool->watchers, 1, memory_order_relaxed);
-}
-
 /* For a watcher: leases at most count frames of one group, wherever. None: all were leased, if
  * events is still what it is now. */
 static fixedpool__frames fixedpool__look(fixedpool *pool, uint32_t count, uint32_t *events)
@@ -1689,6 +1824,12 @@ static fixedpool__frames fixedpool__wait(fixedpool *pool, int64_t timeout_ns, in
         found = fixedpool__look(pool, 1, &events);
         if (found.bits || (*error && !fixedpool__has_changed(pool, events))) break;
         if (*error) continue;
+        /* seq_cst, pairs with the seq_cst in fixedpool_wake_all: we see this, or that thread sees
+           us watch, and counts up events. */
+        if (atomic_load_explicit(&pool->canceled, memory_order_seq_cst)) {
+            *error = -ECANCELED;
+            break;
+        }
         /* relaxed: a count. */
         if (!slept) atomic_fetch_add_explicit(&pool->waits, 1, memory_order_relaxed);
         slept  = true;
@@ -1733,13 +1874,15 @@ static fixedpool__seats *fixedpool__new_seats(_Atomic(fixedpool__seats *) *end, 
 /* Takes a free seat of a block. NULL: there is none. */
 static fixedpool__seat *fixedpool__occupy(fixedpool__seats *seats)
 {
-    /* relaxed, all: the compare-exchange looks again, and cache_open has a fence. */
+    /* relaxed: the compare-exchange looks again. */
     uint32_t bits = atomic_load_explicit(&seats->occupied, memory_order_relaxed);
 
     while (bits != UINT32_MAX) {
         uint32_t bit = fixedpool__first_bit(~bits);
+        /* acquire, pairs with the release in fixedpool__give_seat: our stores to the seat come
+           after those of its last holder. */
         if (atomic_compare_exchange_weak_explicit(&seats->occupied, &bits, bits | bit,
-                                                  memory_order_relaxed, memory_order_relaxed))
+                                                  memory_order_acquire, memory_order_relaxed))
             return &seats->seats[fixedpool__index(bit)];
     }
     return NULL;
@@ -1775,8 +1918,7 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
     /* relaxed: a count. */
     atomic_fetch_add_explicit(&pool->caches, 1, memory_order_relaxed);
     /* seq_cst, pairs with the seq_cst in fixedpool__watch: either a watcher sees our seat, or our
-       looks for watchers see it. As acquire, pairs with the release in fixedpool_cache_close: our
-       stores to the seat come after those of its last cache. */
+       looks for watchers see it. */
     atomic_thread_fence(memory_order_seq_cst);
     cache->pool       = pool;
     cache->group_mask = pool->group_mask;
@@ -1784,6 +1926,113 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool)
     cache->now.group  = &pool->groups[fixedpool__group_of(pool, cache->now.first)];
     cache->now.turn   = FIXEDPOOL__NEVER;
     return cache;
+}
+
+/* -- Watch --
+ *
+ * What event loops call. See "bell" above. */
+
+/* Gives a waiter a seat. False: out of memory. */
+static bool fixedpool__bell_hang(fixedpool *pool, fixedpool_waiter *waiter)
+{
+    fixedpool__seat *seat = fixedpool__take_seat(pool);
+
+    if (!seat) return false;
+    /* relaxed: armed later. */
+    atomic_store_explicit(&seat->eventfd, waiter->eventfd, memory_order_relaxed);
+    atomic_store_explicit(&seat->futex, waiter->futex, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pool->waiters, 1, memory_order_relaxed);
+    waiter->place = seat;
+    return true;
+}
+
+/* Arms a bell that is not armed, with the next turn. */
+static void fixedpool__bell_arm(fixedpool *pool, fixedpool__seat *seat)
+{
+    /* relaxed, all: the watcher that is counted next is the release. */
+    uint64_t bell = atomic_load_explicit(&seat->bell, memory_order_relaxed);
+    uint64_t turn = atomic_fetch_add_explicit(&pool->turns, 1, memory_order_relaxed);
+    uint64_t to;
+
+    do { /* ringers of before may count themselves out meanwhile */
+        to = turn << 32 | FIXEDPOOL__ARMED | (uint32_t)bell;
+        /* release, pairs with the acquire in fixedpool__bell_ring: the descriptor is set. */
+    } while (!atomic_compare_exchange_weak_explicit(&seat->bell, &bell, to, memory_order_release,
+                                                    memory_order_relaxed));
+    fixedpool__watch(pool);
+}
+
+/* False: it was not armed, or somebody has rung it. */
+static bool fixedpool__bell_disarm(fixedpool *pool, fixedpool__seat *seat)
+{
+    /* acquire, pairs with the acq_rel in fixedpool__bell_ring: if we pass on what we were told, the
+       frame is idle before. */
+    uint64_t bell = atomic_fetch_and_explicit(&seat->bell, ~FIXEDPOOL__ARMED, memory_order_acquire);
+
+    if (!(bell & FIXEDPOOL__ARMED)) return false;
+    fixedpool__unwatch(pool);
+    return true;
+}
+
+FIXEDPOOL_API int fixedpool_watch(fixedpool *pool, fixedpool_waiter *waiter)
+{
+    fixedpool__frames found;
+    uint32_t          events;
+
+    if (!pool || !waiter || (!waiter->futex && waiter->eventfd < 0) ||
+        (uintptr_t)waiter->futex % sizeof(uint32_t) != 0)
+        return -EINVAL;
+    if (!waiter->place && !fixedpool__bell_hang(pool, waiter)) return -ENOMEM;
+    fixedpool__seat *seat = (fixedpool__seat *)waiter->place;
+    /* relaxed: only we arm it. */
+    if (!(atomic_load_explicit(&seat->bell, memory_order_relaxed) & FIXEDPOOL__ARMED))
+        fixedpool__bell_arm(pool, seat);
+    do {
+        found = fixedpool__look(pool, 1, &events);
+    } while (!found.bits && fixedpool__has_changed(pool, events));
+    /* seq_cst, pairs with the seq_cst in fixedpool_wake_all: we see this, or that thread sees us
+       watch. */
+    if (!found.bits && !atomic_load_explicit(&pool->canceled, memory_order_seq_cst))
+        return -ENOBUFS;
+    /* Told of a frame meanwhile, and perhaps not of this one: that one is another waiter's. */
+    if (!fixedpool__bell_disarm(pool, seat)) fixedpool__tell_watchers(pool, 1);
+    if (!found.bits) return -ECANCELED;
+    fixedpool__show(pool, found.group, found.bits);
+    return (int)fixedpool__frame(pool, found.group, found.bits);
+}
+
+static void fixedpool__give_seat(fixedpool__seat *seat)
+{
+    uint32_t          at    = (seat->number - 1) % FIXEDPOOL__SEATS;
+    fixedpool__seats *seats = (fixedpool__seats *)(void *)(seat - at);
+    /* release, pairs with the acquire in fixedpool__occupy: our stores to the seat are first. */
+    atomic_fetch_and_explicit(&seats->occupied, ~(UINT32_C(1) << at), memory_order_release);
+}
+
+FIXEDPOOL_API void fixedpool_unwatch(fixedpool *pool, fixedpool_waiter *waiter)
+{
+    if (!pool || !waiter || !waiter->place) return;
+    fixedpool__seat *seat = (fixedpool__seat *)waiter->place;
+    bool             told = !fixedpool__bell_disarm(pool, seat);
+    /* acquire, pairs with the release in fixedpool__bell_strike: it is done with the descriptor. */
+    while ((uint32_t)atomic_load_explicit(&seat->bell, memory_order_acquire) != 0) {
+        fixedpool__time rest = {0, 10 * 1000};
+        (void)fixedpool__nanosleep(&rest, NULL);
+    }
+    waiter->place = NULL;
+    fixedpool__give_seat(seat);
+    if (told) fixedpool__tell_watchers(pool, 1);
+    /* relaxed: a count. */
+    atomic_fetch_sub_explicit(&pool->waiters, 1, memory_order_relaxed);
+}
+
+FIXEDPOOL_API int fixedpool_wake_all(fixedpool *pool)
+{
+    if (!pool) return -EINVAL;
+    /* seq_cst, pairs with the seq_cst in fixedpool__wait and fixedpool_watch: see there. */
+    atomic_store_explicit(&pool->canceled, 1, memory_order_seq_cst);
+    fixedpool__tell_watchers(pool, INT_MAX);
+    return 0;
 }
 
 /* The end of a call on a frame, which has come to nothing. Somebody may have left the frame alone
@@ -2001,6 +2250,12 @@ FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache)
     return FIXEDPOOL__LIKELY(frame >= 0) ? frame : fixedpool__refill_and_lend(cache);
 }
 
+FIXEDPOOL_API int fixedpool_cache_alloc_wait(fixedpool_cache *cache, int64_t timeout_ns)
+{
+    int frame = fixedpool_cache_alloc(cache);
+    return FIXEDPOOL__LIKELY(frame >= 0) ? frame : fixedpool_alloc_wait(cache->pool, timeout_ns);
+}
+
 /* A lent frame of a group that is the cache's since that turn is no longer lent. False: it was not,
  * or the group is no longer the cache's. */
 static FIXEDPOOL__HOT bool fixedpool__take_back(fixedpool_cache *cache, fixedpool__group *group,
@@ -2079,10 +2334,7 @@ FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache)
     fixedpool *pool = cache->pool;
     for (uint32_t at = 0; at < FIXEDPOOL__SLOTS; at++)
         if (cache->slots[at].group) fixedpool__leave(pool, &cache->slots[at]);
-    uint32_t          at    = (cache->number - 1) % FIXEDPOOL__SEATS;
-    fixedpool__seats *seats = (fixedpool__seats *)(void *)(cache->seat - at);
-    /* release, pairs with the seq_cst in fixedpool_cache_open: our stores to the seat are first. */
-    atomic_fetch_and_explicit(&seats->occupied, ~(UINT32_C(1) << at), memory_order_release);
+    fixedpool__give_seat(cache->seat);
     /* relaxed: a count. */
     atomic_fetch_sub_explicit(&pool->caches, 1, memory_order_relaxed);
     free(cache);
@@ -2629,7 +2881,7 @@ FIXEDPOOL_API int fixedpool_ring_close(fixedpool_ring *r)
 FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info *stats)
 {
     if (!stats) return;
-    *stats = (struct fixedpool_info){0, 0, 0, 0, 0, 0, 0, 0, 0};
+    *stats = (struct fixedpool_info){.frame_count = 0};
     if (!pool) return;
     stats->frame_count = pool->frame_count;
     stats->leased      = pool->frame_count;
@@ -2647,6 +2899,7 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     stats->caches  = atomic_load_explicit(&pool->caches, memory_order_relaxed);
     stats->rings   = atomic_load_explicit(&pool->registered, memory_order_relaxed);
     stats->pages   = pool->pages;
+    stats->waiters = atomic_load_explicit(&pool->waiters, memory_order_relaxed);
     stats->buffer_rings = atomic_load_explicit(&pool->buffer_rings, memory_order_relaxed);
 }
 
@@ -2656,7 +2909,8 @@ FIXEDPOOL_API int fixedpool_destroy(fixedpool *pool)
 
     if (!pool) return 0;
     fixedpool_stats(pool, &info);
-    if (info.leased > 0 || info.caches > 0 || info.rings > 0 || info.buffer_rings > 0)
+    if (info.leased > 0 || info.caches > 0 || info.rings > 0 || info.buffer_rings > 0 ||
+        info.waiters > 0)
         return -EBUSY;
     fixedpool__show_all(pool);
     /* They may be the user's. */

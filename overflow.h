@@ -40,6 +40,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #ifndef OVERFLOW_API
 #define OVERFLOW_API
@@ -121,6 +122,7 @@ typedef struct overflow_slot {
     uint64_t     offset; /* of the payload in the file; a multiple of 32 */
     size_t       size;   /* bytes written, not the size of the hole they went into */
     uint32_t     tag;    /* given to overflow_write: an engine, a tenant ... */
+    const void  *value;  /* the owner's: as from overflow_read. A reader's: NULL */
 } overflow_slot;
 
 struct overflow_info {
@@ -169,11 +171,45 @@ OVERFLOW_API const char *overflow_path(const overflow_region *region);
 OVERFLOW_API int overflow_write(overflow_region *region, const void *data, size_t size,
                                 uint32_t tag, overflow_ref *ref);
 
+/* Stores the bytes of count parts, one behind the other, as one value. Owner only. Returns what
+ * overflow_write returns; -EINVAL also if count is negative, or a part with bytes is NULL. */
+OVERFLOW_API int overflow_writev(overflow_region *region, const struct iovec *parts, int count,
+                                 uint32_t tag, overflow_ref *ref);
+
+/* Reserves room for a value of at most size bytes, and stores in *to where its bytes shall go:
+ * memory in the map, aligned to 32, for a socket, a compressor or a read of io_uring to fill. Owner
+ * only. There is one reservation at a time; until it ends, every other call is allowed. If the
+ * owner dies, or closes the region, it is nothing. Returns what overflow_write returns, or
+ *   -EBUSY  if there is a reservation.
+ * On failure *to is NULL. The memory holds anything, perhaps a value that was freed. */
+OVERFLOW_API int overflow_reserve(overflow_region *region, size_t size, uint32_t tag, void **to);
+
+/* Makes the first used bytes of the reservation a value; the rest of the room is free again. Owner
+ * only. Reads the bytes once, for their checksum. The memory may not be changed any more. Returns
+ *   0        on success;
+ *   -EINVAL  if a pointer is NULL, there is no reservation, or used is more than was reserved; in
+ *            the last case the reservation remains.
+ * On failure *ref is 0. */
+OVERFLOW_API int overflow_commit(overflow_region *region, size_t used, overflow_ref *ref);
+
+/* Ends the reservation without a value. Owner only. Returns 0, or -EINVAL if there is none, or
+ * region is NULL. */
+OVERFLOW_API int overflow_cancel(overflow_region *region);
+
 /* Returns a value and stores its size in *size. Owner only. The value lies in the map, aligned to
  * 32, and is valid until it is freed. Returns NULL if the slot is not live, or a pointer is NULL;
  * then *size is 0. */
 OVERFLOW_API const void *overflow_read(const overflow_region *region, overflow_ref ref,
                                        size_t *size);
+
+/* Fills in slots[i] for each refs[i], or all 0 if the slot is not live. Owner only. Returns how
+ * many are live, or 0 if a pointer is NULL. The misses of the cache overlap. */
+OVERFLOW_API size_t overflow_read_many(const overflow_region *region, const overflow_ref *refs,
+                                       overflow_slot *slots, size_t count);
+
+/* Starts to load what overflow_read and the first access to the value will need. Owner only. Some
+ * ten refs ahead is a good time. Any ref is allowed, also a stale one, and NULL for region. */
+OVERFLOW_API void overflow_prefetch(const overflow_region *region, overflow_ref ref);
 
 /* Fills in *slot for a ref. Owner only. Returns
  *   0        on success;
@@ -195,6 +231,11 @@ OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
  *   -EINVAL  if region is NULL.
  * A second free of the same ref returns -ESTALE and changes nothing. */
 OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref);
+
+/* Frees many values, as overflow_free does each; their misses of the cache overlap. Owner only.
+ * Returns how many were live, or 0 if a pointer is NULL. */
+OVERFLOW_API size_t overflow_free_many(overflow_region *region, const overflow_ref *refs,
+                                       size_t count);
 
 /* Makes all writes and frees so far survive power loss. Owner only. Returns 0, or -errno (-EINVAL
  * if region is NULL). The kernel does not try again to write what it could not, so a failure is
@@ -562,6 +603,14 @@ typedef struct overflow__hole {
     uint32_t next, prev; /* in its list, or larger and smaller in the tree; next: spare records */
 } overflow__hole;
 
+/* Room for one value that is being filled. In the file it is a hole, but without a record. */
+typedef struct overflow__room {
+    uint64_t place; /* 0: none */
+    uint64_t granules;
+    uint64_t size; /* bytes at most */
+    uint32_t tag;
+} overflow__room;
+
 /* A slot that was freed and is not yet a hole with a record. */
 typedef struct overflow__freed {
     uint64_t place;
@@ -583,8 +632,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "atomics work between processes");
 struct overflow_region {
     overflow__view view;
 
-    /* In places. FIRST <= used <= backed; used - FIRST == granules of live slots, of holes and of
-     * freed[freed_out .. freed_in), outside of calls. */
+    /* In places. FIRST <= used <= backed; used - FIRST == granules of live slots, of holes, of the
+     * reservation and of freed[freed_out .. freed_in), outside of calls. */
     uint64_t used;    /* the next fresh slot */
     uint64_t backed;  /* below, the disk has given its blocks, but to holes that are unbacked */
     uint64_t touched; /* below, pages are in memory; a guess */
@@ -606,6 +655,8 @@ struct overflow_region {
     /* A ring: what was freed lately, and is settled with frees to come. */
     overflow__freed freed[OVERFLOW__FREED];
     uint64_t        freed_in, freed_out; /* frees ever, and how many of them are settled */
+
+    overflow__room reserved;
 
     /* For the stats. */
     uint64_t hole_count;
@@ -716,13 +767,13 @@ static void overflow__set_key(overflow__view *view, uint64_t key)
     view->seed = (uint32_t)overflow__crc(view, view->instruction, UINT32_MAX, key);
 }
 
-static OVERFLOW__HOT uint32_t overflow__check(const overflow__view *view, uint64_t place,
-                                              uint64_t head, uint64_t serial, uint64_t tag_sum)
+static OVERFLOW__HOT uint32_t overflow__check(const overflow__view *view, bool instruction,
+                                              uint64_t place, uint64_t head, uint64_t serial,
+                                              uint64_t tag_sum)
 {
-    bool     instruction = view->instruction;
-    uint64_t crc         = overflow__crc(view, instruction, view->seed, place);
-    crc                  = overflow__crc(view, instruction, crc, head);
-    crc                  = overflow__crc(view, instruction, crc, serial);
+    uint64_t crc = overflow__crc(view, instruction, view->seed, place);
+    crc          = overflow__crc(view, instruction, crc, head);
+    crc          = overflow__crc(view, instruction, crc, serial);
     return (uint32_t)overflow__crc(view, instruction, crc, tag_sum);
 }
 
@@ -898,8 +949,9 @@ static uint64_t overflow__hole_head(const overflow__view *view, uint64_t place, 
 }
 
 /* Whether there is a slot at place with that head, all of it below end; what its header says. */
-static OVERFLOW__HOT bool overflow__look(const overflow__view *view, uint64_t place, uint64_t head,
-                                         uint64_t end, overflow__life *life)
+static OVERFLOW__HOT bool overflow__look(const overflow__view *view, bool instruction,
+                                         uint64_t place, uint64_t head, uint64_t end,
+                                         overflow__life *life)
 {
     const overflow__word *words   = overflow__words(view, place);
     uint64_t              serial  = overflow__peek(words + 1);
@@ -913,7 +965,7 @@ static OVERFLOW__HOT bool overflow__look(const overflow__view *view, uint64_t pl
     life->tag      = (uint32_t)tag_sum;
     life->sum      = (uint32_t)(tag_sum >> 32);
     return (head & OVERFLOW__LIVE) != 0 && life->granules <= end - place &&
-           check == overflow__check(view, place, head, serial, tag_sum);
+           check == overflow__check(view, instruction, place, head, serial, tag_sum);
 }
 
 static inline overflow_ref overflow__ref(uint64_t place, uint64_t serial)
@@ -930,14 +982,14 @@ static inline bool overflow__is_life(uint64_t head, overflow_ref ref)
 }
 
 /* Whether ref is live; what its slot's header says. */
-static OVERFLOW__HOT bool overflow__find(const overflow_region *region, overflow_ref ref,
-                                         overflow__life *life)
+static OVERFLOW__HOT bool overflow__find(const overflow_region *region, bool instruction,
+                                         overflow_ref ref, overflow__life *life)
 {
     uint64_t place = overflow__place(ref);
     if (place < OVERFLOW__FIRST || place >= region->used) return false;
     uint64_t head = overflow__peek(overflow__words(&region->view, place));
     return overflow__is_life(head, ref) &&
-           overflow__look(&region->view, place, head, region->used, life);
+           overflow__look(&region->view, instruction, place, head, region->used, life);
 }
 
 /* -- The header of the file -- */
@@ -1188,7 +1240,7 @@ static uint32_t overflow__fit(const overflow_region *region, const overflow__bin
  * whatever the file says. */
 static inline uint64_t overflow__holes_max(const overflow_region *region)
 {
-    return region->hole_count + (region->freed_in - region->freed_out) + region->live_slots + 2;
+    return region->hole_count + (region->freed_in - region->freed_out) + region->live_slots + 3;
 }
 
 /* Makes records for that many holes. Called by those who may fail, so that free need not. */
@@ -1591,26 +1643,45 @@ static int overflow__take(overflow_region *region, uint64_t granules, uint64_t *
     return overflow__take_fresh(region, granules, place);
 }
 
+/* The same for a value of that size, in bytes, and what its free will need of memory. */
+static inline int overflow__take_for(overflow_region *region, uint64_t size, uint64_t *place)
+{
+    uint64_t granules = overflow__granules(size);
+    if (size > OVERFLOW__SIZE_MAX || granules + 1 > region->max - OVERFLOW__FIRST)
+        return -EMSGSIZE;
+    if (!overflow__ready(region, overflow__holes_max(region))) return -ENOMEM;
+    return overflow__take(region, granules, place);
+}
+
 /* -- write, read, free -- */
 
-/* Value and header, and then the head that makes them a slot. */
-static overflow_ref overflow__write_slot(overflow_region *region, uint64_t place, const void *data,
-                                         uint64_t size, uint32_t tag)
+/* Where the bytes of a value go, and the word 0 behind it if it is the last one. */
+static inline overflow__word *overflow__write_begin(overflow_region *region, uint64_t place,
+                                                    uint64_t granules)
 {
+    overflow__word *words = overflow__words(&region->view, place);
+    if (place == region->used) overflow__poke(words + granules * 4, 0);
+    OVERFLOW__SHOW(words + OVERFLOW__HEAD_WORDS, (size_t)(granules - 1) * OVERFLOW__GRANULE);
+    return words + OVERFLOW__HEAD_WORDS;
+}
+
+/* The value is there: its header, and then the head that makes them a slot. */
+static inline overflow_ref overflow__write_end(overflow_region *region, uint64_t place,
+                                               uint64_t size, uint32_t tag, uint32_t sum)
+{
+    if (region->serial == region->header.serial_limit)
+        overflow__turn_header(region, region->serial + OVERFLOW__SERIALS);
     const overflow__view *view     = &region->view;
     overflow__word       *words    = overflow__words(view, place);
     uint64_t              granules = overflow__granules(size);
     uint64_t              serial   = region->serial++;
     uint64_t              head     = OVERFLOW__LIVE | serial << OVERFLOW__SIZE_BITS | size;
-
-    if (place == region->used) overflow__poke(words + granules * 4, 0);
-    OVERFLOW__SHOW(words + OVERFLOW__HEAD_WORDS, (size_t)(granules - 1) * OVERFLOW__GRANULE);
-    uint32_t sum     = overflow__copy_in(view, words + OVERFLOW__HEAD_WORDS, data, size);
-    uint64_t tag_sum = (uint64_t)sum << 32 | tag;
+    uint64_t              tag_sum  = (uint64_t)sum << 32 | tag;
     OVERFLOW_FAULT_POINT("value");
     overflow__poke(words + 1, serial);
     overflow__poke(words + 2, tag_sum);
-    overflow__poke(words + 3, overflow__check(view, place, head, serial, tag_sum));
+    uint32_t check = overflow__check(view, view->instruction, place, head, serial, tag_sum);
+    overflow__poke(words + 3, check);
     overflow__hide_tail(view, place, size);
     overflow__set_head(region, place, head);
 
@@ -1628,27 +1699,157 @@ OVERFLOW_API int overflow_write(overflow_region *region, const void *data, size_
     if (!ref) return -EINVAL;
     *ref = 0;
     if (!region || (!data && size > 0)) return -EINVAL;
-    uint64_t granules = overflow__granules(size), bytes = size;
-    if (bytes > OVERFLOW__SIZE_MAX || granules + 1 > region->max - OVERFLOW__FIRST)
-        return -EMSGSIZE;
-    if (!overflow__ready(region, overflow__holes_max(region))) return -ENOMEM;
-    int error = overflow__take(region, granules, &place);
+    int error = overflow__take_for(region, size, &place);
     if (error != 0) return error;
-    if (region->serial == region->header.serial_limit)
-        overflow__turn_header(region, region->serial + OVERFLOW__SERIALS);
-    *ref = overflow__write_slot(region, place, data, size, tag);
+    overflow__word *to  = overflow__write_begin(region, place, overflow__granules(size));
+    uint32_t        sum = overflow__copy_in(&region->view, to, data, size);
+    *ref                = overflow__write_end(region, place, size, tag, sum);
     return 0;
+}
+
+/* Copies parts into the file, one behind the other, zeros behind the last; their sum. */
+static uint32_t overflow__gather(const overflow__view *view, overflow__word *to,
+                                 const struct iovec *parts, int count)
+{
+    uint64_t      lane[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+    unsigned char last[OVERFLOW__GRANULE]; /* a granule that has bytes of two parts */
+    size_t        filled = 0;
+
+    for (int i = 0; i < count; i++) {
+        const unsigned char *from = parts[i].iov_base;
+        size_t               left = parts[i].iov_len;
+        size_t               some = sizeof last - filled < left ? sizeof last - filled : left;
+        if (left == 0) continue;
+        if (filled > 0) {
+            memcpy(last + filled, from, some);
+            filled += some, from += some, left -= some;
+            if (filled < sizeof last) continue;
+            overflow__put(view, view->instruction, to, last, 1, lane);
+            to += OVERFLOW__GRANULE / sizeof *to;
+        }
+        filled = left % OVERFLOW__GRANULE;
+        overflow__put(view, view->instruction, to, from, left / OVERFLOW__GRANULE, lane);
+        memcpy(last, from + left - filled, filled);
+        to += (left - filled) / sizeof *to;
+    }
+    memset(last + filled, 0, sizeof last - filled);
+    if (filled > 0) overflow__put(view, view->instruction, to, last, 1, lane);
+    return overflow__join_lanes(lane);
+}
+
+OVERFLOW_API int overflow_writev(overflow_region *region, const struct iovec *parts, int count,
+                                 uint32_t tag, overflow_ref *ref)
+{
+    uint64_t place;
+    size_t   size = 0;
+
+    if (!ref) return -EINVAL;
+    *ref = 0;
+    if (!region || count < 0 || (!parts && count > 0)) return -EINVAL;
+    for (int i = 0; i < count; i++) {
+        if (!parts[i].iov_base && parts[i].iov_len > 0) return -EINVAL;
+        if (parts[i].iov_len > SIZE_MAX - size) return -EMSGSIZE;
+        size += parts[i].iov_len;
+    }
+    int error = overflow__take_for(region, size, &place);
+    if (error != 0) return error;
+    overflow__word *to  = overflow__write_begin(region, place, overflow__granules(size));
+    uint32_t        sum = overflow__gather(&region->view, to, parts, count);
+    *ref                = overflow__write_end(region, place, size, tag, sum);
+    return 0;
+}
+
+/* -- The reservation --
+ *
+ * For the file it is a hole of just its length, so that walks go over it, dead or alive. In memory
+ * it is a wall like a slot: no record is of it, so nothing is joined with it. Commit makes the rest
+ * a hole first, and the slot then, by its head. */
+
+/* Granules that the file calls a hole become one. */
+static void overflow__room_give(overflow_region *region, uint64_t place, uint64_t granules)
+{
+    if (place + granules == region->used) overflow__retract(region, place);
+    else overflow__settle(region, place, granules, OVERFLOW__BACKED);
+}
+
+OVERFLOW_API int overflow_reserve(overflow_region *region, size_t size, uint32_t tag, void **to)
+{
+    overflow__room room = {.size = size, .granules = overflow__granules(size), .tag = tag};
+
+    if (!to) return -EINVAL;
+    *to = NULL;
+    if (!region) return -EINVAL;
+    if (region->reserved.place != 0) return -EBUSY;
+    int error = overflow__take_for(region, size, &room.place);
+    if (error != 0) return error;
+    *to = overflow__write_begin(region, room.place, room.granules);
+    overflow__set_head(region, room.place,
+                       overflow__hole_head(&region->view, room.place, room.granules));
+    if (room.place == region->used) region->used += room.granules;
+    overflow__hide_tail(&region->view, room.place, size);
+    region->reserved = room;
+    return 0;
+}
+
+OVERFLOW_API int overflow_commit(overflow_region *region, size_t used, overflow_ref *ref)
+{
+    if (!ref) return -EINVAL;
+    *ref = 0;
+    if (!region || region->reserved.place == 0 || used > region->reserved.size) return -EINVAL;
+
+    const overflow__room room = region->reserved;
+    uint64_t             need = overflow__granules(used);
+    overflow__word      *to   = overflow__words(&region->view, room.place) + OVERFLOW__HEAD_WORDS;
+
+    region->reserved.place = 0;
+    OVERFLOW__SHOW(to, (size_t)(need - 1) * OVERFLOW__GRANULE);
+    memset((unsigned char *)to + used, 0, (size_t)((need - 1) * OVERFLOW__GRANULE - used));
+    uint32_t sum = overflow__copy_out(&region->view, NULL, to, used);
+    OVERFLOW__HIDE(to + (need - 1) * 4, (size_t)(room.granules - need) * OVERFLOW__GRANULE);
+    if (need < room.granules)
+        overflow__room_give(region, room.place + need, room.granules - need);
+    *ref = overflow__write_end(region, room.place, used, room.tag, sum);
+    return 0;
+}
+
+OVERFLOW_API int overflow_cancel(overflow_region *region)
+{
+    if (!region || region->reserved.place == 0) return -EINVAL;
+    const overflow__room room = region->reserved;
+    region->reserved.place    = 0;
+    OVERFLOW__HIDE(overflow__words(&region->view, room.place + 1),
+                   (size_t)(room.granules - 1) * OVERFLOW__GRANULE);
+    overflow__room_give(region, room.place, room.granules);
+    return 0;
+}
+
+/* Two variants of what is called often, so that none saves registers for the tables of the other;
+ * overflow__read_table and its like are calls in place of the return. */
+static OVERFLOW__HOT const void *overflow__read_by(const overflow_region *region, bool instruction,
+                                                   overflow_ref ref, size_t *size)
+{
+    overflow__life life;
+    *size = 0;
+    if (!overflow__find(region, instruction, ref, &life)) return NULL;
+    *size = (size_t)life.size;
+    return overflow__words(&region->view, overflow__place(ref)) + OVERFLOW__HEAD_WORDS;
+}
+static OVERFLOW__APART const void *overflow__read_table(const overflow_region *region,
+                                                        overflow_ref ref, size_t *size)
+{
+    return overflow__read_by(region, false, ref, size);
 }
 
 OVERFLOW_API const void *overflow_read(const overflow_region *region, overflow_ref ref,
                                        size_t *size)
 {
-    overflow__life life;
     if (!size) return NULL;
-    *size = 0;
-    if (!region || !overflow__find(region, ref, &life)) return NULL;
-    *size = (size_t)life.size;
-    return overflow__words(&region->view, overflow__place(ref)) + OVERFLOW__HEAD_WORDS;
+    if (!region) {
+        *size = 0;
+        return NULL;
+    }
+    if (!region->view.instruction) return overflow__read_table(region, ref, size);
+    return overflow__read_by(region, true, ref, size);
 }
 
 OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
@@ -1657,7 +1858,7 @@ OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
     uint64_t       place = overflow__place(ref);
     if (!region) return -EINVAL;
     /* More lives cannot end than there are, whatever slots somebody has forged inside of others. */
-    if (!overflow__find(region, ref, &life) || region->live_slots == 0 ||
+    if (!overflow__find(region, region->view.instruction, ref, &life) || region->live_slots == 0 ||
         region->live_granules < life.granules)
         return -ESTALE;
 
@@ -1673,8 +1874,10 @@ OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
 
 /* -- Looking around -- */
 
-static void overflow__tell(overflow_slot *slot, uint64_t place, const overflow__life *life)
+static inline void overflow__tell(const overflow_region *region, overflow_slot *slot,
+                                  uint64_t place, const overflow__life *life)
 {
+    slot->value  = overflow__words(&region->view, place) + OVERFLOW__HEAD_WORDS;
     slot->ref    = overflow__ref(place, life->serial);
     slot->offset = (place + 1) * OVERFLOW__GRANULE;
     slot->size   = (size_t)life->size;
@@ -1688,9 +1891,63 @@ OVERFLOW_API int overflow_describe(const overflow_region *region, overflow_ref r
     if (!slot) return -EINVAL;
     *slot = (overflow_slot){0};
     if (!region) return -EINVAL;
-    if (!overflow__find(region, ref, &life)) return -ESTALE;
-    overflow__tell(slot, overflow__place(ref), &life);
+    if (!overflow__find(region, region->view.instruction, ref, &life)) return -ESTALE;
+    overflow__tell(region, slot, overflow__place(ref), &life);
     return 0;
+}
+
+/* -- Many refs at a time --
+ *
+ * A read at a random place waits for one line of the cache, and often for a page table entry. With
+ * the header of the ref AHEAD of this one on its way, these waits overlap. */
+
+enum { OVERFLOW__AHEAD = 12 };
+
+OVERFLOW_API void overflow_prefetch(const overflow_region *region, overflow_ref ref)
+{
+    if (!region || overflow__place(ref) >= region->used) return;
+    __builtin_prefetch(overflow__words(&region->view, overflow__place(ref)));
+    __builtin_prefetch(overflow__words(&region->view, overflow__place(ref) + 1));
+}
+
+static OVERFLOW__HOT size_t overflow__read_all(const overflow_region *region, bool instruction,
+                                               const overflow_ref *refs, overflow_slot *slots,
+                                               size_t count)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        overflow__life life;
+        if (i + OVERFLOW__AHEAD < count) overflow_prefetch(region, refs[i + OVERFLOW__AHEAD]);
+        if (overflow__find(region, instruction, refs[i], &life)) {
+            overflow__tell(region, &slots[i], overflow__place(refs[i]), &life);
+            found++;
+        } else {
+            slots[i] = (overflow_slot){0};
+        }
+    }
+    return found;
+}
+
+OVERFLOW_API size_t overflow_read_many(const overflow_region *region, const overflow_ref *refs,
+                                       overflow_slot *slots, size_t count)
+{
+    if (!region || !refs || !slots) return 0;
+    for (size_t i = 0; i < count && i < OVERFLOW__AHEAD; i++) overflow_prefetch(region, refs[i]);
+    if (region->view.instruction) return overflow__read_all(region, true, refs, slots, count);
+    return overflow__read_all(region, false, refs, slots, count);
+}
+
+OVERFLOW_API size_t overflow_free_many(overflow_region *region, const overflow_ref *refs,
+                                       size_t count)
+{
+    size_t freed = 0;
+    if (!region || !refs) return 0;
+    for (size_t i = 0; i < count && i < OVERFLOW__AHEAD; i++) overflow_prefetch(region, refs[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (i + OVERFLOW__AHEAD < count) overflow_prefetch(region, refs[i + OVERFLOW__AHEAD]);
+        freed += overflow_free(region, refs[i]) == 0;
+    }
+    return freed;
 }
 
 /* The length of the hole whose head that is; 0 = it is not the head of a hole here. */
@@ -1712,8 +1969,9 @@ OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
     uint64_t place = *cursor < OVERFLOW__FIRST ? OVERFLOW__FIRST : *cursor;
     while (place < region->used) {
         uint64_t head = overflow__peek(overflow__words(&region->view, place));
-        if (overflow__look(&region->view, place, head, region->used, &life)) {
-            overflow__tell(slot, place, &life);
+        if (overflow__look(&region->view, region->view.instruction, place, head, region->used,
+                           &life)) {
+            overflow__tell(region, slot, place, &life);
             *cursor = place + life.granules;
             return true;
         }
@@ -1753,7 +2011,8 @@ OVERFLOW_API void overflow_stats(const overflow_region *region, struct overflow_
     stats->max_bytes       = (size_t)(region->max * OVERFLOW__GRANULE);
     stats->used_bytes      = (size_t)(region->used * OVERFLOW__GRANULE);
     stats->live_bytes      = (size_t)region->live_bytes;
-    stats->free_bytes      = (size_t)((region->used - OVERFLOW__FIRST - region->live_granules) *
+    stats->free_bytes      = (size_t)((region->used - OVERFLOW__FIRST - region->live_granules -
+                                  (region->reserved.place != 0 ? region->reserved.granules : 0)) *
                                  OVERFLOW__GRANULE);
     stats->largest_hole    = (size_t)(overflow__largest_hole(region) * OVERFLOW__GRANULE);
     stats->live_slots      = region->live_slots;
@@ -2197,7 +2456,8 @@ static uint64_t overflow__walk_step(overflow_region *region, overflow__walk *wal
     if (!overflow__walk_to(region, walk, &walk->here, at, at + OVERFLOW__GRANULE)) return 1;
 
     uint64_t head = overflow__peek(overflow__words(&region->view, place));
-    if (overflow__look(&region->view, place, head, OVERFLOW__PLACE_MAX, &life)) {
+    if (overflow__look(&region->view, region->view.instruction, place, head, OVERFLOW__PLACE_MAX,
+                       &life)) {
         if (overflow__walk_slot(region, walk, place, &life)) {
             overflow__walk_keep(region, walk, place, &life);
             return life.granules;
@@ -2504,6 +2764,7 @@ OVERFLOW_API int overflow_close(overflow_region *region)
     int         error = 0;
 
     if (!region) return 0;
+    (void)overflow_cancel(region);
     overflow__settle_all(region);
     /* So that the next owner goes on counting from here. */
     if (region->header.serial_limit != region->serial)
@@ -2609,7 +2870,7 @@ static int overflow__reader_copy(const overflow_reader *reader, overflow_ref ref
        slot. */
     uint64_t head = atomic_load_explicit(words, memory_order_acquire);
     if (!overflow__is_life(head, ref)) return -ESTALE;
-    bool good = overflow__look(view, place, head, reader->end, &life);
+    bool good = overflow__look(view, view->instruction, place, head, reader->end, &life);
     bool fits = good && life.size <= capacity;
     if (fits) sum = overflow__copy_out(view, buffer, words + OVERFLOW__HEAD_WORDS, life.size);
     /* acquire, pairs with the release fence in overflow__end_life: if any word of the copy was

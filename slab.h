@@ -363,9 +363,8 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  *
  * Threads
  *
- *   One thread at a time calls the functions of a store. The exceptions are slab_store_get,
- *   slab_store_get_many and slab_store_prefetch: threads may call these at the same time while none
- *   calls anything else.
+ *   One thread at a time calls the functions of a store. The exceptions are slab_store_get, peek,
+ *   get_many and prefetch: threads may call these at the same time while none calls anything else.
  *
  * Promises
  *
@@ -490,6 +489,11 @@ SLAB_API void *slab_store_alloc(slab_store *store, size_t len, slab_ref *ref);
  * object: is its length). To write to the value, up to len bytes, cast the const away. Costs a few
  * loads and writes nothing. */
 SLAB_API const void *slab_store_get(const slab_store *store, slab_ref ref, size_t len);
+
+/* Returns a value by its ref alone, for values that tell their own length, or NULL unless ref names
+ * a live one. Sets *room, unless it is NULL, to how many bytes may be read: the slot's size, or a
+ * large object's length. Threads and cost as get. */
+SLAB_API const void *slab_store_peek(const slab_store *store, slab_ref ref, size_t *room);
 
 /* Gets count values at once: values[i] becomes the result of slab_store_get(store, refs[i],
  * lens[i]), and begins to load the first cache line of each. Returns how many are not NULL. Where
@@ -3626,9 +3630,9 @@ static bool slab__store_large_fits(const slab_store *store, const slab__large *r
 {
     size_t most = store->extent_most / SLAB__UNIT, room = (size_t)record->units * SLAB__UNIT;
 
-    if (len <= store->slot_max || len > room) return false;
+    if (len <= store->slot_max) return false;
     if (record->extent) return slab__units(len) == record->units;
-    if (room - len > room / 4) return false;
+    if (room - len > room / 4) return false; /* or len > room */
     return slab__units(len) > most - slab__store_own_units((uint32_t)most);
 }
 
@@ -3998,6 +4002,18 @@ static slab_ref slab__store_show(const slab_store *store, slab_ref place, const 
     *value                    = record->memory;
     *room                     = record->len;
     return place | UINT32_C(1) << SLAB__IS_LARGE;
+}
+
+SLAB_API const void *slab_store_peek(const slab_store *store, slab_ref ref, size_t *room)
+{
+    slab_ref    place = slab_ref_is_large(ref) ? ref - (UINT32_C(1) << SLAB__IS_LARGE) : ref;
+    const void *value;
+    size_t      its_room;
+
+    if (!store || !slab__store_line(store, place)) return NULL;
+    if (slab__store_show(store, place, &value, &its_room) != ref) return NULL;
+    if (room) *room = its_room;
+    return value;
 }
 
 SLAB_API slab_ref slab_store_next(const slab_store *store, uint64_t *cursor, const void **value,

@@ -16,6 +16,7 @@
  *             write, and its share of first touch and of growth
  *   read      the first 8 bytes of 1 M values of 256 bytes, in random order; the array of names is
  *             walked from end to end; op: a read
+ *   read-many the same, 64 at a time: overflow_read_many; floor prefetches the pointers
  *   read-copy the same with all of the value copied out: a reader beside the owner
  *   churn-100, churn-10k, churn-1m    N holes: 2 N values of 64 to 448 bytes are written and every
  *             other is freed. Then op: a random one of those N that live is freed, and a value of
@@ -98,6 +99,7 @@ enum {
     FIRST      = 8192, /* where the first slot is */
     VALUE_MOST = 64 * KI,
     BATCH      = 1000,
+    MANY       = 64,
     LEAST      = 64,
     LARGE      = 4096, /* fragment: what shall still fit */
     FULL       = 80    /* percent */
@@ -248,7 +250,8 @@ struct subject {
     void (*commit)(void);                                        /* it was the last write */
     void (*start_reads)(void);
     const void *(*read)(uint64_t name);
-    void (*copy)(uint64_t name, size_t size); /* to buffer */
+    uint64_t (*read_many)(const uint64_t *names, uint32_t count); /* sum of their first 8 bytes */
+    void (*copy)(uint64_t name, size_t size);                     /* to buffer */
     void (*free)(uint64_t name);
     void (*sync)(void);
     void (*close)(void);
@@ -294,6 +297,14 @@ static inline const void *ashlar_read(uint64_t name)
     const void *value = overflow_read(ashlar, name, &size);
     if (!value) fail("read", ESTALE);
     return value;
+}
+static inline uint64_t ashlar_read_many(const uint64_t *some, uint32_t count)
+{
+    static overflow_slot slots[MANY];
+    uint64_t             sum = 0;
+    if (overflow_read_many(ashlar, some, slots, count) != count) fail("read_many", ESTALE);
+    for (uint32_t i = 0; i < count; i++) sum += first_of(slots[i].value);
+    return sum;
 }
 static inline void ashlar_copy(uint64_t name, size_t size)
 {
@@ -359,6 +370,7 @@ static const struct subject subject_ashlar = {
     .commit      = nothing,
     .start_reads = ashlar_start_reads,
     .read        = ashlar_read,
+    .read_many   = ashlar_read_many,
     .copy        = ashlar_copy,
     .free        = ashlar_free,
     .sync        = ashlar_sync,
@@ -455,7 +467,16 @@ static inline int populate_write(uint64_t *name, const void *data, size_t size)
     return floor_put(name, data, size, true, true);
 }
 static inline const void *pointer_read(uint64_t name) { return (const void *)(uintptr_t)name; }
-static inline void        floor_copy(uint64_t name, size_t size)
+static inline uint64_t floor_read_many(const uint64_t *some, uint32_t count)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + 12 < count) __builtin_prefetch((const void *)(uintptr_t)some[i + 12]);
+        sum += first_of((const void *)(uintptr_t)some[i]);
+    }
+    return sum;
+}
+static inline void floor_copy(uint64_t name, size_t size)
 {
     memcpy(buffer, pointer_read(name), size);
     floor_sum = sum_of(buffer, size);
@@ -494,6 +515,7 @@ static uint64_t floor_reopen(void)
         .commit      = nothing,                 \
         .start_reads = nothing,                 \
         .read        = pointer_read,            \
+        .read_many   = floor_read_many,         \
         .copy        = floor_copy,              \
         .free        = floor_free,              \
         .sync        = floor_sync,              \
@@ -837,6 +859,22 @@ WORKLOAD gets(const struct subject *s, bool copies)
     report_ns(ns, ops);
 }
 
+WORKLOAD get_many(const struct subject *s)
+{
+    uint64_t sum = 0, want = 0;
+    values       = values / MANY * MANY;
+    room         = room_for(values, value_size);
+    make_names(values);
+    fill_shuffled(s);
+    uint64_t start = now_ns();
+    for (uint64_t i = 0; i < ops; i += MANY) sum += s->read_many(names + i % values, MANY);
+    uint64_t ns = now_ns() - start;
+    for (uint64_t i = 0; i < ops; i += MANY)
+        for (uint64_t k = 0; k < MANY; k++) want += i % values + k;
+    if (sum != want) fail_text("check", "other values");
+    report_ns(ns, ops);
+}
+
 WORKLOAD get(const struct subject *s) { gets(s, false); }
 WORKLOAD copy(const struct subject *s) { gets(s, true); }
 
@@ -958,6 +996,7 @@ WORKLOAD fragment(const struct subject *s)
 
 DO(ashlar, fill)
 DO(ashlar, get)
+DO(ashlar, get_many)
 DO(ashlar, copy)
 DO(ashlar, churn)
 DO(ashlar, reopen)
@@ -965,6 +1004,7 @@ DO(ashlar, sync_often)
 DO(ashlar, fragment)
 DO(floor, fill)
 DO(floor, get)
+DO(floor, get_many)
 DO(floor, copy)
 DO(floor, churn)
 DO(floor, reopen)
@@ -1043,6 +1083,8 @@ static const struct run {
     LMDB("read", get, READS, READ, 256),
     MEMKIND("read", get, READS, READ, 256),
     BOOST("read", get, READS, READ, 256),
+    WITH("read-many", ashlar, get_many, READS, READ, 256),
+    WITH("read-many", floor, get_many, READS, READ, 256),
     WITH("read-copy", ashlar, copy, READS, READ, 256),
     WITH("read-copy", floor, copy, READS, READ, 256),
     WITH("read-copy", plain, copy, READS, READ, 256),

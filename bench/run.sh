@@ -95,6 +95,7 @@ compile() {
         peer memkind libmemkind-dev c memkind.h memkind || :
         ! peer boost 'libboost-dev or g++' c++ boost/interprocess/managed_mapped_file.hpp stdc++ ||
             peer_object overflow ;;
+    slab) peer ck libck-dev c ck_ring.h c || : ;;
     fixedpool) # of Concurrency Kit only headers are needed
         peer ck libck-dev c ck_stack.h c || :
         ! peer boost 'libboost-dev or g++' c++ boost/lockfree/stack.hpp stdc++ ||

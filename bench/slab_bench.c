@@ -13,7 +13,7 @@
  *   exchange, line    floors: an atomic exchange; a cache line to the other core and back
  *
  * bench/run.sh runs them all and makes the table. malloc stands for the malloc that is loaded: set
- * LD_PRELOAD for another. rte_mempool needs WITH_DPDK. */
+ * LD_PRELOAD for another. rte_mempool and rte_ring need WITH_DPDK, ck needs WITH_CK. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -36,6 +36,10 @@
 #include <rte_eal.h>
 #include <rte_lcore.h>
 #include <rte_mempool.h>
+#include <rte_ring.h>
+#endif
+#ifdef WITH_CK
+#include <ck_ring.h>
 #endif
 
 enum { PAGE = 64 * 1024, FILL = 64, CELLS = 512, BATCH = 16, THREADS_MAX = 16 };
@@ -150,14 +154,77 @@ static const struct subject subject_malloc = {
     malloc_free, malloc_free, malloc_free_many, NULL,
 };
 
+#if defined WITH_CK || defined WITH_DPDK
+/* A stack of pages for the owner; the others return them through a ring of a library. */
+static void   **stack;
+static uint32_t stack_top;
+
+static inline void stack_open(void)
+{
+    unsigned char *memory = aligned_alloc(4096, page_size * pages);
+    stack                 = calloc(pages, sizeof *stack);
+    if (!memory || !stack) exit(1);
+    while (stack_top < pages) {
+        stack[stack_top] = memory + (pages - 1 - stack_top) * page_size;
+        stack_top++;
+    }
+}
+static inline void *stack_alloc(uint64_t *name)
+{
+    void *payload = stack[--stack_top];
+    *name         = (uint64_t)(uintptr_t)payload;
+    return payload;
+}
+static inline void stack_free(uint64_t name) { stack[stack_top++] = (void *)(uintptr_t)name; }
+#endif
+
+#ifdef WITH_CK
+static ck_ring_t         ck_ring;
+static ck_ring_buffer_t *ck_places;
+
+static void ck_open(void)
+{
+    unsigned size = 2;
+    while (size <= pages) size *= 2; /* one place stays empty */
+    stack_open();
+    ck_ring_init(&ck_ring, size);
+    ck_places = calloc(size, sizeof *ck_places);
+    if (!ck_places) exit(1);
+}
+static inline void *ck_alloc(uint64_t *name)
+{
+    void *page;
+    if (stack_top == 0)
+        while (ck_ring_dequeue_mpsc(&ck_ring, ck_places, &page)) stack[stack_top++] = page;
+    return stack_top == 0 ? NULL : stack_alloc(name);
+}
+static inline void ck_give_back(uint64_t name)
+{
+    if (!ck_ring_enqueue_mpsc(&ck_ring, ck_places, (void *)(uintptr_t)name)) exit(1);
+}
+static inline void ck_give_back_many(const uint64_t *names, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) ck_give_back(names[i]);
+}
+
+static const struct subject subject_ck = {
+    "ck",       ck_open,      nothing,           ck_alloc, malloc_read,
+    stack_free, ck_give_back, ck_give_back_many, NULL,
+};
+#endif
+
 #ifdef WITH_DPDK
 static struct rte_mempool *mempool;
 
-static void dpdk_open(void)
+static void dpdk_start(void)
 {
     char *argv[] = {"slab_bench",  "--no-huge",         "-m", "64", "--no-pci", "--no-telemetry",
                     "--no-shconf", "--log-level=error", "-l", "0",  NULL};
     if (rte_eal_init(10, argv) < 0) exit(1);
+}
+static void dpdk_open(void)
+{
+    dpdk_start();
     mempool = rte_mempool_create("pages", pages - 1, PAGE, 64, 0, NULL, NULL, NULL, NULL,
                                  SOCKET_ID_ANY, 0);
     if (!mempool) exit(1);
@@ -184,6 +251,37 @@ static inline void dpdk_free_many(const uint64_t *names, uint32_t count)
 static const struct subject subject_dpdk = {
     "rte_mempool", dpdk_open, dpdk_join,      dpdk_alloc, malloc_read,
     dpdk_free,     dpdk_free, dpdk_free_many, NULL,
+};
+
+static struct rte_ring *dpdk_ring;
+
+static void rte_ring_open(void)
+{
+    dpdk_start();
+    stack_open();
+    dpdk_ring =
+        rte_ring_create("returns", rte_align32pow2(pages + 1), SOCKET_ID_ANY, RING_F_SC_DEQ);
+    if (!dpdk_ring) exit(1);
+}
+static inline void *rte_ring_alloc(uint64_t *name)
+{
+    if (stack_top == 0) stack_top = rte_ring_sc_dequeue_burst(dpdk_ring, stack, pages, NULL);
+    return stack_top == 0 ? NULL : stack_alloc(name);
+}
+static inline void rte_ring_give_back(uint64_t name)
+{
+    if (rte_ring_mp_enqueue(dpdk_ring, (void *)(uintptr_t)name) != 0) exit(1);
+}
+static inline void rte_ring_give_back_many(const uint64_t *names, uint32_t count)
+{
+    void *list[BATCH];
+    memcpy(list, names, count * sizeof *list);
+    if (rte_ring_mp_enqueue_bulk(dpdk_ring, list, count, NULL) != count) exit(1);
+}
+
+static const struct subject subject_rte_ring = {
+    "rte_ring", rte_ring_open,      nothing,                 rte_ring_alloc, malloc_read,
+    stack_free, rte_ring_give_back, rte_ring_give_back_many, NULL,
 };
 #endif
 
@@ -438,6 +536,10 @@ FOR_SUBJECT(classic)
 FOR_SUBJECT(malloc)
 #ifdef WITH_DPDK
 FOR_SUBJECT(dpdk)
+FOR_SUBJECT(rte_ring)
+#endif
+#ifdef WITH_CK
+FOR_SUBJECT(ck)
 #endif
 static void ashlar_drain256(void) { drain("drain256", &subject_ashlar); }
 static void ashlar_drain4096(void) { drain("drain4096", &subject_ashlar); }
@@ -478,6 +580,11 @@ static const struct run {
     CYCLE(malloc, 20000000),
 #ifdef WITH_DPDK
     ACROSS(dpdk, 200000000, 20000000),
+    ACROSS(rte_ring, 200000000, 20000000),
+#endif
+#ifdef WITH_CK
+    ACROSS(ck, 200000000, 20000000),
+    CYCLE(ck, 50000000),
 #endif
     {"drain256", &subject_ashlar, ashlar_drain256, 200000000, 1, 256, PAGE},
     {"drain256", &subject_classic, classic_drain256, 200000000, 1, 256, PAGE},

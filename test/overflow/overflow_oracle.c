@@ -522,6 +522,32 @@ static void check_refusal(uint64_t granules, int error)
     CHECK(error == -EMSGSIZE || smallest_hole(false, granules) == 0);
 }
 
+/* By overflow_write, from parts, or into a reservation that is larger; *extra = 0: it was not. */
+static int write_any(struct value *value, size_t *extra)
+{
+    const unsigned char *from = noise + value->bytes;
+    uint32_t             cut = draw((uint32_t)value->size + 1), way = draw(4);
+    struct iovec         parts[3] = {{(void *)(uintptr_t)from, cut},
+                                     {NULL, 0},
+                                     {(void *)(uintptr_t)(from + cut), value->size - cut}};
+    void                *to;
+
+    if (way != 0) *extra = 0;
+    if (way == 1) return overflow_writev(region, parts, 3, value->tag, &value->ref);
+    if (way != 0) return overflow_write(region, from, value->size, value->tag, &value->ref);
+    int error  = overflow_reserve(region, value->size + *extra, value->tag, &to);
+    value->ref = 0;
+    if (error != 0) return error;
+    memcpy(to, from, value->size);
+    if (one_in(4)) overflow_trim(region);
+    if (one_in(16)) {
+        CHECK_EQ(overflow_cancel(region), 0);
+        *extra = 0;
+        return overflow_write(region, from, value->size, value->tag, &value->ref);
+    }
+    return overflow_commit(region, value->size, &value->ref);
+}
+
 static void write_value(void)
 {
     struct overflow_info info;
@@ -537,10 +563,12 @@ static void write_value(void)
     refused        = false;
     value.ref      = 1;
     uint64_t apart = region->apart;
-    int error = overflow_write(region, noise + value.bytes, value.size, value.tag, &value.ref);
+    size_t   extra = place == UINT64_MAX && one_in(2) ? draw(300) : 0;
+    uint64_t taken = overflow__granules(value.size + extra);
+    int      error = write_any(&value, &extra);
     CHECK_EQ(error == 0, value.ref != 0);
     if (error != 0) {
-        check_refusal(granules, error);
+        check_refusal(extra > 0 ? taken : granules, error);
         return;
     }
     if (place == 0) CHECK(apart >= granules); /* neighbours of two kinds were joined */

@@ -194,6 +194,185 @@ static void reopened_it_is_all_there(void)
     overflow_close(region);
 }
 
+/* Many at a time are what they are one by one: live, freed, foreign and 0. */
+static void many_are_as_one_by_one(void)
+{
+    overflow_region     *region = open_small("many");
+    static overflow_ref  refs[1000];
+    static overflow_slot slots[1000];
+    struct overflow_info before;
+    size_t               live = 0;
+
+    for (uint64_t i = 0; i < 1000; i++) refs[i] = write_filled(region, i, i % 300);
+    for (uint64_t i = 0; i < 1000; i += 7) CHECK_EQ(overflow_free(region, refs[i]), 0);
+    refs[1] = 0, refs[2] = UINT64_MAX, refs[3] = refs[4] ^ 1;
+    for (size_t count = 0; count <= 1000; count = count * 2 + 1) {
+        memset(slots, 0xee, sizeof slots);
+        size_t found = overflow_read_many(region, refs, slots, count);
+        live         = 0;
+        for (size_t i = 0; i < count; i++) {
+            overflow_slot one;
+            size_t        size;
+            int           error = overflow_describe(region, refs[i], &one);
+            live += error == 0;
+            CHECK(slots[i].ref == one.ref && slots[i].tag == one.tag &&
+                  slots[i].offset == one.offset && slots[i].size == one.size);
+            CHECK(slots[i].value == overflow_read(region, refs[i], &size) && slots[i].size == size);
+            if (error == 0) CHECK(is_filled(slots[i].value, slots[i].tag, size));
+            overflow_prefetch(region, refs[i]);
+        }
+        CHECK_EQ(found, live);
+        CHECK(count == 1000 || slots[count].ref == UINT64_C(0xeeeeeeeeeeeeeeee));
+    }
+    before = stats_of(region);
+    CHECK_EQ(overflow_free_many(region, refs, 500), 500 - 72 - 3);
+    CHECK_EQ(before.live_slots - stats_of(region).live_slots, 500 - 72 - 3);
+    CHECK_EQ(overflow_free_many(region, refs, 500), 0);
+    CHECK_EQ(overflow_free_many(region, refs, 1000), before.live_slots - (500 - 72 - 3) - 3);
+
+    CHECK_EQ(overflow_read_many(NULL, refs, slots, 1), 0);
+    CHECK_EQ(overflow_read_many(region, NULL, slots, 1), 0);
+    CHECK_EQ(overflow_read_many(region, refs, NULL, 1), 0);
+    CHECK_EQ(overflow_free_many(NULL, refs, 1), 0);
+    CHECK_EQ(overflow_free_many(region, NULL, 1), 0);
+    overflow_prefetch(NULL, refs[5]);
+    overflow_prefetch(region, UINT64_MAX);
+    overflow_close(region);
+}
+
+static void parts_are_one_value(void)
+{
+    overflow_region *region = open_small("parts");
+    unsigned char    data[300];
+    overflow_ref     ref;
+
+    fill(data, 9, sizeof data);
+    for (size_t one = 0; one <= 70; one += one % 3 + 1)
+        for (size_t two = 0; two <= 100; two += 7) {
+            struct iovec parts[4] = {
+                {data, one}, {data + one, two}, {NULL, 0}, {data + one + two, 40}};
+            CHECK_EQ(overflow_writev(region, parts, 4, 3, &ref), 0);
+            CHECK(holds(region, ref, 9, one + two + 40));
+        }
+    CHECK_EQ(overflow_close(region), 0);
+
+    region = open_sized("parts", 0, MIB, OVERFLOW_TEMPORARY);
+    struct iovec bad[2] = {{data, SIZE_MAX}, {data, 2}}, none = {NULL, 1};
+    CHECK_EQ(overflow_writev(region, bad, 2, 0, &ref), -EMSGSIZE);
+    CHECK_EQ(overflow_writev(region, bad, 1, 0, &ref), -EMSGSIZE);
+    CHECK_EQ(overflow_writev(region, &none, 1, 0, &ref), -EINVAL);
+    CHECK_EQ(overflow_writev(region, NULL, 1, 0, &ref), -EINVAL);
+    CHECK_EQ(overflow_writev(region, bad, -1, 0, &ref), -EINVAL);
+    CHECK_EQ(overflow_writev(NULL, bad, 2, 0, &ref), -EINVAL);
+    CHECK_EQ(overflow_writev(region, bad, 2, 0, NULL), -EINVAL);
+    CHECK_EQ(overflow_writev(region, NULL, 0, 5, &ref), 0);
+    CHECK(holds(region, ref, 0, 0));
+    CHECK_EQ(stats_of(region).live_slots, 1);
+    overflow_close(region);
+}
+
+/* In a hole or at the end: room that nobody else gets, then a value and a hole. */
+static void a_reservation_becomes_a_value(void)
+{
+    for (int at_end = 0; at_end < 2; at_end++) {
+        overflow_region *region = open_sized("reserve", 64 * KIB, 8 * MIB, 0);
+        overflow_ref     first = write_filled(region, 1, 5000), wall = 0, ref, other;
+        overflow_slot    slot;
+        uint64_t         cursor = 0, told = 0;
+        void            *to, *again = &ref;
+        if (!at_end) wall = write_filled(region, 2, 50);
+        if (!at_end) CHECK_EQ(overflow_free(region, first), 0);
+        struct overflow_info before = stats_of(region);
+
+        CHECK_EQ(overflow_reserve(region, 4000, 77, &to), 0);
+        CHECK(to && (uintptr_t)to % 32 == 0);
+        CHECK_EQ(overflow_reserve(region, 1, 0, &again), -EBUSY);
+        CHECK(again == NULL);
+        fill(to, 5, 1000);
+        other = write_filled(region, 6, 500); /* behind it */
+        while (overflow_next(region, &cursor, &slot)) told++;
+        CHECK_EQ(told, 2);
+        CHECK_EQ(overflow_free(region, other), 0);
+        CHECK_EQ(stats_of(region).live_slots, before.live_slots);
+        CHECK_EQ(overflow_commit(region, 4001, &ref), -EINVAL);
+        CHECK_EQ(ref, 0);
+        CHECK_EQ(overflow_commit(region, 1000, &ref), 0);
+        CHECK(holds(region, ref, 5, 1000));
+        CHECK_EQ(overflow_describe(region, ref, &slot), 0);
+        CHECK_EQ(slot.tag, 77);
+        CHECK_EQ(overflow_commit(region, 0, &other), -EINVAL);
+        CHECK_EQ(overflow_cancel(region), -EINVAL);
+        struct overflow_info after = stats_of(region);
+        CHECK_EQ(after.free_bytes + 1056, before.free_bytes + after.used_bytes - before.used_bytes);
+
+        CHECK_EQ(overflow_reserve(region, 100000, 0, &to), 0);
+        memset(to, 1, 100000);
+        CHECK_EQ(overflow_cancel(region), 0);
+        after.recovered_slots = 2; /* cancelled, it leaves nothing */
+        CHECK_EQ(overflow_reserve(region, 100, 0, &to), 0);
+        CHECK_EQ(overflow_close(region), 0); /* and so does close */
+        overflow_config config = {64 * KIB, 8 * MIB, OVERFLOW_TEMPORARY};
+        CHECK_EQ(overflow_open(&region, path, &config), 0);
+        struct overflow_info now = stats_of(region);
+        after.capacity_bytes     = now.capacity_bytes;
+        CHECK(memcmp(&now, &after, sizeof now) == 0);
+        CHECK(holds(region, ref, 5, 1000));
+
+        CHECK_EQ(overflow_reserve(region, 8 * MIB, 0, &to), -EMSGSIZE);
+        CHECK(to == NULL);
+        CHECK_EQ(overflow_reserve(NULL, 1, 0, &to), -EINVAL);
+        CHECK_EQ(overflow_reserve(region, 1, 0, NULL), -EINVAL);
+        CHECK_EQ(overflow_commit(NULL, 1, &other), -EINVAL);
+        CHECK_EQ(overflow_cancel(NULL), -EINVAL);
+        overflow_close(region);
+    }
+}
+
+/* The owner dies, or a reader looks, while there is one: it is nothing. */
+static void an_open_reservation_is_nothing(void)
+{
+    overflow_region *region = open_sized("nothing", 64 * KIB, 8 * MIB, 0);
+    overflow_ref     first = write_filled(region, 1, 3000), wall = write_filled(region, 2, 50), ref;
+    overflow_reader *reader;
+    unsigned char    buffer[4096];
+    size_t           size;
+    int              status;
+    void            *to;
+
+    CHECK_EQ(overflow_free(region, first), 0);
+    CHECK_EQ(overflow_close(region), 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        if (overflow_open(&region, path, NULL) != 0) _exit(1);
+        if (overflow_reserve(region, 1000, 0, &to) != 0) _exit(2);
+        memset(to, 0xff, 1000);
+        overflow_write(region, "x", 1, 8, &ref);
+        _exit(0); /* without close */
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    overflow_config config = {0, 8 * MIB, OVERFLOW_TEMPORARY};
+    CHECK_EQ(overflow_open(&region, path, &config), 0);
+    CHECK_EQ(stats_of(region).live_slots, 2);
+    CHECK_EQ(stats_of(region).damaged_slots, 0);
+    CHECK(holds(region, wall, 2, 50));
+
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    CHECK_EQ(overflow_reserve(region, 1000, 0, &to), 0);
+    fill(to, 3, 1000);
+    ref = overflow__ref(((uintptr_t)to - (uintptr_t)region->view.base) / 32 - 1, region->serial);
+    CHECK_EQ(overflow_reader_read(reader, ref, buffer, sizeof buffer, &size), -ESTALE);
+    CHECK(overflow_read(region, ref, &size) == NULL);
+    CHECK_EQ(overflow_free(region, ref), -ESTALE);
+    overflow_ref committed;
+    CHECK_EQ(overflow_commit(region, 1000, &committed), 0);
+    CHECK_EQ(committed, ref);
+    CHECK_EQ(overflow_reader_read(reader, ref, buffer, sizeof buffer, &size), 0);
+    CHECK(size == 1000 && is_filled(buffer, 3, 1000));
+    overflow_reader_close(reader);
+    overflow_close(region);
+}
+
 /* -- Space -- */
 
 static void growth_moves_nothing(void)
@@ -688,6 +867,10 @@ int main(void)
     RUN(refs_of_no_slot_are_refused);
     RUN(a_value_that_looks_like_slots_is_none);
     RUN(reopened_it_is_all_there);
+    RUN(many_are_as_one_by_one);
+    RUN(parts_are_one_value);
+    RUN(a_reservation_becomes_a_value);
+    RUN(an_open_reservation_is_nothing);
     RUN(growth_moves_nothing);
     RUN(the_maximum_is_an_error_and_no_more);
     RUN(too_large_is_told_apart);

@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2034,SC2086,SC2154  # flags are lists of words; lib.sh sets warnings
 
 # The longest first, so that none is left alone in the end.
-more='valgrind treecache tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64
+more='valgrind tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64
     bench m32 musl sparc64 header cxx model disk user fuzz tools strict language vendor runner rules
     more_examples sample_uring full prometheus'
 short='slab_store_test slab_test slab_misuse overflow_test fixedpool_test fixedpool_lack bufpool_test'
@@ -103,7 +103,7 @@ rung_tools() { limit=900 run_tap '' test/lint.sh tools; }
 
 # Every code block of the documentation, those too that need a package; the examples, sanitized.
 rung_more_examples() {
-    for name in docs ringcp restart tenants; do
+    for name in docs ringcp restart tenants kv; do
         run_tap "$name: " "test/use/${name}_test.sh" "$PWD/$dir/$name" || :
     done
 }

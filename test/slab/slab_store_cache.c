@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum { VALUES = 20000, LONGEST = 6000 };
 
@@ -234,6 +235,30 @@ static void gets_many_at_once(void)
     close_store();
 }
 
+static void peeks_without_a_length(void)
+{
+    size_t room;
+
+    open_store(0);
+    for (uint32_t i = 0; i < VALUES; i++) put(i, 4 + draw(i % 97 == 0 ? LONGEST : 300));
+    for (uint32_t i = 0; i < VALUES; i++) {
+        const void *value = slab_store_get(store, items[i].ref, items[i].len);
+        CHECK(slab_store_peek(store, items[i].ref, &room) == value);
+        CHECK(slab_ref_is_large(items[i].ref) ? room == items[i].len : room >= items[i].len);
+        CHECK(slab_store_peek(store, items[i].ref, NULL) == value);
+        CHECK(!slab_store_peek(store, items[i].ref ^ 0x80000000u, &room)); /* the other kind */
+    }
+    for (uint32_t i = 0; i < VALUES; i += 2) {
+        CHECK_EQ(slab_store_free(store, items[i].ref, items[i].len), 0);
+        items[i].len = 0;
+        CHECK(!slab_store_peek(store, items[i].ref, &room));
+    }
+    CHECK(!slab_store_peek(store, SLAB_NO_REF, &room));
+    CHECK(!slab_store_peek(NULL, items[1].ref, &room));
+    for (int i = 0; i < 100000; i++) (void)slab_store_peek(store, draw(UINT32_MAX), &room);
+    close_store();
+}
+
 static void *read_all(void *wrong)
 {
     uint32_t count = 0;
@@ -338,6 +363,18 @@ static void walks_while_the_store_changes(void)
 
 /* -- Evict -- */
 
+static void follow(void *context, slab_ref from, slab_ref to, void *value, size_t room)
+{
+    uint32_t number;
+
+    (void)context;
+    memcpy(&number, value, sizeof number);
+    CHECK(number < VALUES && items[number].ref == from);
+    CHECK(slab_store_get(store, to, items[number].len) == value);
+    CHECK(room >= items[number].len);
+    items[number].ref = to;
+}
+
 static struct {
     uint32_t told, last;
     size_t   bytes;
@@ -434,6 +471,58 @@ static void evicts_where_the_fewest_bytes_live(void)
     close_store();
 }
 
+/* A full store: no value goes before all that were put earlier, large objects included. */
+static void evicts_in_the_order_of_puts(void)
+{
+    uint32_t next = 0, count = 0;
+
+    open_store(4 << 20);
+    for (int round = 0; round < 6; round++) {
+        uint32_t oldest = next, len;
+        while (len = next % 1000 == 0 ? 100000 : 500,
+               slab_store_put(store, fill(next, len), len, &items[next].ref) == 0)
+            items[next++].len = len;
+        if (round == 0) count = next;
+        CHECK(evict(1 << 20) >= 1 << 20);
+        for (uint32_t i = oldest; i < next && round > 0; i++) CHECK(items[i].len != 0);
+    }
+    CHECK(next > count + count / 2);
+    check_items(next);
+    close_store();
+}
+
+static void large_objects_have_their_turn(void)
+{
+    open_store(0);
+    for (uint32_t i = 0; i < 50; i++) put(i, 100000);
+    for (uint32_t i = 0; i < 150; i++) {
+        CHECK(evict(1) > 0);
+        CHECK_EQ(eviction.told, 1);
+        put(50 + i, 100000);
+    }
+    check_items(VALUES);
+    close_store();
+}
+
+/* A chunk that compact is emptying is not what evict chooses, and goes on. */
+static void evicts_while_compact_is_at_work(void)
+{
+    open_store(0);
+    for (uint32_t i = 0; i < VALUES; i++) put(i, 60);
+    for (uint32_t i = 0; i < VALUES; i++)
+        if (i % 4 != 0 && i > VALUES / 2) {
+            CHECK_EQ(slab_store_free(store, items[i].ref, 60), 0);
+            items[i].len = 0;
+        }
+    for (int k = 0; k < 20; k++) {
+        size_t moves = slab_store_compact(store, 3, follow, NULL);
+        CHECK(moves == 3 || k > 0);
+        CHECK(evict(1) > 0);
+        check_items(VALUES);
+    }
+    close_store();
+}
+
 /* At the limit each put succeeds after some calls, whatever its size, and what was put last is not
  * what goes first. */
 static void makes_room_at_the_limit(void)
@@ -466,6 +555,38 @@ static void makes_room_at_the_limit(void)
 }
 
 /* -- Limit -- */
+
+static size_t longest_map;
+
+static void *note_map(void *context, size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)context;
+    if (size > longest_map) longest_map = size;
+    return memory == MAP_FAILED ? NULL : memory;
+}
+static void note_unmap(void *context, void *memory, size_t size)
+{
+    (void)context;
+    CHECK_EQ(munmap(memory, size), 0);
+}
+
+/* A small budget has small extents; without it they are those of any store. */
+static void extents_grow_with_the_limit(void)
+{
+    slab_store_config config = {.max_bytes = 1 << 20, .map = note_map, .unmap = note_unmap};
+
+    longest_map = 0;
+    memset(items, 0, sizeof items);
+    CHECK_EQ(slab_store_create(&store, &config), 0);
+    for (uint32_t i = 0; i < 1000; i++) put(i, 500);
+    CHECK(longest_map < 1 << 20);
+    CHECK_EQ(slab_store_limit(store, 0), 0);
+    for (uint32_t i = 1000; i < VALUES; i++) put(i, 500);
+    CHECK_EQ(longest_map, 2 << 20);
+    check_items(VALUES);
+    close_store();
+}
 
 static void the_limit_falls_and_rises(void)
 {
@@ -523,13 +644,18 @@ int main(void)
     RUN(a_replace_that_fails_changes_nothing);
     RUN(sets_the_length_within_a_tier);
     RUN(gets_many_at_once);
+    RUN(peeks_without_a_length);
     RUN(several_threads_get_at_once);
     RUN(walks_through_all_values);
     RUN(walks_while_the_store_changes);
     RUN(evicts_until_so_much_is_free);
     RUN(a_callback_may_free_other_values);
     RUN(evicts_where_the_fewest_bytes_live);
+    RUN(evicts_in_the_order_of_puts);
+    RUN(large_objects_have_their_turn);
+    RUN(evicts_while_compact_is_at_work);
     RUN(makes_room_at_the_limit);
+    RUN(extents_grow_with_the_limit);
     RUN(the_limit_falls_and_rises);
     RUN(a_limit_below_what_is_empty_gives_it_back);
     return REPORT();

@@ -97,6 +97,7 @@ static void check_items(void)
         CHECK(number < VALUES && items[number].ref == ref);
         if (number >= VALUES) return;
         CHECK(room >= items[number].len && items[number].seen++ == 0);
+        CHECK(slab_store_peek(store, ref, &room) == value && room >= items[number].len);
     }
     CHECK_EQ(walked, live);
     CHECK_EQ(stats().payload_bytes, payload);
