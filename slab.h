@@ -4079,19 +4079,13 @@ static void slab__store_evict_chunk(slab_store *store, slab__chunk *chunk,
 }
 
 /* Frees large objects that have their records in the chunk: the next one in the round. */
-static void slab__store_evict_large(slab_store *store, slab__chunk *chunk,
+static void slab__store_evict_large(slab_store *store, const slab__chunk *chunk,
                                     slab_evicted_fn *evicted, void *context)
 {
-    slab__tier *records = &store->tiers[0];
     uint64_t    from = (uint64_t)chunk->number * 512, end = from + (uint64_t)chunk->lines * 512;
     const void *value;
     size_t      room;
 
-    if (chunk->used == 0) {
-        slab__store_leave(store, records);
-        slab__store_release(store, records, chunk);
-        return;
-    }
     if (store->large_hand > from && store->large_hand < end) from = store->large_hand;
     slab_ref place = slab__store_live_from(store, from);
     if (place >= end) {
@@ -4105,6 +4099,14 @@ static void slab__store_evict_large(slab_store *store, slab__chunk *chunk,
     if (slab__store_large_free(store, ref, len) != 0) slab__store_large_free(store, ref, room);
 }
 
+static bool slab__store_has_values(const slab_store *store)
+{
+    uint32_t index = 0;
+
+    while (index < store->rows && store->tiers[index].occupied == 0) index++;
+    return index < store->rows;
+}
+
 SLAB_API size_t slab_store_evict(slab_store *store, size_t bytes, slab_evicted_fn *evicted,
                                  void *context)
 {
@@ -4113,10 +4115,12 @@ SLAB_API size_t slab_store_evict(slab_store *store, size_t bytes, slab_evicted_f
     if (!store || !evicted) return 0;
     size_t in_use = store->held - store->empty, goal = bytes < in_use ? in_use - bytes : 0;
     if (bytes > 0) slab__store_release_idle(store);
-    while (store->held - store->empty > goal && (chunk = slab__store_choose_evicted(store))) {
+    while (store->held - store->empty > goal && slab__store_has_values(store)) {
+        chunk = slab__store_choose_evicted(store);
         if (chunk->tier == 0) slab__store_evict_large(store, chunk, evicted, context);
         else slab__store_evict_chunk(store, chunk, evicted, context);
     }
+    if (store->held - store->empty > goal) slab__store_release_idle(store);
     return in_use - (store->held - store->empty);
 }
 
