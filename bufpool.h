@@ -78,8 +78,9 @@ extern "C" {
  *     During calls, stats see each of them in full or in part, but never an account below zero.
  *     Nothing is clamped without being counted.
  *   - Crossing a soft limit only increments a counter: no call is ever refused for it. An acquire
- *     or a charge counts if the tenant's live bytes, including its own, are above the limit; two at
- *     the same moment may each be judged without the other.
+ *     or a charge counts if the tenant's live bytes, including its own, are above the limit.
+ *   - No acquisition brings the live bytes of a tenant, of those above it, or of the pool above a
+ *     cap; and none that fits is refused, whatever other threads do at the same moment.
  *   - At most idle_buffers of each class and idle_bytes in all are idle in the pool, and in each
  *     open cache cache_bytes of each class, or 32 buffers, and one small one.
  *   - A reader sees live bytes, live buffers and capacity that are too high by at most what goes
@@ -92,17 +93,19 @@ extern "C" {
  * Memory
  *
  *   Besides the buffers, 64 bytes for each buffer, or 273 for a medium one (for the most of its
- *   class that ever existed at a time), 12 KiB for each cache and for each of two shards per
- *   processor, some 200 bytes for each tenant. None of it is given back before the pool is
+ *   class that ever existed at a time), 17 KiB for each cache and for each of two shards per
+ *   processor, some 330 bytes for each tenant. None of it is given back before the pool is
  *   destroyed.
  *
  * Waiting
  *
- *   A call may wait for another thread in four places; nowhere while that one is in a system call.
+ *   A call may wait for another thread in five places; nowhere while that one is in a system call.
  *     - bufpool_acquire, bufpool_release, charge and discharge, if all shards, two per processor,
  *       are in use: until one is free.
  *     - A cache's call, while another thread takes idle buffers from the cache: for trim, or
  *       because the system has no memory.
+ *     - A call for a tenant that is near a limit or a cap, or has no tab in the cache, for its
+ * lock, which is held for some instructions; for those of its tabs, when surplus is recalled.
  *     - A call that needs a header, a seat or a name that is new, or room for one more idle buffer,
  *       for a lock that is held for some instructions; or, for a name, while the table of names is
  *       doubled.
@@ -154,6 +157,7 @@ typedef struct bufpool_config {
     size_t   idle_bytes;        /* kept over all classes by the pool; 0 = 64 MiB */
     uint32_t tenant_max;        /* named in metrics, the others summed as one; 0 = 10,000 */
     uint32_t flags;             /* BUFPOOL_WIPE */
+    uint64_t max_bytes;         /* live at most, over all tenants; 0 = no cap */
     size_t   cache_bytes;       /* kept in each class by each cache, besides; 0 = 1 MiB */
 } bufpool_config;
 
@@ -183,9 +187,46 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config);
  * never waits. A new one may wait until the table of names is doubled (0.1 s at a million). */
 BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len);
 
+/* Returns the tenant with this name below another, as bufpool_tenant_get does; NULL as well if
+ * parent is NULL. Any thread. Its bytes are also its parent's, to any depth: caps hold on each
+ * level, soft limits count what is charged to the tenant itself. The same name below another
+ * parent, or none, is another tenant. */
+BUFPOOL_API bufpool_tenant *bufpool_tenant_child(bufpool_tenant *parent, const char *name,
+                                                 size_t name_len);
+
 /* Sets the soft limit of a tenant from now on; 0 = the limit of the pool. Any thread. Does nothing
  * if tenant is NULL. */
 BUFPOOL_API void bufpool_tenant_limit(bufpool_tenant *tenant, uint64_t soft_limit_bytes);
+
+/* Caps what a tenant may hold. Any thread. Its live bytes never exceed max_bytes (0 = no cap) by an
+ * acquisition, whatever other threads do at the same moment: bufpool_acquire then returns NULL, and
+ * bufpool_try_acquire -EDQUOT. Charges are not refused, but count. reserved_bytes count on the cap
+ * above, the parent's or the pool's, from now on, so that nobody else takes them. Returns
+ *   0        on success;
+ *   -EINVAL  if tenant is NULL, or more is reserved than max_bytes or 2^62;
+ *   -EDQUOT  if the cap above has no place for the reservation: nothing has changed.
+ * A cap below what is live refuses until enough is released.
+ *
+ * Far below its caps a tenant costs what it costs without. Near one, each acquisition and release
+ * takes a lock, of the tenant with its children, or of the pool if that has a cap. */
+BUFPOOL_API int bufpool_tenant_cap(bufpool_tenant *tenant, uint64_t max_bytes,
+                                   uint64_t reserved_bytes);
+
+/* Returns the tenant that was made after this one; the first if tenant is NULL; NULL after the
+ * last, or if pool is NULL. Any thread. */
+BUFPOOL_API bufpool_tenant *bufpool_tenant_next(const bufpool *pool, const bufpool_tenant *tenant);
+
+/* Returns the name of a tenant, which ends with no zero, and its length in *len; NULL and 0 if
+ * tenant is NULL. Any thread. */
+BUFPOOL_API const char *bufpool_tenant_name(const bufpool_tenant *tenant, size_t *len);
+
+/* Fills in the k tenants with the most live bytes, the largest first. Any thread. Looks at each
+ * tenant once, and again at those that are among the k. Returns how many there are, up to k; 0 if
+ * pool or tenants is NULL. If bytes come and go meanwhile, each counts as at some moment. */
+BUFPOOL_API size_t bufpool_top(const bufpool *pool, bufpool_tenant **tenants, size_t k);
+
+/* Begins a new peak_bytes, with what is live. Any thread. Does nothing if tenant is NULL. */
+BUFPOOL_API void bufpool_peak_reset(bufpool_tenant *tenant);
 
 /* Charges a tenant for memory that is held elsewhere on its behalf, and ends such a charge. Any
  * thread. The part that would bring a tenant's charges below zero, or above 2^62 bytes, is left
@@ -195,8 +236,12 @@ BUFPOOL_API void bufpool_discharge(bufpool_tenant *tenant, uint64_t bytes);
 
 struct bufpool_tenant_info {
     uint64_t soft_limit_bytes;
-    uint64_t live_bytes;
+    uint64_t live_bytes; /* of a tenant with children: theirs as well, and what their caches have
+                          * drawn ahead: up to a 64th of the least limit or cap for each */
     uint64_t soft_limit_exceeded; /* calls of acquire and charge that ended above the limit */
+    uint64_t cap_bytes;           /* 0 = none */
+    uint64_t reserved_bytes;
+    uint64_t peak_bytes; /* the most that was live, and drawn ahead */
 };
 
 /* Fills in *stats. Any thread. If tenant is NULL, all fields are 0. Does nothing if stats is NULL.
@@ -212,6 +257,36 @@ BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
  * bufpool_trim: one small buffer in each cache is its thread's alone), if the tenant belongs to
  * another pool, or if pool is NULL. */
 BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant);
+
+/* Acquires as bufpool_acquire does, and says why it cannot. Any thread. Returns
+ *   0        on success;
+ *   -EDQUOT  if the tenant's live bytes with these, or those of a tenant or pool above it, would
+ *            exceed a cap. Nothing that is released, or whose release has returned, is counted;
+ *   -ENOMEM  if the system has no memory: see bufpool_acquire;
+ *   -EINVAL  if pool or buf is NULL, or the tenant belongs to another pool.
+ * On failure *buf is NULL, unless buf is NULL. */
+BUFPOOL_API int bufpool_try_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant,
+                                    bufpool_buf **buf);
+
+/* Acquires as bufpool_try_acquire does, and sleeps while the answer is -EDQUOT, for up to
+ * timeout_ns nanoseconds; less than 0 = for ever. Any thread. Returns as that does, or -ETIMEDOUT
+ * after timeout_ns nanoseconds, to the millisecond; -EDQUOT if that is 0. A size that is more than
+ * a cap is waited for as well. Those that sleep are not served in order. */
+BUFPOOL_API int bufpool_acquire_wait(bufpool *pool, size_t size, bufpool_tenant *tenant,
+                                     int64_t timeout_ns, bufpool_buf **buf);
+
+/* Writes 1 to an eventfd when bytes come back after an acquisition was refused for a cap: a loop
+ * polls the descriptor, and tries again. One for each pool; -1 = none. Any thread; the caller
+ * closes it, after another call. Returns 0, or -EINVAL if pool is NULL or fd is below -1. */
+BUFPOOL_API int bufpool_event(bufpool *pool, int fd);
+
+/* Charges a buffer to another tenant (NULL = none) from now on: a server knows the tenant only
+ * after it has parsed the request. Any holder of a reference, one at a time. For a moment the bytes
+ * count for both. With BUFPOOL_WIPE the content counts as the new tenant's. Returns 0        on
+ * success; -EDQUOT  if the bytes would exceed a cap of the new tenant; -ESTALE  if the buffer has
+ * no references, or buf is NULL; -EINVAL  if the tenant belongs to another pool. On failure the
+ * buffer stays charged as it was. */
+BUFPOOL_API int bufpool_rebill(bufpool_buf *buf, bufpool_tenant *tenant);
 
 /* Returns the data of a buffer, or NULL if it has no references or buf is NULL. Any holder of a
  * reference. */
@@ -344,10 +419,12 @@ BUFPOOL_API size_t bufpool_destroy(bufpool *pool);
 /* ---- includes ---- */
 
 #include <errno.h>
+#include <limits.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- prelude: assert ---- */
@@ -540,6 +617,9 @@ enum { BUFPOOL__MADV_DONTNEED_LOCKED = 24 }; /* since Linux 5.18 */
 /* An estimate of a buffer's references less one. relaxed, both: any number will do, and a wrong one
  * costs a second compare-exchange. The model checker is given a constant, so that it does not try
  * all numbers. */
+#ifndef BUFPOOL_LOOKS /* at an account, for a moment in which nothing goes out; so is this */
+#define BUFPOOL_LOOKS 20
+#endif
 #ifndef BUFPOOL_HINT
 #define BUFPOOL_HINT(head)        atomic_load_explicit(&(head)->hint, memory_order_relaxed)
 #define BUFPOOL_SET_HINT(head, n) atomic_store_explicit(&(head)->hint, n, memory_order_relaxed)
@@ -576,10 +656,12 @@ enum { BUFPOOL__MADV_DONTNEED_LOCKED = 24 }; /* since Linux 5.18 */
  * No cache is seized then. Its idle buffers are its thread's, until it closes it.
  *
  * A cache has a magazine: room in each stack for a fixed number of buffers. A budget limits how
- * many the shards may hold: a stack has room for so many, and over all shards, sum of room <=
- * idle_buffers of a class,    sum of room * capacity <= idle_bytes A stack that is full asks for
- * more room. That may come from what other shards do not use, or, of another class that keeps more
- * bytes, from what they do.
+ * many the shards may hold: a stack has room for so many, and over all shards
+ *
+ *       sum of room <= idle_buffers of a class,    sum of room * capacity <= idle_bytes
+ *
+ * A stack that is full asks for more room. That may come from what other shards do not use, or, of
+ * another class that keeps more bytes, from what they do.
  *
  * Counters only grow, what comes in and what goes out apart. A reader reads all outs, then all ins.
  * An in happens before its out; so a thread that sees the out sees the in: no difference is ever
@@ -587,11 +669,8 @@ enum { BUFPOOL__MADV_DONTNEED_LOCKED = 24 }; /* since Linux 5.18 */
  *
  * A tenant's account lies in tabs, one in each cache that serves it: the cache's holder writes it
  * without looking at others. When two tenants want one tab, what it has is added to the first one's
- * own counters (folded), under a sequence lock, so that a reader counts it once. What limits are
- * about is granted: each tab has some surplus, granted in advance, that it draws on and pays into:
- *       granted == live bytes + sum of surplus
- *   As long as granted is within the limit, live bytes are. If it is not, no tab may have surplus,
- *   and each acquisition looks at the sum of all tabs to know whether it is above the limit. */
+ * own counters (folded), under a sequence lock, so that a reader counts it once. Limits and caps
+ * are about what is granted: see "account". */
 
 enum {
     BUFPOOL__LINE     = 64,
@@ -608,10 +687,11 @@ enum {
     BUFPOOL__SCRAPES  = 20,        /* rounds in which acquire looks for idle memory */
     BUFPOOL__NAMES    = 256 << 10, /* bytes of an arena for tenants */
     BUFPOOL__NAME_MAX = 255,
-    BUFPOOL__TENANT_MOST = 512,  /* bytes, with the longest name */
-    BUFPOOL__TABLE       = 1024, /* slots of the first table */
-    BUFPOOL__LAST_SEAT   = 63,   /* a bit for all seats from this one on */
-    BUFPOOL__LOOKS       = 20,   /* at an account, for a moment in which nothing goes out */
+    BUFPOOL__TENANT_MOST = 512,      /* bytes, with the longest name */
+    BUFPOOL__TABLE       = 1024,     /* slots of the first table */
+    BUFPOOL__ROOM        = 64 << 10, /* bytes that a tab may have as surplus, if limits allow it */
+    BUFPOOL__CALM        = 64,       /* calls after which it may have surplus again */
+    BUFPOOL__RECALLS     = 1000,     /* rounds in which surplus is recalled before a call fails */
 };
 
 #define BUFPOOL__CHARGE_MAX (UINT64_C(1) << 62)
@@ -661,13 +741,26 @@ typedef struct bufpool__stack {
     _Atomic(uint64_t) released;
 } bufpool__stack;
 
-/* A tenant's account in one cache. The cache's holder writes. */
+/* A tenant's account in one cache: see "account". */
 typedef struct bufpool__tab {
-    _Atomic(bufpool_tenant *) tenant;
-    _Atomic(uint64_t)         in; /* bytes */
-    _Atomic(uint64_t)         out;
-    uint64_t                  surplus; /* modulo 2^64 */
+    alignas(BUFPOOL__LINE) _Atomic(bufpool_tenant *) tenant; /* its holder writes this, and these */
+    _Atomic(uint64_t)               in;                      /* bytes */
+    _Atomic(uint64_t)               out;
+    _Atomic(uint64_t)               drawn;
+    _Atomic(uint64_t)               quota;  /* under the tenant's lock */
+    _Atomic(struct bufpool__tab *)  next;   /* of the tenant; under its lock */
+    _Atomic(struct bufpool__tab *) *before; /* what points to it; under the lock */
 } bufpool__tab;
+
+/* What is granted to a tenant, or to all, and how much may be. Under the lock of the tree. */
+typedef struct bufpool__level {
+    _Atomic(uint64_t)      granted;
+    _Atomic(uint64_t)      peak; /* the most that was granted */
+    uint64_t               cap;
+    uint64_t               reserved;
+    struct bufpool__level *above;
+    bool                   loose; /* tabs below it may have surplus */
+} bufpool__level;
 
 /* A thread's, or a shard. Its memory stays until the pool goes, and with it its counters. */
 struct bufpool_cache {
@@ -682,6 +775,7 @@ struct bufpool_cache {
                                   * NULL: lent, or not there */
     _Atomic(uint64_t) in;        /* bytes, over all tenants */
     _Atomic(uint64_t) out;
+    bufpool_tenant   *nobody; /* as the pool's */
 
     alignas(BUFPOOL__LINE) _Atomic(uint64_t) oversize;
     _Atomic(uint64_t) oversize_released;
@@ -697,24 +791,28 @@ struct bufpool_cache {
 };
 
 struct bufpool_tenant {
-    /* Any thread. */
-    alignas(BUFPOOL__LINE) _Atomic(uint64_t) granted;
-    _Atomic(uint64_t) charged_in; /* part of live bytes; both only grow */
-    _Atomic(uint64_t) charged_out;
-    _Atomic(uint64_t) exceeded;
-    _Atomic(uint64_t) seats; /* bit n: seat n may have a tab of it; LAST_SEAT: one from there on */
-    _Atomic(uint64_t) folds; /* odd: somebody folds a tab */
-    _Atomic(uint64_t) in;    /* of tabs that were folded */
-    _Atomic(uint64_t) out;
+    /* Under the lock; what is atomic is read without it. */
+    alignas(BUFPOOL__LINE) bufpool__level level;
+    _Atomic(uint64_t)       charged_in; /* part of live bytes; both only grow */
+    _Atomic(uint64_t)       charged_out;
+    _Atomic(uint64_t)       exceeded;
+    _Atomic(uint64_t)       folds; /* odd: tabs are changed */
+    _Atomic(uint64_t)       in;    /* of tabs that were folded */
+    _Atomic(uint64_t)       out;
+    _Atomic(bufpool__tab *) tabs;
+    uint32_t                calm; /* calls since room became 0 that were far below all limits */
+    bool                    has_children;
 
     /* Hardly ever written; all that a look-up reads, if the name is short. */
     alignas(BUFPOOL__LINE) bufpool *pool;
-    _Atomic(uint64_t)         room; /* a tab's surplus is below it; 0: granted is above limit */
+    _Atomic(uint64_t)         room; /* a tab's surplus is below it; 0: no tab may have any */
     _Atomic(uint64_t)         limit;
+    _Atomic(uint32_t)        *lock;
+    bufpool_tenant           *parent;
     _Atomic(bufpool_tenant *) next;   /* that was made after it */
     uint32_t                  number; /* 0 .. */
     uint32_t                  hash;
-    _Atomic(uint32_t)         room_lock;
+    _Atomic(uint32_t)         own_lock;
     unsigned char             name_len;
     char                      name[];
 };
@@ -746,8 +844,15 @@ struct bufpool {
 
     /* Any thread. */
     alignas(BUFPOOL__LINE) _Atomic(uint64_t) underflows;
-    _Atomic(int64_t) holders;  /* of the pool, after destroy */
-    _Atomic(int32_t) carriers; /* threads that have idle buffers in their hands */
+    _Atomic(int64_t)  holders;  /* of the pool, after destroy */
+    _Atomic(int32_t)  carriers; /* threads that have idle buffers in their hands */
+    _Atomic(uint32_t) recalls;  /* under way */
+    _Atomic(uint32_t) refused;  /* a call was, since the last event */
+    _Atomic(uint32_t) events;   /* a futex: bytes have come back */
+    _Atomic(int)      event_fd; /* an eventfd and 1, or 0 */
+    _Atomic(uint32_t) all_lock;
+    bufpool__level    all;    /* if there is a cap of the pool; under all_lock */
+    bufpool_tenant   *nobody; /* then: that buffers without a tenant are charged to */
 
     /* Under the lock; what is atomic is read without it. A thread that holds a cache may take the
      * lock; a thread that has the lock only tries for a cache. */
@@ -1255,37 +1360,453 @@ static BUFPOOL__COLD bool bufpool__widen(bufpool_cache *shard, uint32_t c, bufpo
     return has;
 }
 
-/* -- Tenants' accounts -- */
+/* ---- account: what a tenant holds, and may hold ----
+ *
+ * A tenant's account lies in tabs, one in each cache and shard that serves it. Only the holder of
+ * the cache writes to a tab, without looking at others:
+ *
+ *      in, out    bytes acquired and released; they only grow. live bytes = sum of in - out
+ *      drawn      in - out, as it will be when the call is over
+ *      quota      changes under the lock only; the tab has a surplus of quota - drawn
+ *
+ * What limits and caps are about is granted, a number of the tenant, and of each level above it:
+ *
+ *      granted == live bytes + sum of surplus,      and no grant lets it exceed a cap
+ *
+ * so that live bytes exceed no cap, whatever happens. To acquire, a holder draws on the surplus of
+ * its tab; if that is too small it takes the lock, and more is granted.
+ *
+ * Before a call is refused, or counted as above the soft limit, all surplus is recalled:
+ *
+ *      holder of a tab                              thread that recalls
+ *      drawn += size                                lock; room := 0; unlock
+ *      light fence                                  heavy fence
+ *      room is not 0, quota - drawn >= 0?           lock; granted -= quota - drawn; quota := drawn
+ *
+ * Store and load cross, so either the holder sees that room is 0, and takes the lock; or the other
+ * thread sees what it has drawn. A tab that seems to have drawn more than its quota belongs to a
+ * holder that is about to take the lock: the recall is repeated. While room is 0 no tab may have
+ * surplus, and each call takes the lock: granted is live bytes. After BUFPOOL__CALM calls far below
+ * all limits, room is what it was.
+ *
+ * Without membarrier there is no heavy fence, and no surplus is given out.
+ *
+ * One lock is for a tenant and all below and above it; if the pool has a cap, it is the pool's. */
 
-static inline const bufpool__tab *bufpool__tab_in(const bufpool *pool, uint32_t seat,
-                                                  const bufpool_tenant *tenant)
+static inline uint64_t bufpool__granted(const bufpool__level *level)
 {
-    const bufpool_cache *cache = bufpool__seat(pool, seat);
-    const bufpool__tab  *tab   = &cache->tabs[tenant->number % BUFPOOL__TABS];
-    /* acquire, pairs with the release in bufpool__open_tab: it is empty. */
-    return atomic_load_explicit(&tab->tenant, memory_order_acquire) == tenant ? tab : NULL;
+    return atomic_load_explicit(&level->granted, memory_order_relaxed); /* the lock orders it */
 }
 
-/* The sum of what came in, or went out: charges, and over all tabs of the tenant. */
-static uint64_t bufpool__sum(const bufpool_tenant *tenant, bool ins)
+/* What counts on the level above: bytes that are reserved do so from the beginning. */
+static inline uint64_t bufpool__level_weight(const bufpool__level *level, uint64_t granted)
+{
+    return granted > level->reserved ? granted : level->reserved;
+}
+
+/* Under the lock. Returns the first level that has no place for so many bytes more, or NULL. */
+static bufpool__level *bufpool__level_lacks(bufpool__level *level, uint64_t more)
+{
+    for (; level && more > 0; level = level->above) {
+        uint64_t granted = bufpool__granted(level);
+        if (granted > level->cap || more > level->cap - granted) return level;
+        more = bufpool__level_weight(level, granted + more) - bufpool__level_weight(level, granted);
+    }
+    return NULL;
+}
+
+/* Under the lock. Adds to what is granted on all levels; modulo 2^64, so that it may be less. */
+static void bufpool__level_add(bufpool__level *level, uint64_t more)
+{
+    for (; level && more != 0; level = level->above) {
+        uint64_t was = bufpool__granted(level), granted = was + more;
+        /* relaxed, both: the lock orders them; a reader of peaks gets an older value. */
+        atomic_store_explicit(&level->granted, granted, memory_order_relaxed);
+        if (granted > atomic_load_explicit(&level->peak, memory_order_relaxed))
+            atomic_store_explicit(&level->peak, granted, memory_order_relaxed);
+        more = bufpool__level_weight(level, granted) - bufpool__level_weight(level, was);
+    }
+}
+
+static inline uint64_t bufpool__limit(const bufpool_tenant *tenant)
+{
+    return atomic_load_explicit(&tenant->limit, memory_order_relaxed); /* a setting */
+}
+
+/* relaxed, both: as "account" says, the fences order what has to be. */
+static inline uint64_t bufpool__room(const bufpool_tenant *tenant)
+{
+    return atomic_load_explicit(&tenant->room, memory_order_relaxed);
+}
+static inline void bufpool__room_set(bufpool_tenant *tenant, uint64_t room)
+{
+    atomic_store_explicit(&tenant->room, room, memory_order_relaxed);
+}
+
+/* relaxed: the holder writes drawn, and the lock orders quota; the fences order the rest. */
+static inline uint64_t bufpool__tab_surplus(const bufpool__tab *tab)
+{
+    return atomic_load_explicit(&tab->quota, memory_order_relaxed) -
+           atomic_load_explicit(&tab->drawn, memory_order_relaxed);
+}
+
+/* Under the lock. Whether so many bytes more leave an eighth below the limit and all caps. */
+static bool bufpool__tenant_is_far(const bufpool_tenant *tenant, uint64_t more)
+{
+    uint64_t most = bufpool__limit(tenant);
+
+    for (const bufpool__level *level = &tenant->level; level; level = level->above) {
+        if (level->cap < most) most = level->cap;
+        most -= most / 8;
+        if (bufpool__granted(level) > most || more > most - bufpool__granted(level)) return false;
+        most = UINT64_MAX;
+    }
+    return true;
+}
+
+/* Under the lock. A tab's surplus stays below this: a 64th of the least limit or cap, or 64 KiB, if
+ * that is less than an eighth of it. */
+static uint64_t bufpool__tenant_room(const bufpool_tenant *tenant)
+{
+    uint64_t most = bufpool__limit(tenant);
+
+    for (const bufpool__level *level = &tenant->level; level; level = level->above)
+        if (level->cap < most) most = level->cap;
+    uint64_t part = most / 8 < BUFPOOL__ROOM ? most / 8 : BUFPOOL__ROOM;
+    return (most / 64 > part ? most / 64 : part) + 1;
+}
+
+/* Under the lock. There may be surplus below. */
+static void bufpool__level_loosen(bufpool__level *level)
+{
+    for (; level; level = level->above) level->loose = true;
+}
+
+/* Under the lock. Tabs may have surplus from now on, or need not return it any more. */
+static void bufpool__tenant_loosen(bufpool_tenant *tenant)
+{
+    /* relaxed: under the lock, unless it is another tree's recall: then surplus is given out later.
+     */
+    if (!bufpool__get(&tenant->pool->has_fences) || bufpool__get(&tenant->pool->recalls) != 0)
+        return;
+    tenant->calm = 0;
+    bufpool__level_loosen(&tenant->level);
+    bufpool__room_set(tenant, bufpool__tenant_room(tenant));
+}
+
+/* Under the lock. A limit or a cap has changed. */
+static void bufpool__tenant_adapt(bufpool_tenant *tenant)
+{
+    bufpool__room_set(tenant, 0);
+    if (bufpool__tenant_is_far(tenant, 0)) bufpool__tenant_loosen(tenant);
+    bufpool__level_loosen(&tenant->level); /* if it had surplus, it still has */
+}
+
+/* Under the lock, in a call that found room to be 0. */
+static void bufpool__tenant_calm(bufpool_tenant *tenant)
+{
+    tenant->calm = bufpool__tenant_is_far(tenant, 0) ? tenant->calm + 1 : 0;
+    if (tenant->calm >= BUFPOOL__CALM) bufpool__tenant_loosen(tenant);
+}
+
+/* Under the lock. So much of a tab's surplus is granted no longer. */
+static void bufpool__tab_cut(bufpool__tab *tab, bufpool_tenant *tenant, uint64_t bytes)
+{
+    /* relaxed, both: the lock. */
+    uint64_t quota = atomic_load_explicit(&tab->quota, memory_order_relaxed) - bytes;
+    atomic_store_explicit(&tab->quota, quota, memory_order_relaxed);
+    bufpool__level_add(&tenant->level, 0 - bytes);
+}
+
+/* Under the lock, by the tab's holder. Gives back surplus beyond `keep`. */
+static void bufpool__tab_keep(bufpool__tab *tab, bufpool_tenant *tenant, uint64_t keep)
+{
+    uint64_t surplus = bufpool__tab_surplus(tab);
+    if (surplus > keep) bufpool__tab_cut(tab, tenant, surplus - keep);
+}
+
+/* Under the lock, by the tab's holder. It has drawn bytes that are granted already. */
+static void bufpool__tab_pay_in(bufpool__tab *tab, uint64_t drawn, uint64_t ahead)
+{
+    /* relaxed, all: the lock. */
+    uint64_t quota = atomic_load_explicit(&tab->quota, memory_order_relaxed) + drawn + ahead;
+    drawn += atomic_load_explicit(&tab->drawn, memory_order_relaxed);
+    atomic_store_explicit(&tab->quota, quota, memory_order_relaxed);
+    atomic_store_explicit(&tab->drawn, drawn, memory_order_relaxed);
+}
+
+enum bufpool__answer { BUFPOOL__UNKNOWN, BUFPOOL__WITHIN, BUFPOOL__ABOVE };
+
+/* Under the lock. Grants bytes that fit. Returns whether they end above the soft limit. */
+static enum bufpool__answer bufpool__tenant_grant(bufpool_tenant *tenant, uint64_t bytes)
+{
+    bufpool__level_add(&tenant->level, bytes);
+    return bufpool__granted(&tenant->level) > bufpool__limit(tenant) ? BUFPOOL__ABOVE
+                                                                     : BUFPOOL__WITHIN;
+}
+
+/* An acquisition or a charge is done. */
+static void bufpool__tenant_note(bufpool_tenant *tenant, enum bufpool__answer answer)
+{
+    /* relaxed: a count. */
+    if (answer == BUFPOOL__ABOVE)
+        atomic_fetch_add_explicit(&tenant->exceeded, 1, memory_order_relaxed);
+}
+
+/* Under the lock. Whether it is known what to do with so many bytes more: they fit, and if they are
+ * above the soft limit, nothing of that is surplus. */
+static bool bufpool__tenant_fits(bufpool_tenant *tenant, uint64_t bytes)
+{
+    uint64_t granted = bufpool__granted(&tenant->level), limit = bufpool__limit(tenant);
+    bool     within = granted <= limit && bytes <= limit - granted;
+
+    return !bufpool__level_lacks(&tenant->level, bytes) && (within || !tenant->level.loose);
+}
+
+/* Draws on a tab that we hold, by the lock. UNKNOWN: surplus has to be recalled. */
+static BUFPOOL__COLD enum bufpool__answer
+bufpool__tab_draw_more(bufpool__tab *tab, bufpool_tenant *tenant, uint64_t size)
+{
+    enum bufpool__answer answer = BUFPOOL__UNKNOWN;
+
+    bufpool__lock(tenant->lock);
+    uint64_t room = bufpool__room(tenant), ahead = room / 2;
+    if (room == 0) bufpool__tab_keep(tab, tenant, 0);
+    if (bufpool__tenant_fits(tenant, size)) {
+        answer = bufpool__tenant_grant(tenant, size);
+        if (bufpool__tab_surplus(tab) >= ahead || !bufpool__tenant_is_far(tenant, ahead)) ahead = 0;
+        bufpool__level_add(&tenant->level, ahead);
+        bufpool__tab_pay_in(tab, size, ahead);
+    }
+    if (room == 0) bufpool__tenant_calm(tenant);
+    bufpool__unlock(tenant->lock);
+    return answer;
+}
+
+/* Draws on a tab that we hold. False: the lock has to be taken. */
+static BUFPOOL__HOT bool bufpool__tab_draw(bufpool__tab *tab, bufpool_tenant *tenant, uint64_t size)
+{
+    /* relaxed, all: only the holder writes drawn; the fences order quota and room. */
+    uint64_t was = atomic_load_explicit(&tab->drawn, memory_order_relaxed);
+
+    atomic_store_explicit(&tab->drawn, was + size, memory_order_relaxed);
+    /* light, pairs with the heavy fence in bufpool__recall: see "account". */
+    BUFPOOL_LIGHT_FENCE();
+    uint64_t surplus = atomic_load_explicit(&tab->quota, memory_order_relaxed) - was - size;
+    if (BUFPOOL__LIKELY((int64_t)surplus >= 0 && bufpool__room(tenant) != 0)) return true;
+    atomic_store_explicit(&tab->drawn, was, memory_order_relaxed);
+    return false;
+}
+
+/* A tab that we hold has surplus that it must not keep. Returns whether somebody waits for bytes.
+ */
+static BUFPOOL__COLD bool bufpool__tab_return(bufpool__tab *tab, bufpool_tenant *tenant)
+{
+    bufpool__lock(tenant->lock);
+    uint64_t room = bufpool__room(tenant);
+    bufpool__tab_keep(tab, tenant, room / 2);
+    if (room == 0) bufpool__tenant_calm(tenant);
+    bufpool__unlock(tenant->lock);
+    /* relaxed: a thread that was refused set it under the lock. */
+    return bufpool__get(&tenant->pool->refused) != 0;
+}
+
+/* Pays back into a tab that we hold. Returns whether somebody waits for bytes. */
+static BUFPOOL__HOT bool bufpool__tab_undraw(bufpool__tab *tab, bufpool_tenant *tenant,
+                                             uint64_t size)
+{
+    /* relaxed, both: only the holder writes drawn. */
+    uint64_t drawn = atomic_load_explicit(&tab->drawn, memory_order_relaxed) - size;
+    atomic_store_explicit(&tab->drawn, drawn, memory_order_relaxed);
+    /* light, pairs with the heavy fence in bufpool__recall: see "account". */
+    BUFPOOL_LIGHT_FENCE();
+    uint64_t surplus = atomic_load_explicit(&tab->quota, memory_order_relaxed) - drawn;
+    if (BUFPOOL__LIKELY(surplus < bufpool__room(tenant))) return false;
+    return bufpool__tab_return(tab, tenant);
+}
+
+/* -- Recalls -- */
+
+static bool bufpool__level_is_below(const bufpool__level *level, const bufpool__level *above)
+{
+    while (level && level != above) level = level->above;
+    return level != NULL;
+}
+
+static bool bufpool__tab_stop(bufpool__tab *tab, bufpool_tenant *tenant)
+{
+    bufpool__room_set(tenant, 0);
+    return tab != NULL;
+}
+
+/* After the fence. False: its holder is about to take the lock. */
+static bool bufpool__tab_collect(bufpool__tab *tab, bufpool_tenant *tenant)
+{
+    uint64_t surplus = bufpool__tab_surplus(tab); /* once: the holder may change it */
+
+    if ((int64_t)surplus < 0) return false;
+    bufpool__tab_cut(tab, tenant, surplus);
+    return true;
+}
+
+/* Under the lock. Visits all tabs below a level, which is the tenant's or above it. Returns whether
+ * all visits returned true. */
+static bool bufpool__tabs_visit(bufpool_tenant *tenant, const bufpool__level *level,
+                                bool (*visit)(bufpool__tab *, bufpool_tenant *))
 {
     const bufpool *pool = tenant->pool;
-    /* acquire, all: outs are read before ins. The first pairs with the release in bufpool_charge
-       and bufpool_discharge, the second pairs with the release in bufpool__open_tab, the third
-       pairs with the release in bufpool__take_seat. */
+    /* acquire, pairs with the release in bufpool__take_seat: each of these seats is there. */
+    uint32_t seats = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+    bool     all   = true;
+
+    if (level == &tenant->level && !tenant->has_children) {
+        /* relaxed, both: the lock. */
+        bufpool__tab *tab = atomic_load_explicit(&tenant->tabs, memory_order_relaxed);
+        for (; tab; tab = atomic_load_explicit(&tab->next, memory_order_relaxed))
+            all &= visit(tab, tenant);
+        return all;
+    }
+    for (uint32_t i = 0; i < seats * BUFPOOL__TABS; i++) {
+        bufpool__tab *tab = &bufpool__seat(pool, i / BUFPOOL__TABS)->tabs[i % BUFPOOL__TABS];
+        /* acquire, pairs with the release in bufpool__tab_open. Those below are as the lock says.
+         */
+        bufpool_tenant *other = atomic_load_explicit(&tab->tenant, memory_order_acquire);
+        if (other && bufpool__level_is_below(&other->level, level)) all &= visit(tab, other);
+    }
+    return all;
+}
+
+/* Takes back all surplus below a level. Returns whether it got all, for this time. */
+static bool bufpool__recall(bufpool_tenant *tenant, bufpool__level *level)
+{
+    bufpool *pool = tenant->pool;
+
+    bufpool__lock(tenant->lock);
+    /* relaxed: those that ask have the lock. */
+    atomic_fetch_add_explicit(&pool->recalls, 1, memory_order_relaxed);
+    bufpool__room_set(tenant, 0);
+    (void)bufpool__tabs_visit(tenant, level, bufpool__tab_stop);
+    bufpool__unlock(tenant->lock);
+    /* heavy, pairs with the light fence in bufpool__tab_draw and bufpool__tab_undraw. */
+    bool fenced = BUFPOOL_HEAVY_FENCE();
+    if (!fenced) bufpool__set(&pool->has_fences, 0);
+    bufpool__lock(tenant->lock);
+    bool all = !fenced || bufpool__tabs_visit(tenant, level, bufpool__tab_collect);
+    if (all) level->loose = false;
+    atomic_fetch_sub_explicit(&pool->recalls, 1, memory_order_relaxed);
+    bufpool__unlock(tenant->lock);
+    return all;
+}
+
+/* For a thread that holds no cache. Grants bytes, after a recall if need be, that the caller pays
+ * into a tab. UNKNOWN: they would exceed a cap. */
+static BUFPOOL__COLD enum bufpool__answer bufpool__tenant_ask(bufpool_tenant *tenant,
+                                                              uint64_t        bytes)
+{
+    for (unsigned round = 0;; round++) {
+        enum bufpool__answer answer = BUFPOOL__UNKNOWN;
+        bufpool__lock(tenant->lock);
+        bufpool__level *lacks   = bufpool__level_lacks(&tenant->level, bytes);
+        bool            fits    = bufpool__tenant_fits(tenant, bytes);
+        bool            refused = (lacks && !lacks->loose) || round >= BUFPOOL__RECALLS;
+        if (fits) answer = bufpool__tenant_grant(tenant, bytes);
+        /* relaxed: read under the lock, or as a hint. */
+        else if (refused) bufpool__set(&tenant->pool->refused, 1);
+        bufpool__unlock(tenant->lock);
+        if (fits || refused) return answer;
+        if (!bufpool__recall(tenant, lacks ? lacks : &tenant->level)) bufpool__pause(round);
+    }
+}
+
+/* -- Tabs -- */
+
+/* Under the lock: readers start again. release, pairs with the acquire fence in
+ * bufpool__read_account: folds is odd before anything changes. */
+static void bufpool__folds_begin(bufpool_tenant *tenant)
+{
+    uint64_t folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed); /* ours */
+    atomic_store_explicit(&tenant->folds, folds + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+static void bufpool__folds_end(bufpool_tenant *tenant)
+{
+    uint64_t folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed); /* ours */
+    /* release, pairs with the acquire in bufpool__read_account: all has changed. */
+    atomic_store_explicit(&tenant->folds, folds + 1, memory_order_release);
+}
+
+/* Adds a tab that we hold to its tenant's own counters; the tab is nobody's then. */
+static void bufpool__tab_fold(bufpool__tab *tab, bufpool_tenant *tenant)
+{
+    bufpool__lock(tenant->lock);
+    bufpool__tab_keep(tab, tenant, 0);
+    bufpool__folds_begin(tenant);
+    /* relaxed, all: the tab is ours, and folds is odd. */
+    bufpool__add(&tenant->in, atomic_load_explicit(&tab->in, memory_order_relaxed));
+    bufpool__add(&tenant->out, atomic_load_explicit(&tab->out, memory_order_relaxed));
+    bufpool__tab *next = atomic_load_explicit(&tab->next, memory_order_relaxed);
+    if (next) next->before = tab->before;
+    atomic_store_explicit(tab->before, next, memory_order_relaxed);
+    atomic_store_explicit(&tab->tenant, NULL, memory_order_relaxed);
+    bufpool__folds_end(tenant);
+    bufpool__unlock(tenant->lock);
+}
+
+static BUFPOOL__COLD void bufpool__tab_open(bufpool__tab *tab, bufpool_tenant *tenant)
+{
+    bufpool_tenant *other = atomic_load_explicit(&tab->tenant, memory_order_relaxed); /* ours */
+
+    if (other) bufpool__tab_fold(tab, other);
+    bufpool__lock(tenant->lock);
+    if (!bufpool__tenant_is_far(tenant, 0)) bufpool__room_set(tenant, 0);
+    if (bufpool__room(tenant) != 0) bufpool__level_loosen(&tenant->level);
+    bufpool__folds_begin(tenant);
+    /* relaxed, all: the releases below, or folds is odd. */
+    atomic_store_explicit(&tab->in, 0, memory_order_relaxed);
+    atomic_store_explicit(&tab->out, 0, memory_order_relaxed);
+    atomic_store_explicit(&tab->drawn, 0, memory_order_relaxed);
+    atomic_store_explicit(&tab->quota, 0, memory_order_relaxed);
+    bufpool__tab *next = atomic_load_explicit(&tenant->tabs, memory_order_relaxed);
+    tab->before        = &tenant->tabs;
+    if (next) next->before = &tab->next;
+    atomic_store_explicit(&tab->next, next, memory_order_relaxed);
+    /* release, both. The first pairs with the acquire in bufpool__tabs_visit, the second pairs with
+       the acquire in bufpool__sum: it is empty. */
+    atomic_store_explicit(&tab->tenant, tenant, memory_order_release);
+    atomic_store_explicit(&tenant->tabs, tab, memory_order_release);
+    bufpool__folds_end(tenant);
+    bufpool__unlock(tenant->lock);
+}
+
+/* The tenant's tab in a cache that we hold. */
+static BUFPOOL__HOT bufpool__tab *bufpool__tab_of(bufpool_cache *cache, bufpool_tenant *tenant)
+{
+    bufpool__tab *tab = &cache->tabs[tenant->number % BUFPOOL__TABS];
+
+    /* relaxed: only the holder writes it. */
+    if (!BUFPOOL__LIKELY(atomic_load_explicit(&tab->tenant, memory_order_relaxed) == tenant))
+        bufpool__tab_open(tab, tenant);
+    return tab;
+}
+
+/* -- What is live -- */
+
+/* The sum of what came in, or went out: charges, and over all tabs of the tenant. Ends early if
+ * folds has changed: then it says nothing. */
+static uint64_t bufpool__sum(const bufpool_tenant *tenant, bool ins, uint64_t folds)
+{
+    /* acquire, all: outs are read before ins. The first pairs with the release in bufpool__publish,
+       the second pairs with the release in bufpool__tab_open. */
     uint64_t sum = atomic_load_explicit(ins ? &tenant->charged_in : &tenant->charged_out,
                                         memory_order_acquire);
-    uint64_t seats = atomic_load_explicit(&tenant->seats, memory_order_acquire);
-    uint32_t count = atomic_load_explicit(&pool->seat_count, memory_order_acquire);
+    const bufpool__tab *tab = atomic_load_explicit(&tenant->tabs, memory_order_acquire);
 
-    for (; seats != 0; seats &= seats - 1) {
-        uint32_t seat = (uint32_t)__builtin_ctzll(seats);
-        uint32_t end  = seat < BUFPOOL__LAST_SEAT ? seat + 1 : count;
-        for (; seat < end; seat++) {
-            const bufpool__tab *tab = bufpool__tab_in(pool, seat, tenant);
-            /* acquire, pairs with the release in bufpool__publish: outs are read before ins. */
-            if (tab) sum += atomic_load_explicit(ins ? &tab->in : &tab->out, memory_order_acquire);
-        }
+    /* relaxed: a change is noticed at the end in any case. */
+    while (tab && atomic_load_explicit(&tenant->folds, memory_order_relaxed) == folds) {
+        /* acquire, pairs with the release in bufpool__publish: outs are read before ins. */
+        sum += atomic_load_explicit(ins ? &tab->in : &tab->out, memory_order_acquire);
+        tab = atomic_load_explicit(&tab->next, memory_order_relaxed);
     }
     return sum;
 }
@@ -1299,18 +1820,18 @@ static bufpool__account bufpool__read_account(const bufpool_tenant *tenant)
 {
     bufpool__account account;
 
-    for (;; sched_yield()) {
-        /* acquire, pairs with the release in bufpool__fold. */
+    for (unsigned round = 0;; bufpool__pause(round++)) {
+        /* acquire, pairs with the release in bufpool__folds_end. */
         uint64_t folds = atomic_load_explicit(&tenant->folds, memory_order_acquire);
         if (folds % 2 != 0) continue;
         /* relaxed: as they were when folds was even, or folds changes. */
         uint64_t out = atomic_load_explicit(&tenant->out, memory_order_relaxed);
-        account.out  = out + bufpool__sum(tenant, false);
-        account.in =
-            atomic_load_explicit(&tenant->in, memory_order_relaxed) + bufpool__sum(tenant, true);
-        account.later = out + bufpool__sum(tenant, false);
-        /* acquire, pairs with the release fence in bufpool__fold: if we saw anything of a fold, we
-           see that folds has changed. */
+        account.out  = out + bufpool__sum(tenant, false, folds);
+        account.in   = atomic_load_explicit(&tenant->in, memory_order_relaxed) +
+                     bufpool__sum(tenant, true, folds);
+        account.later = out + bufpool__sum(tenant, false, folds);
+        /* acquire, pairs with the release fence in bufpool__folds_begin: if we saw anything of a
+           change, we see that folds has changed. */
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load_explicit(&tenant->folds, memory_order_relaxed) == folds) return account;
     }
@@ -1322,168 +1843,13 @@ static uint64_t bufpool__live(const bufpool_tenant *tenant)
 {
     uint64_t live = 0, least = UINT64_MAX;
 
-    for (int looks = 0; looks < BUFPOOL__LOOKS && least > 0; looks++) {
+    for (int looks = 0; looks < BUFPOOL_LOOKS && least > 0; looks++) {
         bufpool__account account = bufpool__read_account(tenant);
         if (looks > 0 && account.later - account.out >= least) continue;
         least = account.later - account.out;
         live  = account.in - account.out;
     }
     return live;
-}
-
-/* What a tab may be granted ahead; at most twice that is surplus. */
-static inline uint64_t bufpool__ahead(uint64_t limit) { return limit / 1024; }
-
-/* Whether surplus is allowed at all depends on granted and limit, which others change. The lock, so
- * that nobody stores an older room after we return. */
-static void bufpool__set_room(bufpool_tenant *tenant)
-{
-    uint64_t limit, room;
-
-    bufpool__lock(&tenant->room_lock);
-    do {
-        /* relaxed, both: a thread that changes the limit comes here next; granted is looked at
-           again. */
-        limit = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
-        room  = atomic_load_explicit(&tenant->granted, memory_order_relaxed) > limit
-                    ? 0
-                    : 2 * bufpool__ahead(limit) + 1;
-        /* seq_cst, both, pairs with the seq_cst in bufpool__grant, which changes granted and then
-           looks at room: either we see the change, or that thread sees our room. */
-        atomic_store_explicit(&tenant->room, room, memory_order_seq_cst);
-    } while ((atomic_load_explicit(&tenant->granted, memory_order_seq_cst) > limit) != (room == 0));
-    bufpool__unlock(&tenant->room_lock);
-}
-
-/* Adds to what is granted, modulo 2^64. Whether it is above the limit now. */
-static bool bufpool__grant(bufpool_tenant *tenant, uint64_t more)
-{
-    /* seq_cst, all, pairs with the seq_cst in bufpool__set_room and bufpool_tenant_limit: see
-       bufpool__set_room. */
-    uint64_t granted =
-        atomic_fetch_add_explicit(&tenant->granted, more, memory_order_seq_cst) + more;
-    bool over = granted > atomic_load_explicit(&tenant->limit, memory_order_seq_cst);
-
-    if (over != (atomic_load_explicit(&tenant->room, memory_order_seq_cst) == 0))
-        bufpool__set_room(tenant);
-    return over;
-}
-
-/* After an acquisition or a charge that left granted above the limit: what counts is the sum. There
- * was a moment, since, with at most in - out live, and one with at least in - later. */
-static BUFPOOL__COLD void bufpool__look_at_limit(bufpool_tenant *tenant)
-{
-    for (;; sched_yield()) {
-        /* relaxed, both: a limit that changes now may be the old one; exceeded is a count. */
-        uint64_t         limit   = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
-        bufpool__account account = bufpool__read_account(tenant);
-        if (account.in - account.out <= limit) return;
-        uint64_t least = account.in - account.later; /* or below zero, modulo 2^64 */
-        if (least <= limit || least > UINT64_MAX / 2) continue;
-        atomic_fetch_add_explicit(&tenant->exceeded, 1, memory_order_relaxed);
-        return;
-    }
-}
-
-/* The tab's surplus is no longer what it may be. */
-static BUFPOOL__COLD void bufpool__settle(bufpool__tab *tab, bufpool_tenant *tenant, bool acquired)
-{
-    /* relaxed, both: hints; whether it is too much is said by grant. */
-    bool     may  = atomic_load_explicit(&tenant->room, memory_order_relaxed) != 0;
-    uint64_t want = bufpool__ahead(atomic_load_explicit(&tenant->limit, memory_order_relaxed));
-
-    if (!may) want = 0;
-    bool over    = bufpool__grant(tenant, want - tab->surplus);
-    tab->surplus = want;
-    if (over && want > 0) {
-        over         = bufpool__grant(tenant, 0 - want);
-        tab->surplus = 0;
-    }
-    if (over && acquired) bufpool__look_at_limit(tenant);
-}
-
-/* Adds a tab to its tenant's own counters; the tab is nobody's then. */
-static void bufpool__fold(bufpool__tab *tab, bufpool_tenant *tenant, uint32_t seat)
-{
-    /* relaxed: the compare-exchange looks again. */
-    uint64_t folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed);
-
-    /* acquire, pairs with the release in bufpool__fold, by another thread that folded. */
-    while (folds % 2 != 0 ||
-           !atomic_compare_exchange_weak_explicit(&tenant->folds, &folds, folds + 1,
-                                                  memory_order_acquire, memory_order_relaxed)) {
-        if (folds % 2 == 0) continue;
-        sched_yield();
-        folds = atomic_load_explicit(&tenant->folds, memory_order_relaxed);
-    }
-    /* release, pairs with the acquire fence in bufpool__read_account: folds is odd before anything
-       changes. */
-    atomic_thread_fence(memory_order_release);
-    /* relaxed, both: the tab is ours. */
-    bufpool__add(&tenant->in, atomic_load_explicit(&tab->in, memory_order_relaxed));
-    bufpool__add(&tenant->out, atomic_load_explicit(&tab->out, memory_order_relaxed));
-    /* relaxed: folds is odd. */
-    if (seat < BUFPOOL__LAST_SEAT)
-        atomic_fetch_and_explicit(&tenant->seats, ~(UINT64_C(1) << seat), memory_order_relaxed);
-    atomic_store_explicit(&tab->tenant, NULL, memory_order_relaxed);
-    /* release, pairs with the acquire in bufpool__read_account and bufpool__fold. */
-    atomic_store_explicit(&tenant->folds, folds + 2, memory_order_release);
-    (void)bufpool__grant(tenant, 0 - tab->surplus);
-}
-
-static BUFPOOL__COLD void bufpool__open_tab(bufpool_cache *cache, bufpool__tab *tab,
-                                            bufpool_tenant *tenant)
-{
-    bufpool_tenant *other = atomic_load_explicit(&tab->tenant, memory_order_relaxed); /* ours */
-    uint32_t        last  = BUFPOOL__LAST_SEAT;
-    uint64_t        bit   = UINT64_C(1) << (cache->number < last ? cache->number : last);
-
-    if (other) bufpool__fold(tab, other, cache->number);
-    /* relaxed, all: the releases below, or what happens after them. */
-    atomic_store_explicit(&tab->in, 0, memory_order_relaxed);
-    atomic_store_explicit(&tab->out, 0, memory_order_relaxed);
-    tab->surplus = 0;
-    /* release, pairs with the acquire in bufpool__sum: a thread that sees the bit finds the
-       seat. */
-    if (!(atomic_load_explicit(&tenant->seats, memory_order_relaxed) & bit))
-        atomic_fetch_or_explicit(&tenant->seats, bit, memory_order_release);
-    /* release, pairs with the acquire in bufpool__tab_in: it is empty. */
-    atomic_store_explicit(&tab->tenant, tenant, memory_order_release);
-}
-
-/* The tenant's tab in a cache that we hold. */
-static BUFPOOL__HOT bufpool__tab *bufpool__tab_of(bufpool_cache *cache, bufpool_tenant *tenant)
-{
-    bufpool__tab *tab = &cache->tabs[tenant->number % BUFPOOL__TABS];
-
-    /* relaxed: only the holder writes it. */
-    if (!BUFPOOL__LIKELY(atomic_load_explicit(&tab->tenant, memory_order_relaxed) == tenant))
-        bufpool__open_tab(cache, tab, tenant);
-    return tab;
-}
-
-/* relaxed: an old room lets an acquisition pass, unseen, that began when granted was within the
-   limit. To tell would take a fence. */
-static BUFPOOL__HOT void bufpool__bill(bufpool_cache *cache, bufpool_tenant *tenant, uint64_t bytes)
-{
-    bufpool__tab *tab = bufpool__tab_of(cache, tenant);
-
-    bufpool__publish(&tab->in, bytes); /* and that the tab was folded before, if it was */
-    tab->surplus -= bytes;
-    if (!BUFPOOL__LIKELY(tab->surplus < atomic_load_explicit(&tenant->room, memory_order_relaxed)))
-        bufpool__settle(tab, tenant, true);
-}
-
-/* relaxed: as above; an old room lets surplus lie idle until the next call. */
-static BUFPOOL__HOT void bufpool__credit(bufpool_cache *cache, bufpool_tenant *tenant,
-                                         uint64_t bytes)
-{
-    bufpool__tab *tab = bufpool__tab_of(cache, tenant);
-
-    bufpool__publish(&tab->out, bytes);
-    tab->surplus += bytes;
-    if (!BUFPOOL__LIKELY(tab->surplus < atomic_load_explicit(&tenant->room, memory_order_relaxed)))
-        bufpool__settle(tab, tenant, false);
 }
 
 /* -- Idle memory -- */
@@ -1693,7 +2059,7 @@ static BUFPOOL__COLD bufpool__head *bufpool__scrape(bufpool *pool, bufpool_class
 /* A buffer for a thread that holds no cache, from the system, or from anywhere. */
 static BUFPOOL__COLD bufpool__head *bufpool__fetch(bufpool *pool, bufpool_class c, size_t size)
 {
-    if (size > PTRDIFF_MAX - BUFPOOL__PAGE || bufpool__get(&pool->closed)) return NULL;
+    if (bufpool__get(&pool->closed)) return NULL;
     bufpool__head *head = bufpool__new_buffer(pool, c, size);
     if (!head) return bufpool__scrape(pool, c, size);
     head->is_new = true;
@@ -1723,11 +2089,11 @@ static BUFPOOL__HOT bufpool_buf *bufpool__begin(bufpool__head *head, size_t size
     return name;
 }
 
-/* On the bills of a cache that we hold. */
+/* On the bills of a cache that we hold; drawn it is already. */
 static BUFPOOL__HOT void bufpool__lend(bufpool_cache *cache, size_t size, bufpool_tenant *tenant)
 {
     bufpool__add(&cache->in, size);
-    if (tenant) bufpool__bill(cache, tenant, size);
+    if (tenant) bufpool__publish(&bufpool__tab_of(cache, tenant)->in, size);
 }
 
 /* An idle buffer for the holder of a cache, on its bills; NULL: none is at hand. */
@@ -1759,65 +2125,145 @@ static void bufpool__count(bufpool_cache *cache, bufpool__head *head, size_t siz
     bufpool__lend(cache, size, tenant);
 }
 
+/* Holds the thread's own cache, or a shard if that is NULL. */
+static BUFPOOL__HOT bufpool_cache *bufpool__hold(bufpool *pool, bufpool_cache *own)
+{
+    if (!own) return bufpool__borrow(pool);
+    bufpool__enter(own);
+    return own;
+}
+
+static void bufpool__wake(bufpool *pool);
+
+/* Bytes were drawn for a buffer that there is not. */
+static void bufpool__never_mind(bufpool *pool, bufpool_cache *own, size_t size,
+                                bufpool_tenant *tenant)
+{
+    bufpool_cache *cache = bufpool__hold(pool, own);
+    bool           waits = bufpool__tab_undraw(bufpool__tab_of(cache, tenant), tenant, size);
+    bufpool__give_back(cache);
+    if (waits) bufpool__wake(pool);
+}
+
+/* Pays bytes that were granted into a tab. */
+static void bufpool__tenant_pay(bufpool_cache *cache, bufpool_tenant *tenant, size_t size)
+{
+    bufpool__tab *tab = bufpool__tab_of(cache, tenant);
+    bufpool__lock(tenant->lock);
+    bufpool__tab_pay_in(tab, size, 0);
+    bufpool__unlock(tenant->lock);
+}
+
+/* When a buffer is not at hand: one that is fetched, or NULL. Its bytes are drawn. */
+static BUFPOOL__COLD bufpool__head *bufpool__get_slowly(bufpool *pool, bufpool_cache *own,
+                                                        size_t size, bufpool_tenant *tenant)
+{
+    bufpool__head *head = bufpool__fetch(pool, bufpool_class_for(size), size);
+
+    if (!head && tenant) bufpool__never_mind(pool, own, size, tenant);
+    if (!head) return NULL;
+    bufpool_cache *cache = bufpool__hold(pool, own);
+    bufpool__count(cache, head, size, tenant);
+    bufpool__give_back(cache);
+    return head;
+}
+
+/* Bytes have to be recalled first. *answer: UNKNOWN if they would exceed a cap. */
+static BUFPOOL__COLD bufpool__head *bufpool__get_after_recall(bufpool *pool, bufpool_cache *own,
+                                                              size_t size, bufpool_tenant *tenant,
+                                                              enum bufpool__answer *answer)
+{
+    *answer = bufpool__tenant_ask(tenant, size);
+    if (*answer == BUFPOOL__UNKNOWN) return NULL;
+    bufpool_cache *cache = bufpool__hold(pool, own);
+    bufpool__tenant_pay(cache, tenant, size);
+    bufpool__head *head = bufpool__take(cache, bufpool_class_for(size), size, tenant);
+    bufpool__give_back(cache);
+    return head ? head : bufpool__get_slowly(pool, own, size, tenant);
+}
+
+/* Whether a tenant that is not NULL has these bytes, in a cache that we hold. */
+static BUFPOOL__HOT enum bufpool__answer bufpool__draw(bufpool_cache *cache, bufpool_tenant *tenant,
+                                                       size_t size)
+{
+    bufpool__tab *tab = bufpool__tab_of(cache, tenant);
+    return BUFPOOL__LIKELY(bufpool__tab_draw(tab, tenant, size))
+               ? BUFPOOL__WITHIN
+               : bufpool__tab_draw_more(tab, tenant, size);
+}
+
+/* Acquires through the thread's own cache, or a shard. */
+static BUFPOOL__HOT int bufpool__get_buffer(bufpool *pool, bufpool_cache *own, size_t size,
+                                            bufpool_tenant *tenant, bufpool_buf **buf)
+{
+    if (size > PTRDIFF_MAX - BUFPOOL__PAGE) return -ENOMEM;
+    bufpool_class        c      = bufpool_class_for(size);
+    bufpool_cache       *cache  = bufpool__hold(pool, own);
+    bufpool__head       *head   = NULL;
+    enum bufpool__answer answer = BUFPOOL__WITHIN;
+
+    if (tenant) answer = bufpool__draw(cache, tenant, size);
+    if (BUFPOOL__LIKELY(answer != BUFPOOL__UNKNOWN)) head = bufpool__take(cache, c, size, tenant);
+    bufpool__give_back(cache);
+    if (!BUFPOOL__LIKELY(head)) {
+        head = answer != BUFPOOL__UNKNOWN
+                   ? bufpool__get_slowly(pool, own, size, tenant)
+                   : bufpool__get_after_recall(pool, own, size, tenant, &answer);
+        if (!head) return answer == BUFPOOL__UNKNOWN ? -EDQUOT : -ENOMEM;
+    }
+    if (!BUFPOOL__LIKELY(answer == BUFPOOL__WITHIN)) bufpool__tenant_note(tenant, answer);
+    *buf = bufpool__begin(head, size, tenant);
+    return 0;
+}
+
+BUFPOOL_API int bufpool_try_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant,
+                                    bufpool_buf **buf)
+{
+    if (!buf) return -EINVAL;
+    *buf = NULL;
+    if (!pool || (tenant && tenant->pool != pool)) return -EINVAL;
+    return bufpool__get_buffer(pool, NULL, size, tenant ? tenant : pool->nobody, buf);
+}
+
 BUFPOOL_API bufpool_buf *bufpool_acquire(bufpool *pool, size_t size, bufpool_tenant *tenant)
 {
-    if (!pool || (tenant && tenant->pool != pool)) return NULL;
-    bufpool_class  c     = bufpool_class_for(size);
-    bufpool_cache *shard = bufpool__borrow(pool);
-    bufpool__head *head  = bufpool__take(shard, c, size, tenant);
-    bufpool__give_back(shard);
-    if (!BUFPOOL__LIKELY(head)) {
-        if (!(head = bufpool__fetch(pool, c, size))) return NULL;
-        shard = bufpool__borrow(pool);
-        bufpool__count(shard, head, size, tenant);
-        bufpool__give_back(shard);
-    }
-    return bufpool__begin(head, size, tenant);
+    bufpool_buf *buf;
+    return bufpool_try_acquire(pool, size, tenant, &buf) == 0 ? buf : NULL;
 }
 
 /* Not with the cache's own buffer. */
 static BUFPOOL__APART bufpool_buf *bufpool__cache_acquire(bufpool_cache *cache, size_t size,
                                                           bufpool_tenant *tenant)
 {
-    bufpool_class c = bufpool_class_for(size);
-
-    bufpool__enter(cache);
-    bufpool__head *head = bufpool__take(cache, c, size, tenant);
-    bufpool__give_back(cache);
-    if (!BUFPOOL__LIKELY(head)) {
-        if (!(head = bufpool__fetch(cache->pool, c, size))) return NULL;
-        bufpool__enter(cache);
-        bufpool__count(cache, head, size, tenant);
-        bufpool__give_back(cache);
-    }
-    return bufpool__begin(head, size, tenant);
+    bufpool_buf *buf;
+    return bufpool__get_buffer(cache->pool, cache, size, tenant, &buf) == 0 ? buf : NULL;
 }
 
-/* The tab of a tenant in a cache that we hold, with that much more surplus (modulo 2^64), if there
- * is nothing else to do: it is there, and its surplus stays what it may be. Else NULL. */
+/* The tab of a tenant in a cache that we hold; NULL: it is another tenant's. */
 static BUFPOOL__HOT bufpool__tab *bufpool__ready_tab(bufpool_cache        *cache,
-                                                     const bufpool_tenant *tenant, uint64_t more)
+                                                     const bufpool_tenant *tenant)
 {
-    bufpool__tab *tab     = &cache->tabs[tenant->number % BUFPOOL__TABS];
-    uint64_t      surplus = tab->surplus + more;
+    bufpool__tab *tab = &cache->tabs[tenant->number % BUFPOOL__TABS];
 
-    /* relaxed, both: only the holder writes it; as in bufpool__bill. */
-    if (!BUFPOOL__LIKELY(atomic_load_explicit(&tab->tenant, memory_order_relaxed) == tenant &&
-                         surplus < atomic_load_explicit(&tenant->room, memory_order_relaxed)))
-        return NULL;
-    tab->surplus = surplus;
-    return tab;
+    /* relaxed: only the holder writes it. */
+    bool is_its = atomic_load_explicit(&tab->tenant, memory_order_relaxed) == tenant;
+    return BUFPOOL__LIKELY(is_its) ? tab : NULL;
 }
 
 /* Acquires a buffer of any class, for a tenant without a tab as well. */
 static BUFPOOL__APART bufpool_buf *bufpool__acquire_slowly(bufpool_cache *cache, size_t size,
                                                            bufpool_tenant *tenant)
 {
-    bufpool_buf *own = bufpool__own(cache);
+    bufpool_buf         *own    = bufpool__own(cache);
+    enum bufpool__answer answer = BUFPOOL__WITHIN;
 
+    if (!tenant) tenant = cache->nobody;
     if (tenant && tenant->pool != cache->pool) return NULL;
     if (!own || size > bufpool__capacities[BUFPOOL_SMALL])
         return bufpool__cache_acquire(cache, size, tenant);
+    if (tenant && (answer = bufpool__draw(cache, tenant, size)) == BUFPOOL__UNKNOWN)
+        return bufpool__cache_acquire(cache, size, tenant);
+    bufpool__tenant_note(tenant, answer);
     atomic_store_explicit(&cache->own, NULL, memory_order_relaxed);
     bufpool__add(&cache->stacks[BUFPOOL_SMALL].hits, 1);
     bufpool__lend(cache, size, tenant);
@@ -1836,7 +2282,8 @@ BUFPOOL_API bufpool_buf *bufpool_cache_acquire(bufpool_cache *cache, size_t size
     if (!BUFPOOL__LIKELY(own && size <= bufpool__capacities[BUFPOOL_SMALL] &&
                          head->tenant == tenant))
         return bufpool__acquire_slowly(cache, size, tenant);
-    if (tenant && !BUFPOOL__LIKELY(tab = bufpool__ready_tab(cache, tenant, 0 - (uint64_t)size)))
+    if (tenant && !BUFPOOL__LIKELY((tab = bufpool__ready_tab(cache, tenant)) != NULL &&
+                                   bufpool__tab_draw(tab, tenant, size)))
         return bufpool__acquire_slowly(cache, size, tenant);
     bufpool__add(&cache->in, size);
     if (tab) bufpool__publish(&tab->in, size);
@@ -1907,14 +2354,17 @@ BUFPOOL_API bool bufpool_writable(const bufpool_buf *buf)
 
 /* -- Release -- */
 
-/* Off the bills, in a cache that we hold. */
-static BUFPOOL__HOT void bufpool__settle_up(bufpool_cache *cache, const bufpool__head *head)
+/* Off the bills, in a cache that we hold. Returns whether somebody waits for bytes. */
+static BUFPOOL__HOT bool bufpool__settle_up(bufpool_cache *cache, const bufpool__head *head)
 {
     size_t          size   = head->size;
     bufpool_tenant *tenant = head->tenant;
 
     bufpool__publish(&cache->out, size);
-    if (tenant) bufpool__credit(cache, tenant, size);
+    if (!tenant) return false;
+    bufpool__tab *tab = bufpool__tab_of(cache, tenant);
+    bufpool__publish(&tab->out, size);
+    return bufpool__tab_undraw(tab, tenant, size);
 }
 
 /* A buffer that nobody has, into a stack of a shard that we hold, if there is room. If not it is
@@ -1933,9 +2383,10 @@ static void bufpool__recycle(bufpool__head *head)
 {
     bufpool_class  kind  = head->kind;
     bufpool__head *gone  = NULL;
-    bufpool_cache *shard = bufpool__borrow(head->pool);
+    bufpool       *pool  = head->pool;
+    bufpool_cache *shard = bufpool__borrow(pool);
 
-    bufpool__settle_up(shard, head);
+    bool waits = bufpool__settle_up(shard, head);
     if (BUFPOOL__LIKELY(kind < BUFPOOL_OVERSIZE)) {
         bufpool__publish(&shard->stacks[kind].released, 1);
         bufpool__put(shard, &shard->stacks[kind], head, &gone);
@@ -1945,6 +2396,7 @@ static void bufpool__recycle(bufpool__head *head)
         bufpool__link(&gone, head);
     }
     bufpool__give_back(shard);
+    if (!BUFPOOL__LIKELY(!waits)) bufpool__wake(pool);
     if (!BUFPOOL__LIKELY(!gone)) bufpool__discard_all(gone);
 }
 
@@ -2010,12 +2462,20 @@ static BUFPOOL__APART int bufpool__release_slowly(bufpool_cache *cache, bufpool_
 
     bufpool__stack *stack = &cache->stacks[head->kind];
     bufpool__set(&head->word, bufpool__life_of(buf) + BUFPOOL__IDLE);
-    bufpool__settle_up(cache, head);
+    bool waits = bufpool__settle_up(cache, head);
     bufpool__publish(&stack->released, 1);
     BUFPOOL__HIDE(head->data, head->capacity);
     if (head->kind == BUFPOOL_SMALL && cache->has_own && !bufpool__own(cache))
         atomic_store_explicit(&cache->own, bufpool__next_life(buf), memory_order_relaxed);
     else bufpool__cache_put(cache, stack, head);
+    if (waits) bufpool__wake(cache->pool);
+    return 0;
+}
+
+/* Returns 0, after surplus that a tab must not keep was returned. */
+static BUFPOOL__APART int bufpool__return_surplus(bufpool__tab *tab, bufpool_tenant *tenant)
+{
+    if (bufpool__tab_return(tab, tenant)) bufpool__wake(tenant->pool);
     return 0;
 }
 
@@ -2031,8 +2491,9 @@ BUFPOOL_API int bufpool_cache_release(bufpool_cache *cache, bufpool_buf *buf)
     if (!BUFPOOL__LIKELY(bufpool__refs(buf, word) == 1 && head->small_of == cache->pool &&
                          cache->has_own && !bufpool__own(cache)))
         return bufpool__release_slowly(cache, buf);
-    uint64_t size = head->size;
-    if (head->tenant && !BUFPOOL__LIKELY(tab = bufpool__ready_tab(cache, head->tenant, size)))
+    uint64_t        size   = head->size;
+    bufpool_tenant *tenant = head->tenant;
+    if (tenant && !BUFPOOL__LIKELY(tab = bufpool__ready_tab(cache, tenant)))
         return bufpool__release_slowly(cache, buf);
     bufpool__publish(&cache->out, size);
     if (tab) bufpool__publish(&tab->out, size);
@@ -2042,6 +2503,53 @@ BUFPOOL_API int bufpool_cache_release(bufpool_cache *cache, bufpool_buf *buf)
        need not wait for the old one; only the cache's thread writes its own. */
     bufpool__set(&head->word, bufpool__life_of(buf) + BUFPOOL__IDLE);
     atomic_store_explicit(&cache->own, bufpool__next_life(buf), memory_order_relaxed);
+    if (!tab) return 0;
+    uint64_t drawn = atomic_load_explicit(&tab->drawn, memory_order_relaxed) - size;
+    atomic_store_explicit(&tab->drawn, drawn, memory_order_relaxed);
+    /* light, pairs with the heavy fence in bufpool__recall: as in bufpool__tab_undraw. */
+    BUFPOOL_LIGHT_FENCE();
+    uint64_t surplus = atomic_load_explicit(&tab->quota, memory_order_relaxed) - drawn;
+    if (BUFPOOL__LIKELY(surplus < bufpool__room(tenant))) return 0;
+    return bufpool__return_surplus(tab, tenant);
+}
+
+/* Charges bytes of a buffer that is live to a tenant. False: they would exceed a cap. */
+static bool bufpool__charge_live(bufpool *pool, bufpool_tenant *tenant, size_t size)
+{
+    bufpool_cache       *shard  = bufpool__borrow(pool);
+    enum bufpool__answer answer = bufpool__draw(shard, tenant, size);
+
+    if (answer == BUFPOOL__UNKNOWN) {
+        bufpool__give_back(shard);
+        answer = bufpool__tenant_ask(tenant, size);
+        if (answer == BUFPOOL__UNKNOWN) return false;
+        shard = bufpool__borrow(pool);
+        bufpool__tenant_pay(shard, tenant, size);
+    }
+    bufpool__publish(&bufpool__tab_of(shard, tenant)->in, size);
+    bufpool__give_back(shard);
+    bufpool__tenant_note(tenant, answer);
+    return true;
+}
+
+BUFPOOL_API int bufpool_rebill(bufpool_buf *buf, bufpool_tenant *tenant)
+{
+    if (!buf || !bufpool_data(buf)) return bufpool__refuse(buf);
+    bufpool__head  *head = bufpool__head_of(buf);
+    bufpool        *pool = head->pool;
+    bufpool_tenant *old  = head->tenant;
+    if (tenant && tenant->pool != pool) return -EINVAL;
+    if (!tenant) tenant = pool->nobody;
+    if (tenant == old) return 0;
+    if (tenant && !bufpool__charge_live(pool, tenant, head->size)) return -EDQUOT;
+    head->tenant = tenant;
+    if (!old) return 0;
+    bufpool_cache *shard = bufpool__borrow(pool);
+    bufpool__tab  *tab   = bufpool__tab_of(shard, old);
+    bufpool__publish(&tab->out, head->size);
+    bool waits = bufpool__tab_undraw(tab, old, head->size);
+    bufpool__give_back(shard);
+    if (waits) bufpool__wake(pool);
     return 0;
 }
 
@@ -2100,6 +2608,7 @@ static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bo
     cache->pool     = pool;
     cache->number   = number;
     cache->is_shard = is_shard;
+    cache->nobody   = pool->nobody;
     cache->has_own  = !is_shard;
     for (uint32_t c = 0; c < BUFPOOL_CLASSES && !is_shard; c++)
         bufpool__set(&cache->stacks[c].room, bufpool__magazine(pool, c));
@@ -2112,6 +2621,7 @@ static bufpool_cache *bufpool__take_seat(bufpool *pool, bufpool_cache *cache, bo
 }
 
 static void   bufpool__make_key(bufpool *pool);
+static void   bufpool__tenant_set_up(bufpool_tenant *tenant, bufpool *pool, bufpool_tenant *parent);
 static size_t bufpool__table_size(uint32_t slots);
 static void   bufpool__table_use(bufpool *pool, bufpool__table *table, uint32_t slots);
 
@@ -2140,7 +2650,7 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
     *pool = NULL;
     if (config && config->flags & ~(uint32_t)BUFPOOL_WIPE) return -EINVAL;
 
-    bufpool *made = (bufpool *)BUFPOOL_MAP(sizeof *made);
+    bufpool *made = (bufpool *)BUFPOOL_MAP(sizeof *made + BUFPOOL__TENANT_MOST); /* nobody */
     if (!made) return -ENOMEM;
     bufpool__configure(made, config);
     made->system_page     = (size_t)sysconf(_SC_PAGESIZE);
@@ -2150,14 +2660,17 @@ BUFPOOL_API int bufpool_create(bufpool **pool, const bufpool_config *config)
     if (!made->shards || !table) {
         if (table) BUFPOOL_UNMAP(table, bufpool__table_size(BUFPOOL__TABLE));
         if (made->shards) BUFPOOL_UNMAP(made->shards, made->shard_count * sizeof *made->shards);
-        BUFPOOL_UNMAP(made, sizeof *made);
+        BUFPOOL_UNMAP(made, sizeof *made + BUFPOOL__TENANT_MOST);
         return -ENOMEM;
     }
     bufpool__table_use(made, table, BUFPOOL__TABLE);
-    for (uint32_t i = 0; i < made->shard_count; i++)
-        bufpool__take_seat(made, &made->shards[i], true);
     bufpool__set(&made->has_fences,
                  BUFPOOL_SYSCALL(SYS_membarrier, BUFPOOL__MEMBARRIER_READY, 0, 0, 0, 0, 0) == 0);
+    made->all.cap = made->config.max_bytes;
+    if (made->config.max_bytes > 0) made->nobody = (bufpool_tenant *)(made + 1);
+    if (made->config.max_bytes > 0) bufpool__tenant_set_up(made->nobody, made, NULL);
+    for (uint32_t i = 0; i < made->shard_count; i++)
+        bufpool__take_seat(made, &made->shards[i], true);
     /* relaxed: nobody else has the pool yet. */
     atomic_store_explicit(&made->holders, BUFPOOL__UNDECIDED, memory_order_relaxed);
     *pool = made;
@@ -2299,14 +2812,16 @@ static void bufpool__make_key(bufpool *pool)
         pool->key[about[1]] = bufpool__sip(secret, (const char *)about, sizeof about);
 }
 
-static bool bufpool__is_named(const bufpool_tenant *tenant, const char *name, size_t len)
+static bool bufpool__is_named(const bufpool_tenant *tenant, const bufpool_tenant *parent,
+                              const char *name, size_t len)
 {
-    return tenant->name_len == len && memcmp(tenant->name, name, len) == 0;
+    return tenant->name_len == len && tenant->parent == parent &&
+           memcmp(tenant->name, name, len) == 0;
 }
 
 /* Any thread. */
-static bufpool_tenant *bufpool__find(const bufpool *pool, uint32_t hash, const char *name,
-                                     size_t len)
+static bufpool_tenant *bufpool__find(const bufpool *pool, const bufpool_tenant *parent,
+                                     uint32_t hash, const char *name, size_t len)
 {
     /* acquire, pairs with the release in bufpool__table_use: its slots are filled. A table that is
        no longer the newest lacks some: then it is looked for again, under the names' lock. */
@@ -2317,7 +2832,7 @@ static bufpool_tenant *bufpool__find(const bufpool *pool, uint32_t hash, const c
         /* acquire, pairs with the release in bufpool__enlist. */
         bufpool_tenant *tenant = atomic_load_explicit(&slot->tenant, memory_order_acquire);
         if (!tenant) return NULL;
-        if (bufpool__get(&slot->hash) == hash && bufpool__is_named(tenant, name, len))
+        if (bufpool__get(&slot->hash) == hash && bufpool__is_named(tenant, parent, name, len))
             return tenant;
     }
 }
@@ -2394,9 +2909,26 @@ static BUFPOOL__COLD bool bufpool__names_supply(bufpool *pool)
     return has;
 }
 
+/* An account without anything in it. */
+static void bufpool__tenant_set_up(bufpool_tenant *tenant, bufpool *pool, bufpool_tenant *parent)
+{
+    bool capped         = pool->config.max_bytes > 0;
+    tenant->pool        = pool;
+    tenant->parent      = parent;
+    tenant->level.above = parent ? &parent->level : capped ? &pool->all : NULL;
+    tenant->level.cap   = UINT64_MAX;
+    tenant->lock        = parent ? parent->lock : capped ? &pool->all_lock : &tenant->own_lock;
+    /* relaxed: nobody else has the tenant yet. */
+    atomic_store_explicit(&tenant->limit, pool->config.tenant_soft_limit, memory_order_relaxed);
+    bufpool__lock(tenant->lock);
+    if (parent) parent->has_children = true;
+    bufpool__tenant_adapt(tenant);
+    bufpool__unlock(tenant->lock);
+}
+
 /* Under the names' lock. NULL: memory has to be mapped first. */
-static bufpool_tenant *bufpool__make_tenant(bufpool *pool, uint32_t hash, const char *name,
-                                            size_t len)
+static bufpool_tenant *bufpool__make_tenant(bufpool *pool, bufpool_tenant *parent, uint32_t hash,
+                                            const char *name, size_t len)
 {
     uint32_t count = bufpool__get(&pool->tenant_count);
     size_t   size =
@@ -2405,12 +2937,11 @@ static bufpool_tenant *bufpool__make_tenant(bufpool *pool, uint32_t hash, const 
     if (bufpool__slots_due(pool) > 0 || bufpool__arena_is_due(pool)) return NULL;
     bufpool_tenant *tenant = (bufpool_tenant *)((unsigned char *)pool->arenas + pool->arenas->used);
     pool->arenas->used += size;
-    tenant->pool     = pool;
+    bufpool__tenant_set_up(tenant, pool, parent);
     tenant->number   = count;
     tenant->hash     = hash;
     tenant->name_len = (unsigned char)len;
     memcpy(tenant->name, name, len);
-    bufpool_tenant_limit(tenant, 0);
     /* release, pairs with the acquire in bufpool__append_tenants: the tenant is whole. */
     atomic_store_explicit(pool->last_tenant ? &pool->last_tenant->next : &pool->first_tenant,
                           tenant, memory_order_release);
@@ -2420,28 +2951,143 @@ static bufpool_tenant *bufpool__make_tenant(bufpool *pool, uint32_t hash, const 
     return tenant;
 }
 
-BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len)
+/* parent: NULL, or one of this pool. */
+static bufpool_tenant *bufpool__tenant_named(bufpool *pool, bufpool_tenant *parent,
+                                             const char *name, size_t len)
 {
-    if (!pool || !name || name_len == 0 || name_len > BUFPOOL__NAME_MAX) return NULL;
-    uint32_t        hash   = bufpool__hash(pool, name, name_len);
-    bufpool_tenant *tenant = bufpool__find(pool, hash, name, name_len);
+    if (!name || len == 0 || len > BUFPOOL__NAME_MAX) return NULL;
+    uint32_t hash = bufpool__hash(pool, name, len);
+    if (parent) hash = (hash + parent->number) * 0x9e3779b1u ^ parent->hash;
+    bufpool_tenant *tenant = bufpool__find(pool, parent, hash, name, len);
     if (BUFPOOL__LIKELY(tenant)) return tenant;
     do {
         bufpool__lock(&pool->names_lock);
-        tenant = bufpool__find(pool, hash, name, name_len);
-        if (!tenant) tenant = bufpool__make_tenant(pool, hash, name, name_len);
+        tenant = bufpool__find(pool, parent, hash, name, len);
+        if (!tenant) tenant = bufpool__make_tenant(pool, parent, hash, name, len);
         bufpool__unlock(&pool->names_lock);
     } while (!tenant && bufpool__names_supply(pool));
     return tenant;
+}
+
+BUFPOOL_API bufpool_tenant *bufpool_tenant_get(bufpool *pool, const char *name, size_t name_len)
+{
+    return pool ? bufpool__tenant_named(pool, NULL, name, name_len) : NULL;
+}
+
+BUFPOOL_API bufpool_tenant *bufpool_tenant_child(bufpool_tenant *parent, const char *name,
+                                                 size_t name_len)
+{
+    return parent ? bufpool__tenant_named(parent->pool, parent, name, name_len) : NULL;
 }
 
 BUFPOOL_API void bufpool_tenant_limit(bufpool_tenant *tenant, uint64_t soft_limit_bytes)
 {
     if (!tenant) return;
     if (soft_limit_bytes == 0) soft_limit_bytes = tenant->pool->config.tenant_soft_limit;
-    /* seq_cst, pairs with the seq_cst in bufpool__grant: see bufpool__set_room. */
-    atomic_store_explicit(&tenant->limit, soft_limit_bytes, memory_order_seq_cst);
-    bufpool__set_room(tenant);
+    bufpool__lock(tenant->lock);
+    /* relaxed: the lock. */
+    atomic_store_explicit(&tenant->limit, soft_limit_bytes, memory_order_relaxed);
+    bufpool__tenant_adapt(tenant);
+    bufpool__unlock(tenant->lock);
+}
+
+BUFPOOL_API int bufpool_tenant_cap(bufpool_tenant *tenant, uint64_t max_bytes,
+                                   uint64_t reserved_bytes)
+{
+    if (!tenant) return -EINVAL;
+    uint64_t cap = max_bytes > 0 ? max_bytes : UINT64_MAX;
+    if (reserved_bytes > cap || reserved_bytes > BUFPOOL__CHARGE_MAX) return -EINVAL;
+    bufpool__level *level = &tenant->level, *lacks;
+    bool            loose = true;
+
+    for (unsigned round = 0; loose; round++) {
+        bufpool__lock(tenant->lock);
+        uint64_t granted = bufpool__granted(level), was = bufpool__level_weight(level, granted);
+        uint64_t will = granted > reserved_bytes ? granted : reserved_bytes;
+        if (will <= was || !(lacks = bufpool__level_lacks(level->above, will - was))) {
+            lacks           = NULL;
+            level->cap      = cap;
+            level->reserved = reserved_bytes;
+            bufpool__level_add(level->above, will - was);
+            bufpool__tenant_adapt(tenant);
+        }
+        loose = lacks ? lacks->loose : granted > cap; /* no surplus may be left to draw on */
+        bufpool__unlock(tenant->lock);
+        if (loose && bufpool__recall(tenant, lacks ? lacks : level) && !lacks) break;
+        if (loose) bufpool__pause(round);
+    }
+    bufpool__wake(tenant->pool);
+    return lacks ? -EDQUOT : 0;
+}
+
+/* -- Waiting for bytes -- */
+
+/* Bytes have come back: those that were refused may try again. */
+static BUFPOOL__COLD void bufpool__wake(bufpool *pool)
+{
+    uint64_t one = 1;
+
+    /* acq_rel, pairs with the acq_rel in bufpool__wake: one of those that find it wakes. */
+    if (atomic_exchange_explicit(&pool->refused, 0, memory_order_acq_rel) == 0) return;
+    /* release, pairs with the acquire in bufpool_acquire_wait: what came back is granted. */
+    atomic_fetch_add_explicit(&pool->events, 1, memory_order_release);
+    (void)BUFPOOL_SYSCALL(SYS_futex, &pool->events, BUFPOOL__FUTEX_WAKE, INT_MAX, 0, 0, 0);
+    /* relaxed: a setting. A full eventfd is readable in any case. */
+    int fd = atomic_load_explicit(&pool->event_fd, memory_order_relaxed) - 1;
+    if (fd >= 0) (void)!write(fd, &one, sizeof one);
+}
+
+BUFPOOL_API int bufpool_event(bufpool *pool, int fd)
+{
+    if (!pool || fd < -1 || fd == INT_MAX) return -EINVAL;
+    /* relaxed: a setting. */
+    atomic_store_explicit(&pool->event_fd, fd + 1, memory_order_relaxed);
+    return 0;
+}
+
+/* Nanoseconds since some time: of a clock that nobody sets, if the kernel does not refuse it. */
+static int64_t bufpool__now(void)
+{
+    enum { MONOTONIC = 1 };
+    struct timespec wall = {0, 0};
+    struct {
+        long seconds, nanoseconds;
+    } now;
+
+    if (BUFPOOL_SYSCALL(SYS_clock_gettime, MONOTONIC, &now, 0, 0, 0, 0) == 0)
+        return (int64_t)now.seconds * 1000000000 + now.nanoseconds;
+    (void)timespec_get(&wall, TIME_UTC);
+    return (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec;
+}
+
+/* Sleeps until bytes come back, or for up to a tenth of a second; in milliseconds. */
+static void bufpool__wait_event(bufpool *pool, uint32_t seen, int64_t most)
+{
+    struct {
+        long seconds, nanoseconds;
+    } time = {0, (long)(most < 100 ? most : 100) * 1000000};
+
+    if (BUFPOOL_SYSCALL(SYS_futex, &pool->events, BUFPOOL__FUTEX_WAIT, seen, &time, 0, 0) != 0 &&
+        errno != EAGAIN && errno != EINTR && errno != ETIMEDOUT)
+        (void)poll(NULL, 0, 1);
+}
+
+BUFPOOL_API int bufpool_acquire_wait(bufpool *pool, size_t size, bufpool_tenant *tenant,
+                                     int64_t timeout_ns, bufpool_buf **buf)
+{
+    int64_t left = timeout_ns, begin = 0;
+
+    for (bool first = true;; first = false) {
+        /* acquire, pairs with the release in bufpool__wake: bytes that came back are there. */
+        uint32_t seen  = pool ? atomic_load_explicit(&pool->events, memory_order_acquire) : 0;
+        int      error = bufpool_try_acquire(pool, size, tenant, buf);
+        if (error != -EDQUOT || timeout_ns == 0) return error;
+        int64_t now = bufpool__now();
+        if (first) begin = now;
+        if (timeout_ns > 0) left = timeout_ns - (now - begin);
+        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+        bufpool__wait_event(pool, seen, timeout_ns < 0 ? 100 : left / 1000000 + 1);
+    }
 }
 
 static void bufpool__count_underflow(bufpool *pool)
@@ -2466,44 +3112,63 @@ static void bufpool__count_charge(bufpool *pool, uint64_t in, uint64_t out)
     bufpool__give_back(shard);
 }
 
+/* Under the lock. How much of a charge is not too much on any level. */
+static uint64_t bufpool__charge_most(const bufpool_tenant *tenant, uint64_t bytes)
+{
+    /* relaxed, both: the lock. */
+    uint64_t charged = atomic_load_explicit(&tenant->charged_in, memory_order_relaxed) -
+                       atomic_load_explicit(&tenant->charged_out, memory_order_relaxed);
+    uint64_t most = BUFPOOL__CHARGE_MAX - charged;
+
+    for (const bufpool__level *level = tenant->level.above; level; level = level->above) {
+        uint64_t granted = bufpool__granted(level);
+        uint64_t left    = granted < BUFPOOL__CHARGE_MAX ? BUFPOOL__CHARGE_MAX - granted : 0;
+        if (left < most) most = left;
+    }
+    return bytes < most ? bytes : most;
+}
+
 BUFPOOL_API void bufpool_charge(bufpool_tenant *tenant, uint64_t bytes)
 {
     if (!tenant) return;
     bufpool *pool = tenant->pool;
-    uint64_t more = bytes < BUFPOOL__CHARGE_MAX ? bytes : BUFPOOL__CHARGE_MAX, least = more;
-    bufpool__count_charge(pool, more, 0);
-    /* relaxed: the compare-exchange looks again. */
-    uint64_t in = atomic_load_explicit(&tenant->charged_in, memory_order_relaxed), charged;
-    do {
-        /* relaxed: what goes out since leaves more space. */
-        charged = in - atomic_load_explicit(&tenant->charged_out, memory_order_relaxed);
-        more    = BUFPOOL__CHARGE_MAX - charged < least ? BUFPOOL__CHARGE_MAX - charged : least;
-        /* release, pairs with the acquire in bufpool_discharge: what comes in does so before it
-           goes out. */
-    } while (!atomic_compare_exchange_weak_explicit(&tenant->charged_in, &in, in + more,
-                                                    memory_order_release, memory_order_relaxed));
-    if (more < least) bufpool__count_charge(pool, 0, least - more);
-    if (more < bytes) bufpool__count_underflow(pool);
-    if (bufpool__grant(tenant, more)) bufpool__look_at_limit(tenant);
+    uint64_t most = bytes < BUFPOOL__CHARGE_MAX ? bytes : BUFPOOL__CHARGE_MAX;
+
+    bufpool__count_charge(pool, most, 0); /* before the tenant: see How it works */
+    for (unsigned round = 0;; round++) {
+        bufpool__lock(tenant->lock);
+        uint64_t more    = bufpool__charge_most(tenant, most);
+        uint64_t granted = bufpool__granted(&tenant->level), limit = bufpool__limit(tenant);
+        bool     within = granted <= limit && more <= limit - granted;
+        bool     known  = within || !tenant->level.loose || round >= BUFPOOL__RECALLS;
+        if (known) {
+            bufpool__publish(&tenant->charged_in, more);
+            bufpool__tenant_note(tenant, bufpool__tenant_grant(tenant, more));
+        }
+        bufpool__unlock(tenant->lock);
+        if (known && more < most) bufpool__count_charge(pool, 0, most - more);
+        if (known && more < bytes) bufpool__count_underflow(pool);
+        if (known) return;
+        if (!bufpool__recall(tenant, &tenant->level)) bufpool__pause(round);
+    }
 }
 
 BUFPOOL_API void bufpool_discharge(bufpool_tenant *tenant, uint64_t bytes)
 {
     if (!tenant) return;
-    /* acquire, pairs with the release in bufpool_discharge: a thread that sees what went out sees
-       at least that come in. */
-    uint64_t out = atomic_load_explicit(&tenant->charged_out, memory_order_acquire), less, charged;
-    do {
-        /* acquire, pairs with the release in bufpool_charge. What comes in since is not ours. */
-        charged = atomic_load_explicit(&tenant->charged_in, memory_order_acquire) - out;
-        less    = bytes < charged ? bytes : charged;
-        /* acq_rel. As release, pairs with the acquire in bufpool_discharge and bufpool__sum. As
-           acquire, and on failure, as the load above. */
-    } while (!atomic_compare_exchange_weak_explicit(&tenant->charged_out, &out, out + less,
-                                                    memory_order_acq_rel, memory_order_acquire));
-    bufpool__count_charge(tenant->pool, 0, less);
-    if (less < bytes) bufpool__count_underflow(tenant->pool);
-    (void)bufpool__grant(tenant, 0 - less);
+    bufpool *pool = tenant->pool;
+
+    bufpool__lock(tenant->lock);
+    /* relaxed, both: the lock. */
+    uint64_t charged = atomic_load_explicit(&tenant->charged_in, memory_order_relaxed) -
+                       atomic_load_explicit(&tenant->charged_out, memory_order_relaxed);
+    uint64_t less = bytes < charged ? bytes : charged;
+    bufpool__publish(&tenant->charged_out, less);
+    bufpool__level_add(&tenant->level, 0 - less);
+    bufpool__unlock(tenant->lock);
+    bufpool__count_charge(pool, 0, less);
+    if (less < bytes) bufpool__count_underflow(pool);
+    if (less > 0 && bufpool__get(&pool->refused) != 0) bufpool__wake(pool);
 }
 
 /* -- Stats -- */
@@ -2518,6 +3183,12 @@ BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
     stats->soft_limit_bytes    = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
     stats->soft_limit_exceeded = atomic_load_explicit(&tenant->exceeded, memory_order_relaxed);
     stats->live_bytes          = bufpool__live(tenant);
+    bufpool__lock(tenant->lock);
+    if (tenant->has_children) stats->live_bytes = bufpool__granted(&tenant->level);
+    stats->cap_bytes      = tenant->level.cap == UINT64_MAX ? 0 : tenant->level.cap;
+    stats->reserved_bytes = tenant->level.reserved;
+    stats->peak_bytes     = atomic_load_explicit(&tenant->level.peak, memory_order_relaxed);
+    bufpool__unlock(tenant->lock);
 }
 
 /* acquire, pairs with the release in bufpool__publish: a thread that sees what went out sees what
@@ -2525,6 +3196,29 @@ BUFPOOL_API void bufpool_tenant_stats(const bufpool_tenant       *tenant,
 static inline uint64_t bufpool__read(const _Atomic(uint64_t) *counter)
 {
     return atomic_load_explicit(counter, memory_order_acquire);
+}
+
+BUFPOOL_API void bufpool_peak_reset(bufpool_tenant *tenant)
+{
+    if (!tenant) return;
+    bufpool__lock(tenant->lock);
+    /* relaxed: the lock. */
+    atomic_store_explicit(&tenant->level.peak, bufpool__granted(&tenant->level),
+                          memory_order_relaxed);
+    bufpool__unlock(tenant->lock);
+}
+
+BUFPOOL_API bufpool_tenant *bufpool_tenant_next(const bufpool *pool, const bufpool_tenant *tenant)
+{
+    if (!pool) return NULL;
+    /* acquire, pairs with the release in bufpool__make_tenant: the tenant is whole. */
+    return atomic_load_explicit(tenant ? &tenant->next : &pool->first_tenant, memory_order_acquire);
+}
+
+BUFPOOL_API const char *bufpool_tenant_name(const bufpool_tenant *tenant, size_t *len)
+{
+    if (len) *len = tenant ? tenant->name_len : 0;
+    return tenant ? tenant->name : NULL;
 }
 
 /* A sum of charges. */
@@ -2612,7 +3306,7 @@ static void bufpool__look(const bufpool *pool, struct bufpool_info *stats)
     struct bufpool_info next;
     uint64_t            least = bufpool__add_up(pool, stats);
 
-    for (int looks = 1; looks < BUFPOOL__LOOKS && least > 0; looks++) {
+    for (int looks = 1; looks < BUFPOOL_LOOKS && least > 0; looks++) {
         uint64_t moved = bufpool__add_up(pool, &next);
         if (moved < least) *stats = next;
         if (moved < least) least = moved;
@@ -2717,6 +3411,27 @@ static void bufpool__append_label(bufpool__text *text, const char *name, size_t 
     }
 }
 
+/* A tenant's name after those above it. A slash in a name is written as odd bytes are: no two paths
+ * read the same. */
+static void bufpool__append_path(bufpool__text *text, const bufpool_tenant *tenant)
+{
+    if (!tenant) return;
+    if (tenant->parent) {
+        bufpool__append_path(text, tenant->parent);
+        bufpool__append(text, "/", 1);
+    }
+    for (size_t at = 0, len; at < tenant->name_len; at += len + 1) {
+        const char *slash = (const char *)memchr(tenant->name + at, '/', tenant->name_len - at);
+        len               = slash ? (size_t)(slash - tenant->name) - at : tenant->name_len - at;
+        bufpool__append_label(text, tenant->name + at, len);
+        if (slash)
+            bufpool__append(text,
+                            "\xef\xbf\xbd"
+                            "2f",
+                            5);
+    }
+}
+
 /* TYPE, UNIT and HELP of a family. */
 static void bufpool__append_family(bufpool__text *text, const char *name, const char *type,
                                    const char *help)
@@ -2759,14 +3474,47 @@ static void bufpool__append_classes(bufpool__text *text, const char *name, const
 }
 
 /* In tenants' rows. */
+static uint64_t bufpool__live_of(const bufpool_tenant *tenant)
+{
+    struct bufpool_tenant_info info;
+    bufpool_tenant_stats(tenant, &info);
+    return info.live_bytes;
+}
+
+BUFPOOL_API size_t bufpool_top(const bufpool *pool, bufpool_tenant **tenants, size_t k)
+{
+    size_t   count = 0;
+    uint64_t least = 0; /* of those that are there, if these are k */
+
+    if (!tenants || k == 0) return 0;
+    for (bufpool_tenant *tenant = bufpool_tenant_next(pool, NULL); tenant;
+         tenant                 = bufpool_tenant_next(pool, tenant)) {
+        uint64_t live = bufpool__live_of(tenant);
+        if (count == k && live <= least) continue;
+        size_t at = count < k ? count++ : k - 1;
+        for (; at > 0 && bufpool__live_of(tenants[at - 1]) < live; at--)
+            tenants[at] = tenants[at - 1];
+        tenants[at] = tenant;
+        least       = bufpool__live_of(tenants[count - 1]);
+    }
+    return count;
+}
+
+static uint64_t bufpool__peak(const bufpool_tenant *tenant)
+{
+    return atomic_load_explicit(&tenant->level.peak, memory_order_relaxed); /* a figure */
+}
+
+static uint64_t bufpool__cap(const bufpool_tenant *tenant)
+{
+    struct bufpool_tenant_info info;
+    bufpool_tenant_stats(tenant, &info);
+    return info.cap_bytes;
+}
+
 static uint64_t bufpool__exceeded(const bufpool_tenant *tenant)
 {
     return atomic_load_explicit(&tenant->exceeded, memory_order_relaxed); /* a count */
-}
-
-static uint64_t bufpool__limit(const bufpool_tenant *tenant)
-{
-    return atomic_load_explicit(&tenant->limit, memory_order_relaxed); /* a setting */
 }
 
 /* A family of one sample for each of the first tenant_max tenants, and one for the others, if there
@@ -2783,13 +3531,15 @@ static void bufpool__append_tenants(bufpool__text *text, const bufpool *pool, co
     for (; tenant; tenant = atomic_load_explicit(&tenant->next, memory_order_acquire)) {
         uint64_t value = value_of(tenant);
         if (tenant->number >= pool->config.tenant_max ||
-            bufpool__is_named(tenant, others, sizeof others - 1)) {
+            bufpool__is_named(tenant, NULL, others, sizeof others - 1)) {
             sum     = value < UINT64_MAX - sum ? sum + value : UINT64_MAX;
             has_sum = true;
             continue;
         }
         bufpool__append_strings(text, BUFPOOL__STRINGS("buffer_pool_", series, "{tenant_id=\""));
         bufpool__append_label(text, tenant->name, tenant->name_len);
+        if (tenant->parent) bufpool__append_strings(text, BUFPOOL__STRINGS("\",parent_id=\""));
+        bufpool__append_path(text, tenant->parent);
         bufpool__append(text, "\"} ", 3);
         bufpool__append_value(text, value);
     }
@@ -2834,7 +3584,12 @@ BUFPOOL_API size_t bufpool_metrics(const bufpool *pool, char *text, size_t capac
     if (!pool) return 0;
     bufpool__append_pool(&all, pool);
     bufpool__append_family(&all, "tenant_live_bytes", "gauge", "Live bytes of a tenant");
-    bufpool__append_tenants(&all, pool, "tenant_live_bytes", bufpool__live);
+    bufpool__append_tenants(&all, pool, "tenant_live_bytes", bufpool__live_of);
+    bufpool__append_family(&all, "tenant_peak_bytes", "gauge",
+                           "Most that a tenant held, and drew ahead");
+    bufpool__append_tenants(&all, pool, "tenant_peak_bytes", bufpool__peak);
+    bufpool__append_family(&all, "tenant_cap_bytes", "gauge", "Cap of a tenant; 0 is none");
+    bufpool__append_tenants(&all, pool, "tenant_cap_bytes", bufpool__cap);
     bufpool__append_family(&all, "tenant_soft_limit_bytes", "gauge", "Soft limit of a tenant");
     bufpool__append_tenants(&all, pool, "tenant_soft_limit_bytes", bufpool__limit);
     bufpool__append_family(&all, "soft_limit_exceeded", "counter",
@@ -2867,7 +3622,7 @@ static void bufpool__free_all(bufpool *pool)
         BUFPOOL__SHOW(chunk, chunk->size);
         BUFPOOL_UNMAP(chunk, chunk->size);
     }
-    BUFPOOL_UNMAP(pool, sizeof *pool);
+    BUFPOOL_UNMAP(pool, sizeof *pool + BUFPOOL__TENANT_MOST);
 }
 
 /* Nothing is idle any more, nor will anything be: there is no room. */

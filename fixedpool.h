@@ -108,7 +108,9 @@ extern "C" {
  *     much as fixedpool_alloc. If it refuses futex(2), sleepers look each millisecond; if only the
  *     freeing thread's filter does, each 100 ms.
  *   - A child after fork has no frames, since a copy must not separate them from the pages that the
- *     device has pinned. It must not use the pool. */
+ *     device has pinned. It must not use the pool. If the kernel refuses that (MADV_DONTFORK; stats
+ *     say inherited), do not fork while frames are registered: before Linux 5.12 I/O could go to a
+ *     page that is the child's. */
 
 typedef struct fixedpool       fixedpool;
 typedef struct fixedpool_cache fixedpool_cache;
@@ -143,6 +145,7 @@ struct fixedpool_info {
     uint32_t pages;        /* FIXEDPOOL_PAGES_... */
     uint32_t buffer_rings; /* open: see fixedpool_ring_open */
     uint32_t waiters;      /* that have a place: see fixedpool_watch */
+    uint32_t inherited;    /* 1: a child after fork gets copies of the frames, see Limitations */
 };
 
 /* Creates a pool. Returns
@@ -377,6 +380,17 @@ FIXEDPOOL_API fixedpool_cache *fixedpool_cache_open(fixedpool *pool);
  * NULL. */
 FIXEDPOOL_API int fixedpool_cache_alloc(fixedpool_cache *cache);
 FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame);
+
+/* Leases count frames and writes their numbers to frames; frees count frames. The cache's thread;
+ * lock-free. The results are those of fixedpool_alloc_many and fixedpool_free_many. Costs a few
+ * plain stores for each frame and one fence of the compiler for up to 16. Frames that another cache
+ * or fixedpool_alloc leased are freed up to 16 with one atomic operation, if they follow each other
+ * in the array and lie in one group of 16, as frames of one cache_alloc_many do. A thread that is
+ * stopped in the middle keeps at most 16 frames from the others. cache must not be NULL. */
+FIXEDPOOL_API uint32_t fixedpool_cache_alloc_many(fixedpool_cache *cache, int *frames,
+                                                  uint32_t count);
+FIXEDPOOL_API uint32_t fixedpool_cache_free_many(fixedpool_cache *cache, const int *frames,
+                                                 uint32_t count);
 
 /* Leases a frame as fixedpool_cache_alloc does, and as fixedpool_alloc_wait if there is none, with
  * its results. The cache's thread. cache must not be NULL. */
@@ -690,8 +704,10 @@ enum {
     FIXEDPOOL__NEVER   = 3, /* no group's */
 };
 
-/* In busy, beside a frame + 1: no frame, but something with the whole group of this one. */
+/* In busy, beside a frame + 1: no frame, but something with the whole group of this one. Or several
+ * frames of one group: BATCH | group << 16 | bits. */
 #define FIXEDPOOL__WHOLE (UINT32_C(1) << 31)
+#define FIXEDPOOL__BATCH (UINT32_C(1) << 30)
 
 /* Sixteen frames, or fewer: then the others are taken for ever. */
 typedef struct fixedpool__group {
@@ -735,6 +751,7 @@ struct fixedpool {
     uint32_t          span;       /* frames in a registered buffer */
     uint32_t          pages;      /* FIXEDPOOL_PAGES_... */
     bool              has_fences; /* the kernel had membarrier then */
+    bool              inherited;  /* the kernel refused MADV_DONTFORK */
     _Atomic(uint32_t) unfenced;   /* it has none now: caches adopt no groups */
     size_t            size;       /* of the pool itself */
     size_t            frames_size;
@@ -839,9 +856,9 @@ static inline uint32_t fixedpool__first_bit(uint32_t bits) { return bits & (0 - 
 static inline uint32_t fixedpool__index(uint32_t bit) { return (uint32_t)__builtin_ctz(bit); }
 static inline uint32_t fixedpool__count(uint32_t bits)
 {
-    uint32_t count = 0;
-    for (; bits; bits &= bits - 1) count++;
-    return count;
+    bits -= bits >> 1 & 0x55555555;
+    bits = (bits & 0x33333333) + (bits >> 2 & 0x33333333);
+    return ((bits + (bits >> 4)) & 0x0f0f0f0f) * UINT32_C(0x01010101) >> 24;
 }
 
 static inline uint32_t fixedpool__group_of(const fixedpool *pool, uint32_t frame)
@@ -1013,7 +1030,8 @@ FIXEDPOOL_API int fixedpool_create(fixedpool **pool, const fixedpool_config *con
         FIXEDPOOL_UNMAP(made, size);
         return -ENOMEM;
     }
-    (void)fixedpool__madvise(made->frames, made->frames_size, FIXEDPOOL__MADV_DONTFORK);
+    made->inherited =
+        fixedpool__madvise(made->frames, made->frames_size, FIXEDPOOL__MADV_DONTFORK) != 0;
     if (config->flags & FIXEDPOOL_POPULATE && !fixedpool__populate(made)) {
         FIXEDPOOL_UNMAP(made->frames, made->frames_size);
         FIXEDPOOL_UNMAP(made, size);
@@ -1333,21 +1351,32 @@ FIXEDPOOL_API int fixedpool_free(fixedpool *pool, int frame)
     return 0;
 }
 
+/* The frames from *at on that follow each other in one group, each once: their group and bits.
+ * Moves *at behind them; 0: behind a number that is no frame. */
+static uint32_t fixedpool__run(const fixedpool *pool, const int *frames, uint32_t count,
+                               uint32_t *at, uint32_t *group)
+{
+    uint32_t i = *at, bits = 0;
+
+    *group = fixedpool__group_of(pool, (uint32_t)frames[i]);
+    for (; i < count && fixedpool__is_frame(pool, frames[i]); i++) {
+        uint32_t frame = (uint32_t)frames[i];
+        uint32_t bit   = UINT32_C(1) << fixedpool__offset_of(pool, frame);
+        if (fixedpool__group_of(pool, frame) != *group || bits & bit) break;
+        bits |= bit;
+    }
+    *at = bits ? i : i + 1;
+    return bits;
+}
+
 FIXEDPOOL_API uint32_t fixedpool_free_many(fixedpool *pool, const int *frames, uint32_t count)
 {
-    uint32_t freed = 0, i = 0;
+    uint32_t freed = 0, i = 0, group, bits;
 
     if (!pool || !frames) return 0;
-    while (i < count) { /* those that follow each other in one group, each once */
-        uint32_t group = fixedpool__group_of(pool, (uint32_t)frames[i]), bits = 0;
-        for (; i < count && fixedpool__is_frame(pool, frames[i]); i++) {
-            uint32_t frame = (uint32_t)frames[i];
-            uint32_t bit   = UINT32_C(1) << fixedpool__offset_of(pool, frame);
-            if (fixedpool__group_of(pool, frame) != group || bits & bit) break;
-            bits |= bit;
-        }
+    while (i < count) {
+        bits = fixedpool__run(pool, frames, count, &i, &group);
         if (bits) freed += fixedpool__count(fixedpool__free_bits(pool, group, bits));
-        else i++; /* no such frame */
     }
     if (freed > 0) fixedpool__tell_watchers(pool, freed);
     if (freed < count) (void)fixedpool__refuse(pool, count - freed, 0);
@@ -1362,6 +1391,7 @@ static inline uint32_t fixedpool__pick(uint32_t idle, uint32_t count)
     uint32_t picked = 0;
 
     if (count == 1) return fixedpool__first_bit(idle);
+    if (count >= 1 << FIXEDPOOL__GROUP_SHIFT) return idle;
     for (; idle && count > 0; count--, idle &= idle - 1) picked |= fixedpool__first_bit(idle);
     return picked;
 }
@@ -1483,6 +1513,10 @@ static bool fixedpool__is_busy(const fixedpool *pool, uint32_t index, uint32_t t
     fixedpool__seat *seat  = fixedpool__seat_of(pool, (uint32_t)owner / FIXEDPOOL__SLOTS);
     uint32_t         busy  = atomic_load_explicit(&seat->busy, memory_order_acquire);
     uint32_t         frame = (busy & ~FIXEDPOOL__WHOLE) - 1;
+    if (busy & FIXEDPOOL__BATCH) {
+        *bits = (busy & ~FIXEDPOOL__BATCH) >> 16 == index ? busy & 0xffff : 0;
+        return *bits != 0;
+    }
     if (busy == 0 || fixedpool__group_of(pool, frame) != index) return false;
     if (!(busy & FIXEDPOOL__WHOLE)) *bits = UINT32_C(1) << fixedpool__offset_of(pool, frame);
     return true;
@@ -2328,6 +2362,148 @@ FIXEDPOOL_API int fixedpool_cache_free(fixedpool_cache *cache, int frame)
     return 0;
 }
 
+/* ---- batch: a cache lends and takes back several frames of a group ----
+ *
+ * As lend and take_back, but busy names a set of frames. A thread that revokes the group meanwhile
+ * leaves those alone, and may take the others. */
+
+/* Begins a call on some frames of a group. Returns those of them that are neither taken nor
+ * returned, or 0 if the group is no longer the cache's since that turn: then the call is over. */
+static FIXEDPOOL__HOT uint32_t fixedpool__batch_begin(fixedpool_cache *cache,
+                                                      const fixedpool__group *group, uint32_t index,
+                                                      uint32_t turn, uint32_t bits)
+{
+    /* release, pairs with the acquire in fixedpool__is_busy, as in fixedpool__lend. */
+    atomic_store_explicit(&cache->seat->busy, FIXEDPOOL__BATCH | index << 16 | bits,
+                          memory_order_release);
+    FIXEDPOOL_LIGHT_FENCE(); /* light, pairs with the heavy fence in fixedpool__fence */
+    /* acquire, pairs with the release in fixedpool__free_bits and fixedpool__free_taken, as in
+       fixedpool__lend. */
+    uint64_t shared = atomic_load_explicit(&group->shared, memory_order_acquire);
+    bits &= ~(fixedpool__taken(shared) | fixedpool__returned(shared));
+    if (FIXEDPOOL__LIKELY(fixedpool__turn(shared) == turn && bits)) return bits;
+    fixedpool__back_off(cache);
+    return 0;
+}
+
+static FIXEDPOOL__HOT void fixedpool__batch_end(fixedpool_cache *cache)
+{
+    /* release, pairs with the acquire in fixedpool__is_busy: lent comes first. */
+    atomic_store_explicit(&cache->seat->busy, 0, memory_order_release);
+}
+
+/* Lends at most count frames of the current group and writes their numbers to frames. Returns how
+ * many; 0: there is none, or the group is no longer the cache's. */
+static uint32_t fixedpool__batch_lend(fixedpool_cache *cache, int *frames, uint32_t count)
+{
+    fixedpool__group *group = cache->now.group;
+    uint32_t          index = fixedpool__group_of(cache->pool, cache->now.first), lent = 0;
+
+    if (cache->last) cache->now.idle |= UINT32_C(1) << (cache->last - 1 - cache->now.first);
+    cache->last   = 0;
+    uint32_t bits = fixedpool__pick(cache->now.idle, count);
+    cache->now.idle &= ~bits;
+    if (bits) bits = fixedpool__batch_begin(cache, group, index, cache->now.turn, bits);
+    if (!bits) return 0;
+    for (uint32_t rest = bits; rest; rest &= rest - 1) {
+        uint32_t offset = fixedpool__index(rest);
+        frames[lent++]  = (int)(cache->now.first + offset);
+        /* release, pairs with the acquire in fixedpool__lent, as in fixedpool__lend. */
+        atomic_store_explicit(&group->lent[offset], 1, memory_order_release);
+    }
+    fixedpool__batch_end(cache);
+    fixedpool__show(cache->pool, index, bits);
+    return lent;
+}
+
+FIXEDPOOL_API uint32_t fixedpool_cache_alloc_many(fixedpool_cache *cache, int *frames,
+                                                  uint32_t count)
+{
+    bool     may_adopt = true; /* as in fixedpool__refill_and_lend, but again after each success */
+    uint32_t got       = 0;
+
+    if (!frames) return 0;
+    while (got < count) {
+        uint32_t lent = fixedpool__batch_lend(cache, frames + got, count - got);
+        if (lent) may_adopt = true;
+        got += lent;
+        if (got == count) break;
+        if (!fixedpool__refill(cache, may_adopt))
+            return got + fixedpool_alloc_many(cache->pool, frames + got, count - got);
+        if (!lent) may_adopt = false;
+    }
+    return got;
+}
+
+/* Takes back those of the bits that the cache has lent since that turn; returns them. */
+static uint32_t fixedpool__batch_take_back(fixedpool_cache *cache, uint32_t index, uint32_t turn,
+                                           uint32_t bits)
+{
+    fixedpool__group *group = &cache->pool->groups[index];
+    uint32_t          lent  = 0;
+
+    fixedpool__poison_enter();
+    bits = fixedpool__batch_begin(cache, group, index, turn, bits);
+    for (uint32_t rest = bits; rest; rest &= rest - 1) {
+        uint32_t offset = fixedpool__index(rest), bit = fixedpool__first_bit(rest);
+        /* relaxed: we wrote it ourselves. */
+        if (!atomic_load_explicit(&group->lent[offset], memory_order_relaxed)) continue;
+        fixedpool__hide(cache->pool, index, bit);
+        /* release, pairs with the acquire in fixedpool__lent. */
+        atomic_store_explicit(&group->lent[offset], 0, memory_order_release);
+        lent |= bit;
+    }
+    if (bits) fixedpool__batch_end(cache);
+    fixedpool__poison_leave();
+    return lent;
+}
+
+/* Frees those of a group's frames that are leased, through the cache as far as it has lent them.
+ * Returns how many. */
+static uint32_t fixedpool__batch_free(fixedpool_cache *cache, uint32_t index, uint32_t bits)
+{
+    fixedpool        *pool  = cache->pool;
+    fixedpool__group *group = &pool->groups[index];
+    uint32_t          back  = 0;
+    /* relaxed: as in fixedpool__free_other. */
+    uint64_t owner = atomic_load_explicit(&group->owner, memory_order_relaxed);
+
+    if ((uint32_t)owner / FIXEDPOOL__SLOTS == cache->number)
+        back = fixedpool__batch_take_back(cache, index, (uint32_t)(owner >> 32), bits);
+    if (back) {
+        if (cache->now.group != group) {
+            fixedpool__keep_idle(cache);
+            cache->at   = (uint32_t)owner % FIXEDPOOL__SLOTS;
+            cache->now  = cache->slots[cache->at];
+            cache->last = 0;
+        }
+        cache->now.idle |= back;
+    }
+    if (bits & ~back) back |= fixedpool__free_bits(pool, index, bits & ~back);
+    return fixedpool__count(back);
+}
+
+FIXEDPOOL_API uint32_t fixedpool_cache_free_many(fixedpool_cache *cache, const int *frames,
+                                                 uint32_t count)
+{
+    fixedpool *pool  = cache->pool;
+    uint32_t   freed = 0, i = 0, group, bits;
+
+    if (!frames) return 0;
+    while (i < count) {
+        bits = fixedpool__run(pool, frames, count, &i, &group);
+        if (bits) freed += fixedpool__batch_free(cache, group, bits);
+    }
+    /* light, pairs with the heavy fence in fixedpool__fence; seq_cst, pairs with the seq_cst in
+       fixedpool__watch: for frames of the cache, and for the others; see
+       fixedpool__tell_watchers. */
+    FIXEDPOOL_LIGHT_FENCE();
+    if (freed > 0 && atomic_load_explicit(&pool->watchers, memory_order_seq_cst) != 0)
+        fixedpool__tell(pool, freed);
+    if (freed < count) (void)fixedpool__refuse(pool, count - freed, 0);
+    return freed;
+}
+
 FIXEDPOOL_API void fixedpool_cache_close(fixedpool_cache *cache)
 {
     if (!cache) return;
@@ -2899,6 +3075,7 @@ FIXEDPOOL_API void fixedpool_stats(const fixedpool *pool, struct fixedpool_info 
     stats->caches  = atomic_load_explicit(&pool->caches, memory_order_relaxed);
     stats->rings   = atomic_load_explicit(&pool->registered, memory_order_relaxed);
     stats->pages   = pool->pages;
+    stats->inherited = pool->inherited;
     stats->waiters = atomic_load_explicit(&pool->waiters, memory_order_relaxed);
     stats->buffer_rings = atomic_load_explicit(&pool->buffer_rings, memory_order_relaxed);
 }

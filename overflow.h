@@ -107,6 +107,11 @@ typedef uint64_t overflow_ref;
 enum {
     OVERFLOW_FRESH     = 1u << 0, /* discard what the file holds, whatever it is */
     OVERFLOW_TEMPORARY = 1u << 1, /* close unlinks the file, unless it was unlinked before */
+    OVERFLOW_EXCL      = 1u << 2, /* only a new file: -EEXIST if there is one */
+    OVERFLOW_RDONLY    = 1u << 3, /* changes nothing in the file, which may be read-only. Any number
+                                   * of such opens exclude an owner, and only that. Alone */
+    OVERFLOW_SALVAGE   = 1u << 4, /* the same, and takes pages that cannot be read for zeros: the
+                                   * values on them are damaged, all others are there */
 };
 
 typedef struct overflow_config {
@@ -114,7 +119,7 @@ typedef struct overflow_config {
                              * least 16 KiB; 0 = 64 MiB, or max_bytes if less */
     size_t   max_bytes;     /* of the file, in whole pages, at most 1 TiB; 0 = 1 GiB. A larger file
                              * can be opened, and does not grow */
-    uint32_t flags;         /* OVERFLOW_FRESH, OVERFLOW_TEMPORARY */
+    uint32_t flags;         /* OVERFLOW_FRESH ... */
 } overflow_config;
 
 typedef struct overflow_slot {
@@ -147,8 +152,10 @@ struct overflow_info {
  *   -EUCLEAN  if it is not a region file, or its header is damaged; OVERFLOW_FRESH makes it one;
  *   -ENOTSUP  if it is a region file of another version or byte order;
  *   -ELOOP    if path is a symbolic link;
- *   -EINVAL   if a pointer is NULL, a flag is unknown, max_bytes is below 16 KiB or above 1 TiB, or
- *             initial_bytes is above max_bytes;
+ *   -EEXIST   if the file exists, with OVERFLOW_EXCL;
+ *   -ENOENT   if it does not, with OVERFLOW_RDONLY or OVERFLOW_SALVAGE;
+ *   -EINVAL   if a pointer is NULL, a flag is unknown or excludes another, max_bytes is below
+ *             16 KiB or above 1 TiB, or initial_bytes is above max_bytes;
  *   -EFBIG    if the file is longer than 1 TiB, or than the address space can hold;
  *   -ENOSPC, -ENOMEM, -EIO, or what open(2) or mmap(2) reports (-ENODEV: no file there can be
  *             mapped).
@@ -166,6 +173,7 @@ OVERFLOW_API const char *overflow_path(const overflow_region *region);
  *   -ENOSPC    if max_bytes or RLIMIT_FSIZE is reached, or the disk is full;
  *   -EMSGSIZE  if the value can never fit (max_bytes, 16 GiB);
  *   -ENOMEM    if the system has no memory;
+ *   -EROFS     if the region was opened to be read only;
  *   -EINVAL    if a pointer is NULL.
  * On failure *ref is 0, and everything written before is unchanged. */
 OVERFLOW_API int overflow_write(overflow_region *region, const void *data, size_t size,
@@ -219,6 +227,15 @@ OVERFLOW_API void overflow_prefetch(const overflow_region *region, overflow_ref 
 OVERFLOW_API int overflow_describe(const overflow_region *region, overflow_ref ref,
                                    overflow_slot *slot);
 
+/* Computes the checksum of a value again, where the disk or another process may have changed it.
+ * Owner only. Reads the value. Returns
+ *   0         if the value is as it was written;
+ *   -EUCLEAN  if it is not;
+ *   -EIO      if the disk cannot read it (since Linux 5.14; before, SIGBUS);
+ *   -ESTALE   if the slot is not live;
+ *   -EINVAL   if region is NULL. */
+OVERFLOW_API int overflow_verify(const overflow_region *region, overflow_ref ref);
+
 /* Fills in *slot for the next live slot in the order of the file. Owner only. Start with *cursor 0.
  * Returns false at the end, or if a pointer is NULL. Writes and frees are allowed in between: a
  * slot that is live all the time is found exactly once. */
@@ -228,6 +245,7 @@ OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
 /* Frees a value. Owner only. Returns
  *   0        on success;
  *   -ESTALE  if the slot is not live;
+ *   -EROFS   if the region was opened to be read only;
  *   -EINVAL  if region is NULL.
  * A second free of the same ref returns -ESTALE and changes nothing. */
 OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref);
@@ -284,6 +302,33 @@ OVERFLOW_API int overflow_reader_open(overflow_reader **reader, const char *path
  * content of buffer is unspecified. */
 OVERFLOW_API int overflow_reader_read(overflow_reader *reader, overflow_ref ref, void *buffer,
                                       size_t capacity, size_t *size);
+
+/* Fills in *slot for a ref, but slot->value is NULL. The reader's thread. Returns 0, -ESTALE or
+ * -EINVAL as overflow_reader_read does; on failure *slot is all 0. */
+OVERFLOW_API int overflow_reader_describe(overflow_reader *reader, overflow_ref ref,
+                                          overflow_slot *slot);
+
+/* Fills in *slot for the next live slot in the order of the file, as overflow_reader_describe. The
+ * reader's thread. Start with *cursor 0. Returns false at the end, or if a pointer is NULL. A slot
+ * that is live all the time is found once; one that is written or freed meanwhile at most once. The
+ * time is linear in the file, with what is reserved of it. */
+OVERFLOW_API bool overflow_reader_next(overflow_reader *reader, uint64_t *cursor,
+                                       overflow_slot *slot);
+
+/* Stores in *value where a value lies in the reader's map, and its size in *size. The reader's
+ * thread. Copies and checks nothing of the value: its bytes may change while they are read, so use
+ * what was computed from them only if overflow_reader_check returns 0 afterwards. The pointer is
+ * valid until the next other call with this reader. Returns
+ *   0        on success;
+ *   -ESTALE  if the slot is not live;
+ *   -EINVAL  if a pointer is NULL.
+ * On failure *value is NULL and *size 0. */
+OVERFLOW_API int overflow_reader_peek(overflow_reader *reader, overflow_ref ref,
+                                      const void **value, size_t *size);
+
+/* Returns 0 if the slot is still live: then all that was read of it since overflow_reader_peek is
+ * of this value. Otherwise -ESTALE, or -EINVAL if reader is NULL. The reader's thread. */
+OVERFLOW_API int overflow_reader_check(const overflow_reader *reader, overflow_ref ref);
 
 /* Closes a reader. The reader's thread. Does nothing if reader is NULL. */
 OVERFLOW_API void overflow_reader_close(overflow_reader *reader);
@@ -586,6 +631,7 @@ typedef struct overflow__view {
     size_t         mapped;
     uint32_t       seed;
     bool           instruction; /* the processor has one for crc */
+    bool           read_only;   /* the map is private: stores do not reach the file */
     uint32_t       table[8][256];
 } overflow__view;
 
@@ -1061,6 +1107,7 @@ static OVERFLOW__COLD void overflow__turn_header(overflow_region *region, uint64
 {
     uint64_t words[OVERFLOW__HEADER_WORDS];
 
+    if (region->view.read_only) return;
     do region->header.copy = (region->header.copy + 1) % OVERFLOW__COPIES;
     while (region->header.copy == region->header.durable);
     region->header.turn++;
@@ -1458,6 +1505,7 @@ static int overflow__populate(const overflow_region *region, uint64_t from, uint
 static int overflow__back(overflow_region *region, uint64_t from, uint64_t to)
 {
     int result;
+    if (region->view.read_only) return 0; /* the map takes memory for what is missing */
     if (to > region->file_bytes && to > overflow__file_limit()) return -ENOSPC;
     OVERFLOW_FAULT_POINT("before fallocate");
     do result = OVERFLOW_FALLOCATE(region->fd, 0, (off_t)from, (off_t)(to - from));
@@ -1647,6 +1695,7 @@ static int overflow__take(overflow_region *region, uint64_t granules, uint64_t *
 static inline int overflow__take_for(overflow_region *region, uint64_t size, uint64_t *place)
 {
     uint64_t granules = overflow__granules(size);
+    if (region->view.read_only) return -EROFS;
     if (size > OVERFLOW__SIZE_MAX || granules + 1 > region->max - OVERFLOW__FIRST)
         return -EMSGSIZE;
     if (!overflow__ready(region, overflow__holes_max(region))) return -ENOMEM;
@@ -1857,6 +1906,7 @@ OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
     overflow__life life;
     uint64_t       place = overflow__place(ref);
     if (!region) return -EINVAL;
+    if (region->view.read_only) return -EROFS;
     /* More lives cannot end than there are, whatever slots somebody has forged inside of others. */
     if (!overflow__find(region, region->view.instruction, ref, &life) || region->live_slots == 0 ||
         region->live_granules < life.granules)
@@ -1873,6 +1923,13 @@ OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
 }
 
 /* -- Looking around -- */
+
+/* The next byte from here on that the file system has, or does not have, a page for. */
+static uint64_t overflow__seek(int fd, uint64_t end, uint64_t at, int whence)
+{
+    off_t found = lseek(fd, (off_t)at, whence);
+    return found >= 0 ? (uint64_t)found : end;
+}
 
 static inline void overflow__tell(const overflow_region *region, overflow_slot *slot,
                                   uint64_t place, const overflow__life *life)
@@ -1950,6 +2007,21 @@ OVERFLOW_API size_t overflow_free_many(overflow_region *region, const overflow_r
     return freed;
 }
 
+OVERFLOW_API int overflow_verify(const overflow_region *region, overflow_ref ref)
+{
+    overflow__life life;
+    if (!region) return -EINVAL;
+    if (!overflow__find(region, region->view.instruction, ref, &life)) return -ESTALE;
+    uint64_t from = overflow__place(ref), to = (from + life.granules) * OVERFLOW__GRANULE;
+    if (overflow__populate(region, overflow__page_down(from * OVERFLOW__GRANULE),
+                           overflow__page_up(to), OVERFLOW__MADV_POPULATE_READ) == -EFAULT)
+        return -EIO;
+    uint32_t sum = overflow__copy_out(&region->view, NULL,
+                                      overflow__words(&region->view, from) + OVERFLOW__HEAD_WORDS,
+                                      life.size);
+    return sum == life.sum ? 0 : -EUCLEAN;
+}
+
 /* The length of the hole whose head that is; 0 = it is not the head of a hole here. */
 static uint64_t overflow__hole_length(const overflow__view *view, uint64_t place, uint64_t head,
                                       uint64_t end)
@@ -1967,7 +2039,16 @@ OVERFLOW_API bool overflow_next(const overflow_region *region, uint64_t *cursor,
     overflow__life life;
     if (!region || !cursor || !slot) return false;
     uint64_t place = *cursor < OVERFLOW__FIRST ? OVERFLOW__FIRST : *cursor;
+    bool     trimmed = (region->bins[true].full_words[0] | region->bins[true].full_words[1]) != 0;
     while (place < region->used) {
+        if (trimmed) { /* on a full tmpfs a look at what is missing is SIGBUS */
+            uint64_t at = place * OVERFLOW__GRANULE;
+            uint64_t to = overflow__seek(region->fd, region->file_bytes, at, OVERFLOW__SEEK_DATA);
+            if (to > at) {
+                place = to / OVERFLOW__GRANULE;
+                continue;
+            }
+        }
         uint64_t head = overflow__peek(overflow__words(&region->view, place));
         if (overflow__look(&region->view, region->view.instruction, place, head, region->used,
                            &life)) {
@@ -2028,17 +2109,12 @@ OVERFLOW_API const char *overflow_path(const overflow_region *region)
 
 /* -- sync and trim -- */
 
-/* The next byte from here on that the file system has, or does not have, a page for. */
-static uint64_t overflow__seek(const overflow_region *region, uint64_t at, int whence)
-{
-    off_t found = lseek(region->fd, (off_t)at, whence);
-    return found >= 0 ? (uint64_t)found : region->file_bytes;
-}
 
 /* There is no order to keep: no word of the file counts for more than its own slot or hole. */
 OVERFLOW_API int overflow_sync(overflow_region *region)
 {
     if (!region) return -EINVAL;
+    if (region->view.read_only) return 0;
     if (region->sync_error != 0) return region->sync_error;
     overflow__word *mark = overflow__words(&region->view, 0) + OVERFLOW__HEADER_WORDS;
     if (msync(region->view.base, (size_t)overflow__page_up(region->file_bytes), MS_SYNC) != 0) {
@@ -2055,9 +2131,9 @@ OVERFLOW_API int overflow_sync(overflow_region *region)
  * takes a store to have them written. Stores into each page what is there already. */
 static OVERFLOW__COLD int overflow__write_again(const overflow_region *region)
 {
-    uint64_t at = 0, end;
-    for (; (at = overflow__seek(region, at, OVERFLOW__SEEK_DATA)) < region->file_bytes; at = end) {
-        end = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
+    uint64_t at = 0, end, bytes = region->file_bytes;
+    for (; (at = overflow__seek(region->fd, bytes, at, OVERFLOW__SEEK_DATA)) < bytes; at = end) {
+        end = overflow__seek(region->fd, bytes, at, OVERFLOW__SEEK_HOLE);
         at  = overflow__page_down(at);
         if (overflow__populate(region, at, end, OVERFLOW__MADV_POPULATE_WRITE) == -EFAULT)
             return -EIO;
@@ -2098,7 +2174,7 @@ static void overflow__trim_hole(overflow_region *region, uint32_t number)
 
 OVERFLOW_API size_t overflow_trim(overflow_region *region)
 {
-    if (!region) return 0;
+    if (!region || region->view.read_only) return 0;
     overflow__settle_all(region);
     uint64_t before = overflow__blocks(region);
     for (int kind = 0; kind < 2; kind++) {
@@ -2163,24 +2239,40 @@ typedef struct overflow__walk {
 } overflow__walk;
 
 /* Finds the extent that place lies in. How many granules the file system had to look at. */
-static OVERFLOW__APART uint64_t overflow__extent_find(const overflow_region *region,
-                                                      uint64_t place, overflow__extent *extent)
+static OVERFLOW__APART uint64_t overflow__extent_find(int fd, uint64_t file_bytes, uint64_t place,
+                                                      overflow__extent *extent)
 {
-    uint64_t at = place * OVERFLOW__GRANULE, edge = overflow__seek(region, at, OVERFLOW__SEEK_HOLE);
+    uint64_t at   = place * OVERFLOW__GRANULE;
+    uint64_t edge = overflow__seek(fd, file_bytes, at, OVERFLOW__SEEK_HOLE);
 
     extent->from  = place;
     extent->zeros = edge <= at;
-    if (extent->zeros) edge = overflow__seek(region, at, OVERFLOW__SEEK_DATA);
+    if (extent->zeros) edge = overflow__seek(fd, file_bytes, at, OVERFLOW__SEEK_DATA);
     else edge += OVERFLOW__GRANULE - 1;
     extent->end = edge / OVERFLOW__GRANULE;
     if (extent->end <= place) extent->end = place + 1;
     return extent->zeros ? OVERFLOW__MARKS : extent->end - place;
 }
-static inline uint64_t overflow__extent_of(const overflow_region *region, uint64_t place,
+static inline uint64_t overflow__extent_of(int fd, uint64_t file_bytes, uint64_t place,
                                            overflow__extent *extent)
 {
     bool inside = place >= extent->from && place < extent->end;
-    return inside ? 0 : overflow__extent_find(region, place, extent);
+    return inside ? 0 : overflow__extent_find(fd, file_bytes, place, extent);
+}
+
+/* Puts zeros in the place of pages that cannot be read, in our private map. */
+static OVERFLOW__COLD bool overflow__salvage(const overflow_region *region, uint64_t from,
+                                             uint64_t to)
+{
+    for (; from < to; from += OVERFLOW__PAGE) {
+        unsigned char *page = region->view.base + from;
+        if (overflow__populate(region, from, from + OVERFLOW__PAGE, OVERFLOW__MADV_POPULATE_READ) ==
+                -EFAULT &&
+            mmap(page, OVERFLOW__PAGE, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != page)
+            return false;
+    }
+    return true;
 }
 
 /* Before bytes are read. A disk that fails is an error here, and no SIGBUS. */
@@ -2194,7 +2286,8 @@ static OVERFLOW__APART bool overflow__walk_on(const overflow_region *region, ove
     if (end > region->file_bytes) end = region->file_bytes;
     if (end < to) end = to;
     end = overflow__page_up(end);
-    if (overflow__populate(region, begin, end, OVERFLOW__MADV_POPULATE_READ) == -EFAULT)
+    if (overflow__populate(region, begin, end, OVERFLOW__MADV_POPULATE_READ) == -EFAULT &&
+        !((region->flags & OVERFLOW_SALVAGE) && overflow__salvage(region, begin, end)))
         walk->error = -EIO;
     walk->resident = end;
     return walk->error == 0;
@@ -2255,7 +2348,7 @@ static bool overflow__sum_range(const overflow_region *region, overflow__walk *w
 {
     const overflow__view *view = &region->view;
     for (uint64_t stop; place < end; place = stop) {
-        walk->summed += overflow__extent_of(region, place, extent);
+        walk->summed += overflow__extent_of(region->fd, region->file_bytes, place, extent);
         stop = extent->end < end ? extent->end : end;
         if (extent->zeros) {
             overflow__sum_zeros(walk, stop - place, lane);
@@ -2298,7 +2391,7 @@ static bool overflow__mark_until(const overflow_region *region, overflow__walk *
         overflow__mark *last = &walk->marks[walk->mark_count - 1];
         uint64_t        lane[4];
         if (last->place >= end) return true;
-        (void)overflow__extent_of(region, last->place, &walk->ahead);
+        (void)overflow__extent_of(region->fd, region->file_bytes, last->place, &walk->ahead);
         last->zeros = walk->ahead.zeros;
         mark.place  = last->zeros ? walk->ahead.end : last->place + OVERFLOW__MARKS;
         if (mark.place > walk->ahead.end) mark.place = walk->ahead.end;
@@ -2447,7 +2540,7 @@ static uint64_t overflow__walk_step(overflow_region *region, overflow__walk *wal
     bool           quiet = place < walk->quiet;
     overflow__life life;
 
-    (void)overflow__extent_of(region, place, &walk->here);
+    (void)overflow__extent_of(region->fd, region->file_bytes, place, &walk->here);
     if (walk->here.zeros) { /* that are not even there */
         if (walk->state == OVERFLOW__IN_ORDER && !quiet) walk->state = OVERFLOW__ENDED;
         walk->sparse = true;
@@ -2492,7 +2585,7 @@ static int overflow__walk_done(overflow_region *region, overflow__walk *walk)
                            overflow__length(hole), overflow__kind_of(hole));
     }
     if (at + OVERFLOW__GRANULE <= region->file_bytes &&
-        overflow__seek(region, at, OVERFLOW__SEEK_HOLE) > at &&
+        overflow__seek(region->fd, region->file_bytes, at, OVERFLOW__SEEK_HOLE) > at &&
         overflow__peek(overflow__words(&region->view, region->used)) != 0)
         overflow__set_head(region, region->used, 0);
     region->recovered_slots = region->live_slots;
@@ -2530,15 +2623,18 @@ static bool overflow__is_there(const overflow_region *region, const struct stat 
 /* Opens or creates the file, and owns it. */
 static int overflow__own(overflow_region *region)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    bool         reads = region->view.read_only;
+    struct flock lock  = {.l_type = reads ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
     struct stat  ours;
 
     for (;;) {
         region->created = false;
-        region->fd      = open(region->path, O_RDWR | OVERFLOW__OPEN);
-        if (region->fd < 0 && errno == ENOENT) {
+        region->fd      = -1;
+        if ((region->flags & OVERFLOW_EXCL) == 0)
+            region->fd = open(region->path, (reads ? O_RDONLY : O_RDWR) | OVERFLOW__OPEN);
+        if ((region->flags & OVERFLOW_EXCL) != 0 || (region->fd < 0 && errno == ENOENT && !reads)) {
             region->fd = open(region->path, O_RDWR | O_CREAT | O_EXCL | OVERFLOW__OPEN, 0600);
-            if (region->fd < 0 && errno == EEXIST) continue;
+            if (region->fd < 0 && errno == EEXIST && (region->flags & OVERFLOW_EXCL) == 0) continue;
             region->created = region->fd >= 0;
         }
         if (region->fd < 0) return -errno;
@@ -2642,7 +2738,8 @@ static int overflow__map(overflow_region *region, uint64_t max_bytes)
 
     region->hole_limit = granules + 64;
     if (region->hole_limit > UINT32_MAX) region->hole_limit = UINT32_MAX;
-    void *map   = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
+    int   kind  = region->view.read_only ? MAP_PRIVATE : MAP_SHARED;
+    void *map   = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, kind, region->fd, 0);
     int   error = map == MAP_FAILED ? -errno : -ENOMEM;
     void *holes = mmap(NULL, (size_t)region->hole_limit * sizeof(overflow__hole), PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -2670,8 +2767,9 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     overflow__word   words[OVERFLOW__START / sizeof(overflow__word)];
     overflow__header header = {.serial_limit = 1};
     int              error  = overflow__read_header(region, words, &header);
+    bool             reads  = region->view.read_only;
     bool             fresh  = (config->flags & OVERFLOW_FRESH) != 0 ||
-                 overflow__is_blank(region, words);
+                 (!reads && overflow__is_blank(region, words));
 
     if (error == 0 && (header.turn | header.serial_limit) >= OVERFLOW__COUNT_MAX / 4)
         error = -EUCLEAN; /* nobody counted as far as that; and there must be room to go on */
@@ -2682,10 +2780,10 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     }
     /* A creator may have died before this. A temporary file that begins anew each time needs it
      * not: it is never read again. */
-    if (error == 0 && header.durable == OVERFLOW__COPIES &&
+    if (error == 0 && header.durable == OVERFLOW__COPIES && !reads &&
         (~config->flags & (OVERFLOW_TEMPORARY | OVERFLOW_FRESH)) != 0)
         error = overflow__sync_file(region, &header);
-    if (error == 0) error = overflow__map(region, config->max_bytes);
+    if (error == 0) error = overflow__map(region, reads ? 0 : config->max_bytes);
     if (error == 0) error = overflow__back(region, 0, OVERFLOW__START);
     if (error != 0) return error;
 
@@ -2694,7 +2792,7 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
     region->serial = header.serial_limit;
     if (!fresh) {
         error = overflow__recover(region);
-        if (error == 0 && overflow__peek(&words[OVERFLOW__HEADER_WORDS]) != 0)
+        if (error == 0 && !reads && overflow__peek(&words[OVERFLOW__HEADER_WORDS]) != 0)
             error = overflow__write_again(region);
         return error;
     }
@@ -2734,7 +2832,10 @@ OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
         want.initial_bytes = want.max_bytes < (size_t)1 << 26 ? want.max_bytes : (size_t)1 << 26;
     if (want.initial_bytes < (size_t)3 * OVERFLOW__PAGE)
         want.initial_bytes = (size_t)3 * OVERFLOW__PAGE;
-    if (!path || (want.flags & ~(uint32_t)(OVERFLOW_FRESH | OVERFLOW_TEMPORARY)) != 0 ||
+    uint32_t writes = OVERFLOW_FRESH | OVERFLOW_TEMPORARY | OVERFLOW_EXCL;
+    uint32_t reads  = OVERFLOW_RDONLY | OVERFLOW_SALVAGE;
+    if (!path || (want.flags & ~(writes | reads)) != 0 ||
+        ((want.flags & writes) != 0 && (want.flags & reads) != 0) ||
         want.max_bytes < (size_t)4 * OVERFLOW__PAGE || want.initial_bytes > want.max_bytes ||
         (uint64_t)want.max_bytes > most)
         return -EINVAL;
@@ -2745,7 +2846,8 @@ OVERFLOW_API int overflow_open(overflow_region **region, const char *path,
     opened->fd    = -1;
     opened->flags = want.flags;
     memcpy(opened->path, path, length);
-    opened->step = OVERFLOW__GROW_MAX;
+    opened->step           = OVERFLOW__GROW_MAX;
+    opened->view.read_only = (want.flags & reads) != 0;
     overflow__make_tables(&opened->view);
     int error = overflow__own(opened);
     if (error == 0) error = overflow__start(opened, &want);
@@ -2882,13 +2984,9 @@ static int overflow__reader_copy(const overflow_reader *reader, overflow_ref ref
     return fits ? 0 : -ENOBUFS;
 }
 
-OVERFLOW_API int overflow_reader_read(overflow_reader *reader, overflow_ref ref, void *buffer,
-                                      size_t capacity, size_t *size)
+/* Has the map reach over the slot of ref, if it is there. The head's word is only a guess. */
+static int overflow__reader_find(overflow_reader *reader, overflow_ref ref)
 {
-    if (!size) return -EINVAL;
-    *size = 0;
-    if (!reader || (!buffer && capacity > 0)) return -EINVAL;
-
     int error = overflow__reader_key(reader);
     if (error != 0) return -ESTALE; /* the file begins anew at this very moment */
     uint64_t place = overflow__place(ref);
@@ -2898,8 +2996,121 @@ OVERFLOW_API int overflow_reader_read(overflow_reader *reader, overflow_ref ref,
     uint64_t head = overflow__peek(overflow__words(&reader->view, place));
     if (!overflow__is_life(head, ref)) return -ESTALE;
     uint64_t granules = overflow__granules(head & OVERFLOW__SIZE_MAX);
-    error             = overflow__reader_reach(reader, place + granules);
+    return overflow__reader_reach(reader, place + granules);
+}
+
+OVERFLOW_API int overflow_reader_read(overflow_reader *reader, overflow_ref ref, void *buffer,
+                                      size_t capacity, size_t *size)
+{
+    if (!size) return -EINVAL;
+    *size = 0;
+    if (!reader || (!buffer && capacity > 0)) return -EINVAL;
+    int error = overflow__reader_find(reader, ref);
     return error != 0 ? error : overflow__reader_copy(reader, ref, buffer, capacity, size);
+}
+
+/* The header of the slot with that head, whole. */
+static bool overflow__reader_look(const overflow_reader *reader, uint64_t place, uint64_t head,
+                                  overflow__life *life)
+{
+    const overflow__view *view = &reader->view;
+    bool good = overflow__look(view, view->instruction, place, head, reader->end, life);
+    /* acquire, pairs with the release fence in overflow__end_life: if a word of the header was
+     * stored after that, the head that we see now is another. */
+    atomic_thread_fence(memory_order_acquire);
+    return good && overflow__peek(overflow__words(view, place)) == head &&
+           overflow__same_key(reader);
+}
+
+static void overflow__reader_tell(overflow_slot *slot, uint64_t place, const overflow__life *life)
+{
+    slot->ref    = overflow__ref(place, life->serial);
+    slot->offset = (place + 1) * OVERFLOW__GRANULE;
+    slot->size   = (size_t)life->size;
+    slot->tag    = life->tag;
+    slot->value  = NULL;
+}
+
+OVERFLOW_API int overflow_reader_describe(overflow_reader *reader, overflow_ref ref,
+                                          overflow_slot *slot)
+{
+    overflow__life life;
+    if (!slot) return -EINVAL;
+    *slot = (overflow_slot){0};
+    if (!reader) return -EINVAL;
+    int error = overflow__reader_find(reader, ref);
+    if (error != 0) return error;
+    uint64_t place = overflow__place(ref);
+    /* acquire, pairs with the release in overflow__poke_head: a reader that sees the head sees the
+     * header. */
+    uint64_t head = atomic_load_explicit(overflow__words(&reader->view, place),
+                                         memory_order_acquire);
+    if (!overflow__is_life(head, ref) || !overflow__reader_look(reader, place, head, &life))
+        return -ESTALE;
+    overflow__reader_tell(slot, place, &life);
+    return 0;
+}
+
+OVERFLOW_API int overflow_reader_peek(overflow_reader *reader, overflow_ref ref,
+                                      const void **value, size_t *size)
+{
+    overflow_slot slot;
+    if (value) *value = NULL;
+    if (size) *size = 0;
+    if (!reader || !value || !size) return -EINVAL;
+    int error = overflow_reader_describe(reader, ref, &slot);
+    if (error != 0) return error;
+    *value = reader->view.base + slot.offset;
+    *size  = slot.size;
+    return 0;
+}
+
+OVERFLOW_API int overflow_reader_check(const overflow_reader *reader, overflow_ref ref)
+{
+    uint64_t place = overflow__place(ref);
+    if (!reader) return -EINVAL;
+    if (place < OVERFLOW__FIRST || place >= reader->end) return -ESTALE;
+    /* acquire, pairs with the release fence in overflow__end_life: if a byte that was read since
+     * the peek was stored after that, the head that we see now is another. */
+    atomic_thread_fence(memory_order_acquire);
+    uint64_t head = overflow__peek(overflow__words(&reader->view, place));
+    return overflow__is_life(head, ref) && overflow__same_key(reader) ? 0 : -ESTALE;
+}
+
+/* A reader does not know where the slots end: a 0 may be a value's, that was written over the place
+ * of the cursor. So it goes on to the end of the file, but over what the file system lacks. */
+OVERFLOW_API bool overflow_reader_next(overflow_reader *reader, uint64_t *cursor,
+                                       overflow_slot *slot)
+{
+    overflow__extent extent = {0};
+    overflow__life   life;
+
+    if (slot) *slot = (overflow_slot){0};
+    if (!reader || !cursor || !slot || overflow__reader_key(reader) != 0) return false;
+    uint64_t place = *cursor < OVERFLOW__FIRST ? OVERFLOW__FIRST : *cursor;
+    while (overflow__reader_reach(reader, place + 1) == 0 && place < reader->end) {
+        (void)overflow__extent_of(reader->fd, reader->view.mapped, place, &extent);
+        /* acquire, pairs with the release in overflow__poke_head: a reader that sees the head sees
+         * the header. */
+        uint64_t head = extent.zeros ? 0
+                                     : atomic_load_explicit(overflow__words(&reader->view, place),
+                                                            memory_order_acquire);
+        if (head & OVERFLOW__LIVE) {
+            uint64_t end = place + overflow__granules(head & OVERFLOW__SIZE_MAX);
+            if (end <= OVERFLOW__PLACE_MAX) (void)overflow__reader_reach(reader, end);
+            if (overflow__reader_look(reader, place, head, &life)) {
+                overflow__reader_tell(slot, place, &life);
+                *cursor = place + life.granules;
+                return true;
+            }
+        }
+        uint64_t hole = extent.zeros ? extent.end - place
+                                     : overflow__hole_length(&reader->view, place, head,
+                                                             reader->end);
+        place += hole > 0 ? hole : 1;
+    }
+    *cursor = place;
+    return false;
 }
 
 #endif /* OVERFLOW_IMPLEMENTATION */

@@ -384,11 +384,11 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  *
  * Memory
  *
- *   64 bytes for each chunk and for each 448 slots of it, 24 bytes for each large object, and 8 to
- *   24 KiB for the store. All of it is counted, and none of it is in the slots. A tier's first
- *   chunk has 8 KiB, and later ones up to 64 KiB. A large object above the size of an extent is a
- *   mapping of its own; when it is freed, the store keeps the mapping for the next one: at most 8
- *   of them, with 64 MiB or a quarter of what is held.
+ *   64 bytes for each chunk of up to 192 slots, 64 for each 448 slots more, 24 bytes for each large
+ *   object, and 12 to 32 KiB for the store. All of it is counted, and none of it is in the slots. A
+ *   tier's first chunk has 8 KiB, and later ones up to 64 KiB. A large object above the size of an
+ *   extent is a mapping of its own; when it is freed, the store keeps the mapping for the next one:
+ *   at most 8 of them, with 64 MiB or a quarter of what is held.
  *   Choose the tiers by what you store: seven doublings waste a quarter of their bytes, sixteen
  *   fitted tiers 6 % if sizes are spread evenly. See slab_fit_tiers.
  *
@@ -572,8 +572,8 @@ SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_mov
  *   -EINVAL           if store or tier_sizes is NULL, or the tiers are out of range or order;
  *   -EBUSY            if the new tiers, and those that earlier calls replaced and that still hold
  *                     values, are more than 124;
- *   -ENOSPC, -ENOMEM  if there is no memory for metadata: at the first call 28 KiB, and 1 KiB for
- *                     each one or two MiB of values.
+ *   -ENOSPC, -ENOMEM  if there is no memory for metadata: at the first call 28 KiB, and for each
+ *                     tier that still holds values or is new, 8 bytes a MiB, but 512 at least.
  * On failure nothing has changed. Takes some nanoseconds for each chunk.
  *
  * A tier whose size is among the new ones goes on, if all of its lengths belong to it as before.
@@ -804,7 +804,7 @@ static void slab__poison_leave(void)
 #define SLAB_DISCARD(memory, size) (-1)
 #endif
 
-/* ---- How it works ----
+/* ======== slab_pool: how it works ===========================================================
  *
  * The shared part has a generation for each page: odd while the page is out, even while it is not.
  * The owner keeps the names of all pages, those that are out and those that are free, where nobody
@@ -826,7 +826,25 @@ static void slab__poison_leave(void)
  * Hints and generations cross: the returner writes a generation, then reads the hint; the owner
  * writes the hint, then reads the generations. One of the two must see the other's write, or a page
  * is lost until the next full look; hence seq_cst on those four. `wanted` crosses with the
- * generations in the same way. */
+ * generations in the same way.
+ *
+ * The conservation law: each page is out or free. The owner knows which, by its private part; for
+ * all others, and for the next owner, the generation says it.
+ *
+ *    module   what it is for
+ *    shape    what a config stands for, and where the parts lie
+ *    name     an id as one word
+ *    poison   sanitizers report the use of a page that was given back
+ *    free     the owner's pages: out or free
+ *    look     the owner finds the pages that came back
+ *    lock     one owner at a time
+ *    create   a pool begins
+ *    adopt    a pool goes on without its former owner
+ *    life     begins by alloc, and is ended by the owner
+ *    return   any thread reads, and ends a life
+ *    loan     which peer has a page
+ *    wake     an owner that drains or sleeps
+ *    view     other processes; stats; the end */
 
 enum {
     SLAB__LINE       = 64,
@@ -838,19 +856,19 @@ enum {
 };
 
 /* One page's shared state. */
-typedef struct slab__life {
+typedef struct slab__pool_life {
     _Atomic(uint32_t) gen; /* the owner writes it at alloc and free, a returner compare-exchanges */
     _Atomic(uint32_t) len; /* the owner writes */
-} slab__life;
+} slab__pool_life;
 
 /* One page's holder: the generation it was lent in, above the peer. Any thread compare-exchanges
  * it. Where a target has no lock-free one, no pool lends. */
-typedef _Atomic(uint64_t) slab__loan;
+typedef _Atomic(uint64_t) slab__pool_loan;
 #define SLAB__LENDS (ATOMIC_LLONG_LOCK_FREE == 2)
 
 /* At the start of the memory; position-independent. The lives follow, then, if the pool lends, the
  * loans, then the pages. */
-typedef struct slab__shared {
+typedef struct slab__pool_shared {
     /* Written by create and destroy, read by attach. */
     alignas(SLAB__LINE) _Atomic(uint32_t) magic;
     _Atomic(uint32_t) page_size;
@@ -867,13 +885,13 @@ typedef struct slab__shared {
     /* Bit g: some page of group g was returned. Any thread sets a bit; the owner clears them. */
     alignas(SLAB__LINE) _Atomic(uint32_t) hints[SLAB__HINT_WORDS];
 
-    alignas(SLAB__LINE) slab__life lives[];
-} slab__shared;
+    alignas(SLAB__LINE) slab__pool_life lives[];
+} slab__pool_shared;
 
 _Static_assert(sizeof(slab_id) == 8, "an id fits a 64-bit queue slot");
-_Static_assert(sizeof(slab__life) == 8 && SLAB__LINE >> SLAB__GROUP_MIN == sizeof(slab__life),
+_Static_assert(sizeof(slab__pool_life) == 8 && SLAB__LINE >> SLAB__GROUP_MIN == 8,
                "the smallest group's lives fill one line");
-_Static_assert(offsetof(slab__shared, lives) == (size_t)4 * SLAB__LINE,
+_Static_assert(offsetof(slab__pool_shared, lives) == (size_t)4 * SLAB__LINE,
                "each writer has its own line");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_POINTER_LOCK_FREE == 2,
                "atomics work between processes");
@@ -888,9 +906,9 @@ struct slab_pool {
     pid_t  process; /* the owner's; not a view's */
 
     /* Constant after create or attach; any thread reads. The shared part's are not believed. */
-    alignas(SLAB__LINE) slab__shared *shared;
-    slab__life    *lives; /* [page_count] in shared */
-    slab__loan    *loans; /* [page_count] in shared, or NULL */
+    alignas(SLAB__LINE) slab__pool_shared *shared;
+    slab__pool_life    *lives; /* [page_count] in shared */
+    slab__pool_loan    *loans; /* [page_count] in shared, or NULL */
     unsigned char *pages;
     uint32_t       page_size;
     uint32_t       page_count;
@@ -899,7 +917,8 @@ struct slab_pool {
 
     /* Owner only. A free page waits under the name of its next life. A view owns no page, and has
      * none free.
-     * free_top + (free_last != 0) + pages that slab__is_out == owned, outside the owner's calls. */
+     * free_top + (free_last != 0) + pages that are slab__pool_is_out == owned, outside the owner's
+     * calls. */
     alignas(SLAB__LINE) uint64_t free_last; /* freed last, handed out first; 0 = none. Beside the
                                              * stack, it saves a pair 1 ns: less to wait for */
     uint64_t  allocs;
@@ -916,7 +935,14 @@ struct slab_pool {
     void             *context;
 };
 
-/* -- Helpers -- */
+/* ---- pool shape: what a config stands for ----
+ *
+ *    | shared | lives: 8 bytes for each page | loans: 8 more if it lends |  | pages ...        |
+ *    0        256                                                        4096 * n
+ *
+ * Sizes are checked here, once: page_count is at most 65536, so the states take less than 2 MiB,
+ * and the footprint is divided by the page size before it is multiplied. What passes cannot
+ * overflow. */
 
 static size_t slab__round_up(size_t size, size_t multiple) /* multiple: a power of two */
 {
@@ -924,7 +950,8 @@ static size_t slab__round_up(size_t size, size_t multiple) /* multiple: a power 
 }
 
 /* Fills in the defaults. Whether the shape is one a pool can have. */
-static bool slab__shape(const slab_pool_config *config, uint32_t *page_size, uint32_t *page_count)
+static bool slab__pool_shape(const slab_pool_config *config, uint32_t *page_size,
+                             uint32_t *page_count)
 {
     *page_size  = config && config->page_size ? config->page_size : 64 * 1024;
     *page_count = config && config->page_count ? config->page_count : 256;
@@ -932,37 +959,54 @@ static bool slab__shape(const slab_pool_config *config, uint32_t *page_size, uin
 }
 
 /* Bytes of shared state for each page. */
-static uint32_t slab__state_size(const slab_pool_config *config)
+static uint32_t slab__pool_state_size(const slab_pool_config *config)
 {
-    return sizeof(slab__life) + (config && config->lends ? sizeof(slab__loan) : 0);
+    return sizeof(slab__pool_life) + (config && config->lends ? sizeof(slab__pool_loan) : 0);
 }
 
-static size_t slab__pages_offset(uint32_t page_count, uint32_t state_size)
+static size_t slab__pool_pages_offset(uint32_t page_count, uint32_t state_size)
 {
-    return slab__round_up(sizeof(slab__shared) + (size_t)page_count * state_size, SLAB__PAGE_ALIGN);
+    size_t states = (size_t)page_count * state_size;
+    return slab__round_up(sizeof(slab__pool_shared) + states, SLAB__PAGE_ALIGN);
 }
 
-static inline unsigned char *slab__page(const slab_pool *pool, uint32_t page)
+SLAB_API size_t slab_pool_footprint(const slab_pool_config *config)
+{
+    uint32_t page_size, page_count;
+
+    if (!slab__pool_shape(config, &page_size, &page_count)) return 0;
+    size_t offset = slab__pool_pages_offset(page_count, slab__pool_state_size(config));
+    if ((SIZE_MAX - offset - SLAB__PAGE_ALIGN) / page_size < page_count) return 0;
+    return slab__round_up(offset + (size_t)page_size * page_count, SLAB__PAGE_ALIGN);
+}
+
+static inline unsigned char *slab__pool_page(const slab_pool *pool, uint32_t page)
 {
     return pool->pages + (size_t)page * pool->page_size;
 }
 
-/* A name: an id as one word. Inside, ids travel like this. Some compilers copy a struct field by
- * field, and a wide load of what narrow stores have just written stalls. */
+/* ---- pool name: an id as one word ----
+ *
+ *    core: 16 bits | page: 16 bits | generation: 32 bits      in the order of the id's bytes
+ *
+ * Inside, ids travel like this. Some compilers copy a struct field by field, and a wide load of
+ * what narrow stores have just written stalls. The generation of an id is odd; the even one after
+ * it, which ends the life, is no id's. So a compare of the whole generation answers every question
+ * about a stale, doubled or forged id. It wraps after 2^31 lives. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 enum { SLAB__CORE_AT = 0, SLAB__PAGE_AT = 16, SLAB__GEN_AT = 32 };
 #else
 enum { SLAB__CORE_AT = 48, SLAB__PAGE_AT = 32, SLAB__GEN_AT = 0 };
 #endif
 
-static inline uint64_t slab__name_of(slab_id id)
+static inline uint64_t slab__pool_name_of(slab_id id)
 {
     uint64_t name;
     memcpy(&name, &id, sizeof name);
     return name;
 }
 
-SLAB_API uint64_t slab_id_pack(slab_id id) { return slab__name_of(id); }
+SLAB_API uint64_t slab_id_pack(slab_id id) { return slab__pool_name_of(id); }
 
 SLAB_API slab_id slab_id_unpack(uint64_t word)
 {
@@ -971,41 +1015,53 @@ SLAB_API slab_id slab_id_unpack(uint64_t word)
     return id;
 }
 
-static inline uint64_t slab__name(uint16_t core, uint32_t page, uint32_t gen)
+static inline uint64_t slab__pool_name(uint16_t core, uint32_t page, uint32_t gen)
 {
     return (uint64_t)core << SLAB__CORE_AT | (uint64_t)page << SLAB__PAGE_AT |
            (uint64_t)gen << SLAB__GEN_AT;
 }
 
-static inline uint16_t slab__core_of(uint64_t name) { return (uint16_t)(name >> SLAB__CORE_AT); }
-static inline uint16_t slab__page_of(uint64_t name) { return (uint16_t)(name >> SLAB__PAGE_AT); }
-static inline uint32_t slab__gen_of(uint64_t name) { return (uint32_t)(name >> SLAB__GEN_AT); }
+static inline uint16_t slab__pool_core_of(uint64_t name)
+{
+    return (uint16_t)(name >> SLAB__CORE_AT);
+}
+
+static inline uint16_t slab__pool_page_of(uint64_t name)
+{
+    return (uint16_t)(name >> SLAB__PAGE_AT);
+}
+
+static inline uint32_t slab__pool_gen_of(uint64_t name)
+{
+    return (uint32_t)(name >> SLAB__GEN_AT);
+}
 
 /* The same page, one life later. */
-static inline uint64_t slab__next_life(uint64_t name)
+static inline uint64_t slab__pool_next_life(uint64_t name)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     return name + (UINT64_C(2) << SLAB__GEN_AT); /* wraps out of the top */
 #else
-    return slab__name(slab__core_of(name), slab__page_of(name), slab__gen_of(name) + 2);
+    uint32_t gen = slab__pool_gen_of(name) + 2;
+    return slab__pool_name(slab__pool_core_of(name), slab__pool_page_of(name), gen);
 #endif
 }
 
 /* Whether it names a page of this pool; the life may be over, or never have been. */
-static inline bool slab__is_ours(const slab_pool *pool, uint64_t name)
+static inline bool slab__pool_is_ours(const slab_pool *pool, uint64_t name)
 {
-    return slab__core_of(name) == pool->core && slab__page_of(name) < pool->page_count;
+    return slab__pool_core_of(name) == pool->core && slab__pool_page_of(name) < pool->page_count;
 }
 
 /* Counts a refusal, and says which. */
-static SLAB__COLD int slab__refuse(slab_pool *pool, int error)
+static SLAB__COLD int slab__pool_refuse(slab_pool *pool, int error)
 {
     /* relaxed: a count; nobody concludes anything from it. */
     atomic_fetch_add_explicit(&pool->shared->refused, 1, memory_order_relaxed);
     return error;
 }
 
-/* -- Poison --
+/* ---- pool poison: use after return is reported ----
  *
  * A returner must win before it may poison, and the owner may hand the page out again the moment it
  * won. So in builds with poison, and only there, both hold a lock: the returner around winning and
@@ -1015,60 +1071,69 @@ static SLAB__COLD int slab__refuse(slab_pool *pool, int error)
  * in the child of a fork that happened while another thread was inside a call. */
 
 #ifdef SLAB__POISONS
-static void slab__hide(const slab_pool *pool, uint32_t page)
+static void slab__pool_hide(const slab_pool *pool, uint32_t page)
 {
-    SLAB__HIDE(slab__page(pool, page), pool->page_size);
+    SLAB__HIDE(slab__pool_page(pool, page), pool->page_size);
 }
 /* A new life: len bytes to write. */
-static void slab__show_fresh(const slab_pool *pool, uint32_t page, size_t len)
+static void slab__pool_show_fresh(const slab_pool *pool, uint32_t page, size_t len)
 {
     slab__poison_enter();
-    SLAB__FRESH(slab__page(pool, page), len);
+    SLAB__FRESH(slab__pool_page(pool, page), len);
     slab__poison_leave();
 }
 /* Another length; AddressSanitizer goes by eights, so up to seven bytes stay shown. */
-static void slab__show_len(const slab_pool *pool, uint32_t page, size_t len)
+static void slab__pool_show_len(const slab_pool *pool, uint32_t page, size_t len)
 {
     size_t rest = slab__round_up(len, 8);
-    SLAB__HIDE(slab__page(pool, page) + rest, pool->page_size - rest);
-    SLAB__SHOW(slab__page(pool, page), len);
+    SLAB__HIDE(slab__pool_page(pool, page) + rest, pool->page_size - rest);
+    SLAB__SHOW(slab__pool_page(pool, page), len);
 }
 /* A live page: a view may have hidden it when it returned an earlier life. The owner's is shown. */
-static void slab__show_live(const slab_pool *pool, uint32_t page, size_t len)
+static void slab__pool_show_live(const slab_pool *pool, uint32_t page, size_t len)
 {
-    if (pool->owned == 0) SLAB__SHOW(slab__page(pool, page), len);
+    if (pool->owned == 0) SLAB__SHOW(slab__pool_page(pool, page), len);
 }
-static void slab__show_all(const slab_pool *pool)
+static void slab__pool_show_all(const slab_pool *pool)
 {
     SLAB__SHOW(pool->pages, (size_t)pool->page_size * pool->page_count);
 }
 #else
-#define slab__hide(pool, page)            ((void)(pool))
-#define slab__show_fresh(pool, page, len) ((void)(pool))
-#define slab__show_len(pool, page, len)   ((void)(pool))
-#define slab__show_live(pool, page, len)  ((void)(pool))
-#define slab__show_all(pool)              ((void)(pool))
+#define slab__pool_hide(pool, page)            ((void)(pool))
+#define slab__pool_show_fresh(pool, page, len) ((void)(pool))
+#define slab__pool_show_len(pool, page, len)   ((void)(pool))
+#define slab__pool_show_live(pool, page, len)  ((void)(pool))
+#define slab__pool_show_all(pool)              ((void)(pool))
 #endif
 
-/* -- Free pages: the owner's -- */
+/* ---- pool free: the owner's pages ----
+ *
+ *    page     out[page]                    free names
+ *    out      its name                     -
+ *    free     the last name, inverted      the next name, in free_last or on free_stack
+ *
+ * So out[page] names `page` exactly while the page is out, and each page is in one of the two. Only
+ * the owner can write here: what others write into the shared part makes a page come back too
+ * early, or not at all, but never twice, and never another page. free_last is handed out first, as
+ * its payload is in the owner's cache. */
 
-static inline bool slab__is_out(const slab_pool *pool, uint32_t page)
+static inline bool slab__pool_is_out(const slab_pool *pool, uint32_t page)
 {
-    return slab__page_of(pool->out[page]) == page;
+    return slab__pool_page_of(pool->out[page]) == page;
 }
 
 /* The life of that name is over, the page nobody's. */
-static inline void slab__recycle(slab_pool *pool, uint64_t name)
+static inline void slab__pool_recycle(slab_pool *pool, uint64_t name)
 {
     SLAB_ASSERT(pool->free_top < pool->owned);
-    pool->out[slab__page_of(name)] = ~name;
-    slab__hide(pool, slab__page_of(name));
+    pool->out[slab__pool_page_of(name)] = ~name;
+    slab__pool_hide(pool, slab__pool_page_of(name));
     if (pool->free_last != 0) pool->free_stack[pool->free_top++] = pool->free_last;
-    pool->free_last = slab__next_life(name);
+    pool->free_last = slab__pool_next_life(name);
 }
 
 /* The name of a life to begin; 0 = no page is free. */
-static inline uint64_t slab__take_free(slab_pool *pool)
+static inline uint64_t slab__pool_take_free(slab_pool *pool)
 {
     uint64_t name = pool->free_last;
 
@@ -1082,30 +1147,43 @@ static inline uint64_t slab__take_free(slab_pool *pool)
 }
 
 /* Owner: whether the name is of a life that is not over. */
-static inline bool slab__is_live(const slab_pool *pool, uint64_t name)
+static inline bool slab__pool_is_live(const slab_pool *pool, uint64_t name)
 {
-    uint32_t page = slab__page_of(name);
+    uint32_t page = slab__pool_page_of(name), gen = slab__pool_gen_of(name);
     /* relaxed: only whether the life is over; a return that this does not see yet is racing us. */
     return page < pool->owned && pool->out[page] == name &&
-           atomic_load_explicit(&pool->lives[page].gen, memory_order_relaxed) == slab__gen_of(name);
+           atomic_load_explicit(&pool->lives[page].gen, memory_order_relaxed) == gen;
 }
 
+/* ---- pool look: which pages have come back ----
+ *
+ * A page has come back if its generation is not the one that is out. A look compares the two, for
+ * the pages of a group: eight or more, whose lives share a line. The hints say which groups are
+ * worth it; there are at most 512, in one line.
+ *
+ *    owner                                    returner
+ *    hint := 0                                gen: 7 -> 8
+ *    gen is 7: not back yet                   hint is 1 still: leave it     -- never both
+ *
+ * The four accesses are seq_cst, so that one of the two comes first in their order: either the look
+ * sees 8, or the returner sees 0 and sets the hint, for the next look. */
+
 /* Recycles those pages of [first, end) that are out and whose id no longer reads; how many. */
-static size_t slab__look(slab_pool *pool, uint32_t first, uint32_t end)
+static size_t slab__pool_look(slab_pool *pool, uint32_t first, uint32_t end)
 {
     size_t recycled = 0;
 
     if (end > pool->owned) end = pool->owned;
     for (uint32_t page = first; page < end; page++) {
         uint64_t name = pool->out[page];
-        if (slab__page_of(name) != page) continue;
-        /* seq_cst, pairs with the seq_cst in slab__end_life. As acquire: the returner's last reads
-           of the page happen before our next write to it. And it crosses: our write to the hint (in
-           slab__look_hinted) or to wanted (in slab_pool_want) precedes it, and the returner's look
-           at them follows its compare-exchange. */
+        if (slab__pool_page_of(name) != page) continue;
+        /* seq_cst, pairs with the seq_cst in slab__pool_end_life. As acquire: the returner's last
+           reads of the page happen before our next write to it. And it crosses: our write to the
+           hint (in slab__pool_look_hinted) or to wanted (in slab_pool_want) precedes it, and the
+           returner's look at them follows its compare-exchange. */
         uint32_t gen = atomic_load_explicit(&pool->lives[page].gen, memory_order_seq_cst);
-        if (gen == slab__gen_of(name)) continue;
-        slab__recycle(pool, name);
+        if (gen == slab__pool_gen_of(name)) continue;
+        slab__pool_recycle(pool, name);
         if (pool->recycled) pool->recycled(pool->context, slab_id_unpack(name));
         recycled++;
     }
@@ -1113,7 +1191,7 @@ static size_t slab__look(slab_pool *pool, uint32_t first, uint32_t end)
 }
 
 /* Looks at the groups that are hinted. Returns how many pages it recycled. */
-static size_t slab__look_hinted(slab_pool *pool)
+static size_t slab__pool_look_hinted(slab_pool *pool)
 {
     size_t recycled = 0;
 
@@ -1123,75 +1201,16 @@ static size_t slab__look_hinted(slab_pool *pool)
         /* relaxed: a bit of a return that happened before us is never missed; one that is just
            being set waits for the next drain. */
         if (atomic_load_explicit(hint, memory_order_relaxed) == 0) continue;
-        /* seq_cst, pairs with the seq_cst in slab__hint: a returner that finds its bit set has
+        /* seq_cst, pairs with the seq_cst in slab__pool_hint: a returner that finds its bit set has
            ended its life before the look that follows here. */
         uint32_t bits = atomic_exchange_explicit(hint, 0, memory_order_seq_cst);
         for (; bits != 0; bits &= bits - 1) {
             uint32_t group = word * 32 + (uint32_t)__builtin_ctz(bits);
             uint32_t first = group << pool->group_shift;
-            recycled += slab__look(pool, first, first + (UINT32_C(1) << pool->group_shift));
+            recycled += slab__pool_look(pool, first, first + (UINT32_C(1) << pool->group_shift));
         }
     }
     return recycled;
-}
-
-/* -- Create -- */
-
-SLAB_API size_t slab_pool_footprint(const slab_pool_config *config)
-{
-    uint32_t page_size, page_count;
-
-    if (!slab__shape(config, &page_size, &page_count)) return 0;
-    size_t offset = slab__pages_offset(page_count, slab__state_size(config));
-    if ((SIZE_MAX - offset - SLAB__PAGE_ALIGN) / page_size < page_count) return 0;
-    return slab__round_up(offset + (size_t)page_size * page_count, SLAB__PAGE_ALIGN);
-}
-
-/* A pool or view without its owner's part, over a shared part that is known to hold that shape. */
-static void slab__bind(slab_pool *pool, slab__shared *shared, const slab_pool_config *config)
-{
-    uint32_t page_size, page_count;
-
-    slab__shape(config, &page_size, &page_count);
-    pool->shared      = shared;
-    pool->lives       = shared->lives;
-    pool->loans       = config && config->lends ? (slab__loan *)(shared->lives + page_count) : NULL;
-    pool->pages       = (unsigned char *)shared +
-                        slab__pages_offset(page_count, slab__state_size(config));
-    pool->page_size   = page_size;
-    pool->page_count  = page_count;
-    pool->core        = config ? config->core : 0;
-    pool->group_shift = SLAB__GROUP_MIN;
-    while ((page_count - 1) >> pool->group_shift >= 32 * SLAB__HINT_WORDS) pool->group_shift++;
-}
-
-/* Writes the whole shared part; the pages keep their content. */
-static void slab__format(slab_pool *pool)
-{
-    slab__shared *shared = pool->shared;
-
-    /* relaxed, all of these: attach reads them after the magic. The magic goes first, so that a
-       process killed in here leaves no pool. */
-    atomic_store_explicit(&shared->magic, 0, memory_order_relaxed);
-    atomic_store_explicit(&shared->page_size, pool->page_size, memory_order_relaxed);
-    atomic_store_explicit(&shared->page_count, pool->page_count, memory_order_relaxed);
-    atomic_store_explicit(&shared->core, pool->core, memory_order_relaxed);
-    atomic_store_explicit(&shared->state_size,
-                          sizeof(slab__life) + (pool->loans ? sizeof(slab__loan) : 0),
-                          memory_order_relaxed);
-    atomic_store_explicit(&shared->wanted, 0, memory_order_relaxed);
-    atomic_store_explicit(&shared->refused, 0, memory_order_relaxed);
-    for (uint32_t i = 0; i < SLAB__HINT_WORDS; i++)
-        atomic_store_explicit(&shared->hints[i], 0, memory_order_relaxed);
-    for (uint32_t i = 0; i < pool->page_count; i++) {
-        atomic_store_explicit(&shared->lives[i].gen, 0, memory_order_relaxed);
-        atomic_store_explicit(&shared->lives[i].len, 0, memory_order_relaxed);
-        if (SLAB__LENDS && pool->loans)
-            atomic_store_explicit(&pool->loans[i], 0, memory_order_relaxed);
-    }
-    /* release, pairs with the acquire in slab_pool_attach: a process that sees the magic sees all
-       of that. */
-    atomic_store_explicit(&shared->magic, SLAB__MAGIC, memory_order_release);
 }
 
 /* ---- pool lock: one owner at a time ----
@@ -1242,11 +1261,65 @@ static void slab__pool_unlock(int lock_fd)
     if (lock_fd >= 0) close(lock_fd);
 }
 
+/* ---- pool create: a pool begins ----
+ *
+ * The private part is mapped first, then the shared part is written, the magic last. Of a failure
+ * nothing is left, not the lock either, and the caller's memory is untouched. A new pool is one all
+ * of whose pages have had a life of the last generation, so that the next is 1. */
+
+/* A pool or view without its owner's part, over a shared part that is known to hold that shape. */
+static void slab__pool_bind(slab_pool *pool, slab__pool_shared *shared,
+                            const slab_pool_config *config)
+{
+    uint32_t page_size, page_count;
+
+    slab__pool_shape(config, &page_size, &page_count);
+    pool->shared      = shared;
+    pool->lives       = shared->lives;
+    if (config && config->lends) pool->loans = (slab__pool_loan *)(shared->lives + page_count);
+    pool->pages       = (unsigned char *)shared +
+                        slab__pool_pages_offset(page_count, slab__pool_state_size(config));
+    pool->page_size   = page_size;
+    pool->page_count  = page_count;
+    pool->core        = config ? config->core : 0;
+    pool->group_shift = SLAB__GROUP_MIN;
+    while ((page_count - 1) >> pool->group_shift >= 32 * SLAB__HINT_WORDS) pool->group_shift++;
+}
+
+/* Writes the whole shared part; the pages keep their content. */
+static void slab__pool_format(slab_pool *pool)
+{
+    slab__pool_shared *shared = pool->shared;
+
+    /* relaxed, all of these: attach reads them after the magic. The magic goes first, so that a
+       process killed in here leaves no pool. */
+    atomic_store_explicit(&shared->magic, 0, memory_order_relaxed);
+    atomic_store_explicit(&shared->page_size, pool->page_size, memory_order_relaxed);
+    atomic_store_explicit(&shared->page_count, pool->page_count, memory_order_relaxed);
+    atomic_store_explicit(&shared->core, pool->core, memory_order_relaxed);
+    atomic_store_explicit(&shared->state_size,
+                          sizeof(slab__pool_life) + (pool->loans ? sizeof(slab__pool_loan) : 0),
+                          memory_order_relaxed);
+    atomic_store_explicit(&shared->wanted, 0, memory_order_relaxed);
+    atomic_store_explicit(&shared->refused, 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < SLAB__HINT_WORDS; i++)
+        atomic_store_explicit(&shared->hints[i], 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < pool->page_count; i++) {
+        atomic_store_explicit(&shared->lives[i].gen, 0, memory_order_relaxed);
+        atomic_store_explicit(&shared->lives[i].len, 0, memory_order_relaxed);
+        if (SLAB__LENDS && pool->loans)
+            atomic_store_explicit(&pool->loans[i], 0, memory_order_relaxed);
+    }
+    /* release, pairs with the acquire in slab_pool_attach: a process that sees the magic sees all
+       of that. */
+    atomic_store_explicit(&shared->magic, SLAB__MAGIC, memory_order_release);
+}
+
 /* A child after fork reads zeros here: each life is over, so it refuses ids of the parent, and its
  * look finds that every page has come back. Wiping measured best: of 1 GiB, fork takes 0.15 ms
  * instead of 12, as nothing is copied, and the pages may be huge, which shared memory's are not
  * by default: then a random load takes 15 ns instead of 21. Kernels before 4.14 do not know it. */
-static void slab__wipe_in_children(void *memory, size_t size)
+static void slab__pool_wipe_in_children(void *memory, size_t size)
 {
     enum { SLAB__MADV_WIPEONFORK = 18 };
     (void)slab__madvise(memory, size, SLAB__MADV_WIPEONFORK);
@@ -1270,14 +1343,14 @@ static int slab__pool_check(const slab_pool_config *config)
 static slab_pool *slab__pool_map(void *memory, const slab_pool_config *config)
 {
     uint32_t page_size, page_count;
-    slab__shape(config, &page_size, &page_count);
+    slab__pool_shape(config, &page_size, &page_count);
     size_t     out_at       = slab__round_up(sizeof(slab_pool), SLAB__LINE);
     size_t     stack_at     = out_at + page_count * sizeof(uint64_t);
     size_t     private_size = stack_at + page_count * sizeof(uint64_t);
     slab_pool *made         = (slab_pool *)SLAB_MAP(private_size);
 
     if (!made) return NULL;
-    slab__bind(made, (slab__shared *)memory, config);
+    slab__pool_bind(made, (slab__pool_shared *)memory, config);
     made->private_size = private_size;
     made->shared_size  = slab_pool_footprint(config);
     made->lock_fd      = -1;
@@ -1321,15 +1394,15 @@ SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config)
     made->owns_memory = ours;
     made->lock_fd     = lock_fd;
     for (uint32_t page = made->owned; page-- > 0;) /* its last life was -1, so its next is 1 */
-        slab__recycle(made, slab__name(made->core, page, UINT32_MAX));
+        slab__pool_recycle(made, slab__pool_name(made->core, page, UINT32_MAX));
     slab__pool_start(made);
-    slab__format(made);
-    if (ours && SLAB__MAPS_ITSELF) slab__wipe_in_children(memory, size);
+    slab__pool_format(made);
+    if (ours && SLAB__MAPS_ITSELF) slab__pool_wipe_in_children(memory, size);
     *pool = made;
     return 0;
 }
 
-/* ---- adopt: a pool that goes on without its owner ----
+/* ---- pool adopt: a pool goes on without its former owner ----
  *
  * All that a new owner must know of a page is its generation, the one word that alloc, free and
  * return change: odd, and a life of that generation is out, or even, and the page is free. Each
@@ -1353,31 +1426,31 @@ SLAB_API int slab_pool_create(slab_pool **pool, const slab_pool_config *config)
 static void slab__pool_take_over(slab_pool *pool)
 {
     for (uint32_t page = pool->owned; page-- > 0;) {
-        /* seq_cst, pairs with the seq_cst in slab__end_life, as the load in slab__look does: the
-           returner's last reads of the page happen before our next write to it; and a returner that
-           left the hint to the former owner has ended its life before this load. */
+        /* seq_cst, pairs with the seq_cst in slab__pool_end_life, as the load in slab__pool_look
+           does: the returner's last reads of the page happen before our next write to it; and a
+           returner that left the hint to the former owner has ended its life before this load. */
         uint32_t gen  = atomic_load_explicit(&pool->lives[page].gen, memory_order_seq_cst);
-        uint64_t name = slab__name(pool->core, page, gen);
+        uint64_t name = slab__pool_name(pool->core, page, gen);
         if (gen & 1) pool->out[page] = name;
-        else slab__recycle(pool, slab__name(pool->core, page, gen - 1));
+        else slab__pool_recycle(pool, slab__pool_name(pool->core, page, gen - 1));
     }
     slab__pool_start(pool);
 }
 
 /* Whether the memory holds a pool of that shape and core. */
-static bool slab__pool_is(const slab_pool_config *config)
+static bool slab__pool_is_there(const slab_pool_config *config)
 {
-    const slab__shared *shared = (const slab__shared *)config->memory;
+    const slab__pool_shared *shared = (const slab__pool_shared *)config->memory;
     uint32_t            page_size, page_count;
 
-    slab__shape(config, &page_size, &page_count);
+    slab__pool_shape(config, &page_size, &page_count);
     /* relaxed, all of these: the former owner has ended, and its end happens before this call. */
     if (atomic_load_explicit(&shared->magic, memory_order_relaxed) != SLAB__MAGIC) return false;
     return atomic_load_explicit(&shared->page_size, memory_order_relaxed) == page_size &&
            atomic_load_explicit(&shared->page_count, memory_order_relaxed) == page_count &&
            atomic_load_explicit(&shared->core, memory_order_relaxed) == config->core &&
            atomic_load_explicit(&shared->state_size, memory_order_relaxed) ==
-               slab__state_size(config);
+               slab__pool_state_size(config);
 }
 
 SLAB_API int slab_pool_adopt(slab_pool **pool, const slab_pool_config *config)
@@ -1389,7 +1462,7 @@ SLAB_API int slab_pool_adopt(slab_pool **pool, const slab_pool_config *config)
     if (!error) error = slab__pool_lock(config, &lock_fd);
     if (error) return error;
 
-    bool       there = slab__pool_is(config);
+    bool       there = slab__pool_is_there(config);
     slab_pool *made  = there ? slab__pool_map(config->memory, config) : NULL;
     if (!made) {
         slab__pool_unlock(lock_fd);
@@ -1406,14 +1479,27 @@ SLAB_API slab_id slab_pool_next(const slab_pool *pool, uint32_t *cursor)
     while (pool && cursor && *cursor < pool->owned) {
         uint32_t page = (*cursor)++;
         uint64_t name = pool->out[page];
-        if (slab__page_of(name) == page && slab__is_live(pool, name)) return slab_id_unpack(name);
+        if (slab__pool_page_of(name) != page) continue;
+        if (slab__pool_is_live(pool, name)) return slab_id_unpack(name);
     }
     return (slab_id){0, 0, 0};
 }
 
-/* -- Alloc -- */
+/* ---- pool life: begun and ended by the owner ----
+ *
+ * A life begins with a store of its generation, after the length: a reader that sees the one sees
+ * the other. Only the owner begins lives, so a store will do. It may also end one by a store, by
+ * free, as it recycles the page itself:
+ *
+ *    owner                                  returner of the same id
+ *    free: gen is 7, live                   gen: 7 -> 8
+ *    gen := 8, recycle                      0
+ *    0
+ *
+ * Both have ended the life, and the page was recycled once, because a look compares with out[page],
+ * which the owner has changed. */
 
-static SLAB__COLD void *slab__no_page(slab_id *id)
+static SLAB__COLD void *slab__pool_no_page(slab_id *id)
 {
     if (id) *id = (slab_id){0, 0, 0};
     return NULL;
@@ -1422,37 +1508,37 @@ static SLAB__COLD void *slab__no_page(slab_id *id)
 /* Owner, out of free pages: looks at the hinted ones, then at all. When few have come back, others
  * are returning pages right now, and each look takes away the line they write. So it lets them go
  * on for a moment, and then takes what there is: 40 ns a page between two cores instead of 60. */
-static SLAB__COLD void *slab__refill_and_alloc(slab_pool *pool, size_t len, slab_id *id)
+static SLAB__COLD void *slab__pool_refill(slab_pool *pool, size_t len, slab_id *id)
 {
-    size_t recycled = slab__look_hinted(pool);
+    size_t recycled = slab__pool_look_hinted(pool);
 
     pool->untold = 0; /* they are out again */
-    if (recycled == 0) recycled = slab__look(pool, 0, pool->owned);
-    if (recycled == 0) return slab__no_page(id);
+    if (recycled == 0) recycled = slab__pool_look(pool, 0, pool->owned);
+    if (recycled == 0) return slab__pool_no_page(id);
     if (recycled < pool->owned / 8) {
         for (volatile int spin = 0; spin < SLAB__MOMENT; spin++) {}
-        slab__look_hinted(pool);
+        slab__pool_look_hinted(pool);
     }
     return slab_pool_alloc(pool, len, id);
 }
 
 SLAB_API void *slab_pool_alloc(slab_pool *pool, size_t len, slab_id *id)
 {
-    if (!pool || !id || len > pool->page_size) return slab__no_page(id);
-    uint64_t name = slab__take_free(pool);
-    if (name == 0) return slab__refill_and_alloc(pool, len, id);
-    uint32_t    page = slab__page_of(name);
-    slab__life *life = &pool->lives[page];
+    if (!pool || !id || len > pool->page_size) return slab__pool_no_page(id);
+    uint64_t name = slab__pool_take_free(pool);
+    if (name == 0) return slab__pool_refill(pool, len, id);
+    uint32_t    page = slab__pool_page_of(name);
+    slab__pool_life *life = &pool->lives[page];
 
     pool->out[page] = name;
     pool->allocs++;
-    slab__show_fresh(pool, page, len);
+    slab__pool_show_fresh(pool, page, len);
     /* relaxed: the release below hands it over. */
     atomic_store_explicit(&life->len, (uint32_t)len, memory_order_relaxed);
     /* release, pairs with the acquire in slab_pool_read: a thread that sees the life sees len. */
-    atomic_store_explicit(&life->gen, slab__gen_of(name), memory_order_release);
+    atomic_store_explicit(&life->gen, slab__pool_gen_of(name), memory_order_release);
     memcpy(id, &name, sizeof name);
-    return slab__page(pool, page);
+    return slab__pool_page(pool, page);
 }
 
 SLAB_API void *slab_pool_base(const slab_pool *pool, uint32_t *page_size, uint32_t *page_count)
@@ -1474,21 +1560,21 @@ SLAB_API int slab_pool_put(slab_pool *pool, const void *data, size_t len, slab_i
 }
 
 /* Owner: what is wrong with a name that is not live. */
-static SLAB__COLD int slab__why_not(const slab_pool *pool, uint64_t name)
+static SLAB__COLD int slab__pool_why_not(const slab_pool *pool, uint64_t name)
 {
-    return slab__core_of(name) == pool->core && slab__page_of(name) < pool->owned ? -ESTALE
-                                                                                  : -EINVAL;
+    bool ours = slab__pool_core_of(name) == pool->core && slab__pool_page_of(name) < pool->owned;
+    return ours ? -ESTALE : -EINVAL;
 }
 
 SLAB_API int slab_pool_set_len(slab_pool *pool, slab_id id, size_t len)
 {
     if (!pool) return -EINVAL;
-    uint64_t name = slab__name_of(id);
-    if (!slab__is_live(pool, name)) return slab__why_not(pool, name);
+    uint64_t name = slab__pool_name_of(id);
+    if (!slab__pool_is_live(pool, name)) return slab__pool_why_not(pool, name);
     if (len > pool->page_size) return -EMSGSIZE;
-    slab__show_len(pool, slab__page_of(name), len);
+    slab__pool_show_len(pool, slab__pool_page_of(name), len);
     /* relaxed: handed over with the id, by the caller's queue. */
-    atomic_store_explicit(&pool->lives[slab__page_of(name)].len, (uint32_t)len,
+    atomic_store_explicit(&pool->lives[slab__pool_page_of(name)].len, (uint32_t)len,
                           memory_order_relaxed);
     return 0;
 }
@@ -1496,79 +1582,86 @@ SLAB_API int slab_pool_set_len(slab_pool *pool, slab_id id, size_t len)
 SLAB_API int slab_pool_free(slab_pool *pool, slab_id id)
 {
     if (!pool) return -EINVAL;
-    uint64_t name = slab__name_of(id);
-    if (!slab__is_live(pool, name)) return slab__refuse(pool, slab__why_not(pool, name));
+    uint64_t name = slab__pool_name_of(id);
+    if (!slab__pool_is_live(pool, name))
+        return slab__pool_refuse(pool, slab__pool_why_not(pool, name));
     /* relaxed: says only that the life is over; the next write to the page is our own. */
-    atomic_store_explicit(&pool->lives[slab__page_of(name)].gen, slab__gen_of(name) + 1,
+    atomic_store_explicit(&pool->lives[slab__pool_page_of(name)].gen, slab__pool_gen_of(name) + 1,
                           memory_order_relaxed);
-    slab__recycle(pool, name);
+    slab__pool_recycle(pool, name);
     return 0;
 }
 
-/* -- Hand over -- */
+/* ---- pool return: any thread reads, and ends a life ----
+ *
+ *    step                       a returner that is killed after it leaves
+ *    1 gen: 7 -> 8              the page to the full look, before alloc gives up and in want
+ *    2 hint of the group        nothing to do, unless the owner sleeps
+ *    3 wanted: 1 -> 0           an owner that must be woken, and is not
+ *
+ * Of all returns of one life, the one that changes the generation succeeds. There is no loop and no
+ * queue: five atomic operations at most. */
 
 SLAB_API const void *slab_pool_read(const slab_pool *pool, slab_id id, size_t *len)
 {
-    uint64_t             name    = slab__name_of(id);
+    uint64_t             name    = slab__pool_name_of(id);
     const unsigned char *payload = NULL;
 
     if (!len) return NULL;
     *len = 0;
-    if (!pool || !slab__is_ours(pool, name) || (slab__gen_of(name) & 1) == 0) return NULL;
-    const slab__life *life = &pool->lives[slab__page_of(name)];
+    if (!pool || !slab__pool_is_ours(pool, name) || (slab__pool_gen_of(name) & 1) == 0) return NULL;
+    const slab__pool_life *life = &pool->lives[slab__pool_page_of(name)];
 
     slab__poison_enter();
     /* acquire, pairs with the release in slab_pool_alloc: len is of this life, or a later one's. */
-    if (atomic_load_explicit(&life->gen, memory_order_acquire) == slab__gen_of(name)) {
+    if (atomic_load_explicit(&life->gen, memory_order_acquire) == slab__pool_gen_of(name)) {
         /* relaxed: ordered by the acquire above. Over the page size: scribbled. */
         uint32_t bytes = atomic_load_explicit(&life->len, memory_order_relaxed);
         if (bytes <= pool->page_size) {
             *len    = bytes;
-            payload = slab__page(pool, slab__page_of(name));
-            slab__show_live(pool, slab__page_of(name), bytes);
+            payload = slab__pool_page(pool, slab__pool_page_of(name));
+            slab__pool_show_live(pool, slab__pool_page_of(name), bytes);
         }
     }
     slab__poison_leave();
     return payload;
 }
 
-/* -- Return -- */
-
 /* Any thread: the one step that ends a life. 0, -ESTALE, -EINVAL. */
-static inline int slab__end_life(slab_pool *pool, uint64_t name)
+static inline int slab__pool_end_life(slab_pool *pool, uint64_t name)
 {
-    if (!slab__is_ours(pool, name)) return slab__refuse(pool, -EINVAL);
-    slab__life *life = &pool->lives[slab__page_of(name)];
-    uint32_t    gen  = slab__gen_of(name);
+    if (!slab__pool_is_ours(pool, name)) return slab__pool_refuse(pool, -EINVAL);
+    slab__pool_life *life = &pool->lives[slab__pool_page_of(name)];
+    uint32_t    gen  = slab__pool_gen_of(name);
 
     slab__poison_enter();
-    /* seq_cst, pairs with the seq_cst in slab__look. As release: our last reads of the page happen
-       before the owner's next write to it. And it crosses: it precedes our look at the hint and at
-       wanted. relaxed on failure: the id is stale, and nothing follows from what is there
+    /* seq_cst, pairs with the seq_cst in slab__pool_look. As release: our last reads of the page
+       happen before the owner's next write to it. And it crosses: it precedes our look at the hint
+       and at wanted. relaxed on failure: the id is stale, and nothing follows from what is there
        instead. ABA: only a life 2^31 lives later has the same generation. */
     bool won = (gen & 1) != 0 && atomic_compare_exchange_strong_explicit(
-                                     &life->gen, &gen, slab__gen_of(name) + 1,
+                                     &life->gen, &gen, slab__pool_gen_of(name) + 1,
                                      memory_order_seq_cst, memory_order_relaxed);
-    if (won) slab__hide(pool, slab__page_of(name));
+    if (won) slab__pool_hide(pool, slab__pool_page_of(name));
     slab__poison_leave();
-    return won ? 0 : slab__refuse(pool, -ESTALE);
+    return won ? 0 : slab__pool_refuse(pool, -ESTALE);
 }
 
-/* Any thread, after slab__end_life: tells the owner in which groups to look. */
-static inline void slab__hint(slab_pool *pool, uint32_t word, uint32_t bits)
+/* Any thread, after slab__pool_end_life: tells the owner in which groups to look. */
+static inline void slab__pool_hint(slab_pool *pool, uint32_t word, uint32_t bits)
 {
     _Atomic(uint32_t) *hint = &pool->shared->hints[word];
 
-    /* seq_cst, pairs with the seq_cst in slab__look_hinted: if all bits are set still, the owner's
-       look at our group is yet to come, and will see the life ended. */
+    /* seq_cst, pairs with the seq_cst in slab__pool_look_hinted: if all bits are set still, the
+       owner's look at our group is yet to come, and will see the life ended. */
     if ((atomic_load_explicit(hint, memory_order_seq_cst) & bits) == bits) return;
     /* relaxed: the owner takes the bits after the load above, which did not see them all, and
        so after our compare-exchange; the look that follows sees the life ended. */
     atomic_fetch_or_explicit(hint, bits, memory_order_relaxed);
 }
 
-/* Any thread, after slab__end_life: whether the owner sleeps and it is on us to wake it. */
-static inline bool slab__take_wake(slab_pool *pool)
+/* Any thread, after slab__pool_end_life: whether the owner sleeps and it is on us to wake it. */
+static inline bool slab__pool_take_wake(slab_pool *pool)
 {
     _Atomic(uint32_t) *wanted = &pool->shared->wanted;
 
@@ -1581,12 +1674,12 @@ static inline bool slab__take_wake(slab_pool *pool)
 SLAB_API int slab_pool_return(slab_pool *pool, slab_id id)
 {
     if (!pool) return -EINVAL;
-    uint64_t name  = slab__name_of(id);
-    int      error = slab__end_life(pool, name);
+    uint64_t name  = slab__pool_name_of(id);
+    int      error = slab__pool_end_life(pool, name);
     if (error) return error;
-    uint32_t group = (uint32_t)slab__page_of(name) >> pool->group_shift;
-    slab__hint(pool, group >> 5, UINT32_C(1) << (group & 31));
-    return slab__take_wake(pool) ? SLAB_WAKE_OWNER : 0;
+    uint32_t group = (uint32_t)slab__pool_page_of(name) >> pool->group_shift;
+    slab__pool_hint(pool, group >> 5, UINT32_C(1) << (group & 31));
+    return slab__pool_take_wake(pool) ? SLAB_WAKE_OWNER : 0;
 }
 
 SLAB_API size_t slab_pool_return_many(slab_pool *pool, const slab_id *ids, size_t count,
@@ -1598,11 +1691,11 @@ SLAB_API size_t slab_pool_return_many(slab_pool *pool, const slab_id *ids, size_
     if (wake) *wake = false;
     if (!pool || !wake || (!ids && count > 0)) return 0;
     for (size_t i = 0; i < count; i++) {
-        uint64_t name = slab__name_of(ids[i]);
-        if (slab__end_life(pool, name) != 0) continue;
-        uint32_t group = (uint32_t)slab__page_of(name) >> pool->group_shift;
+        uint64_t name = slab__pool_name_of(ids[i]);
+        if (slab__pool_end_life(pool, name) != 0) continue;
+        uint32_t group = (uint32_t)slab__pool_page_of(name) >> pool->group_shift;
         if (bits != 0 && group >> 5 != word) {
-            slab__hint(pool, word, bits);
+            slab__pool_hint(pool, word, bits);
             bits = 0;
         }
         word = group >> 5;
@@ -1610,12 +1703,12 @@ SLAB_API size_t slab_pool_return_many(slab_pool *pool, const slab_id *ids, size_
         live++;
     }
     if (live == 0) return 0;
-    slab__hint(pool, word, bits);
-    *wake = slab__take_wake(pool);
+    slab__pool_hint(pool, word, bits);
+    *wake = slab__pool_take_wake(pool);
     return live;
 }
 
-/* ---- loan: a page's holder ----
+/* ---- pool loan: which peer has a page ----
  *
  * A loan is one word, the generation of a life above the peer that holds the page. It counts as
  * long as that life lasts: nothing need be cleared when a life ends or the next begins, so return
@@ -1642,20 +1735,20 @@ SLAB_API size_t slab_pool_return_many(slab_pool *pool, const slab_id *ids, size_
 #define SLAB__LOAN(gen, peer) ((uint64_t)(gen) << 32 | (peer))
 
 /* Which peer has that life. */
-static inline uint32_t slab__loan_of(uint64_t loan, uint32_t gen)
+static inline uint32_t slab__pool_loan_of(uint64_t loan, uint32_t gen)
 {
     return (uint32_t)(loan >> 32) == gen ? (uint32_t)loan : SLAB_NO_PEER;
 }
 
 SLAB_API int slab_pool_lend(slab_pool *pool, slab_id id, uint32_t peer)
 {
-    uint64_t name = slab__name_of(id);
+    uint64_t name = slab__pool_name_of(id);
 
-    if (!pool || !slab__is_ours(pool, name)) return -EINVAL;
+    if (!pool || !slab__pool_is_ours(pool, name)) return -EINVAL;
     if (!SLAB__LENDS || !pool->loans) return -ENOTSUP;
-    uint32_t           gen  = slab__gen_of(name);
-    slab__loan        *loan = &pool->loans[slab__page_of(name)];
-    _Atomic(uint32_t) *live = &pool->lives[slab__page_of(name)].gen;
+    uint32_t           gen  = slab__pool_gen_of(name);
+    slab__pool_loan        *loan = &pool->loans[slab__pool_page_of(name)];
+    _Atomic(uint32_t) *live = &pool->lives[slab__pool_page_of(name)].gen;
     for (;;) {
         /* acquire, pairs with the seq_cst in slab_pool_lend: after the loan of a later life we see
            that this one is over. */
@@ -1674,16 +1767,16 @@ SLAB_API int slab_pool_lend(slab_pool *pool, slab_id id, uint32_t peer)
 
 SLAB_API uint32_t slab_pool_peer(const slab_pool *pool, slab_id id)
 {
-    uint64_t name = slab__name_of(id);
-    uint32_t gen  = slab__gen_of(name);
+    uint64_t name = slab__pool_name_of(id);
+    uint32_t gen  = slab__pool_gen_of(name);
 
     if (!SLAB__LENDS || !pool || !pool->loans) return SLAB_NO_PEER;
-    if (!slab__is_ours(pool, name) || (gen & 1) == 0) return SLAB_NO_PEER;
+    if (!slab__pool_is_ours(pool, name) || (gen & 1) == 0) return SLAB_NO_PEER;
     /* relaxed, both: says what was so at some moment. */
-    if (atomic_load_explicit(&pool->lives[slab__page_of(name)].gen, memory_order_relaxed) != gen)
+    uint32_t page = slab__pool_page_of(name);
+    if (atomic_load_explicit(&pool->lives[page].gen, memory_order_relaxed) != gen)
         return SLAB_NO_PEER;
-    return slab__loan_of(
-        atomic_load_explicit(&pool->loans[slab__page_of(name)], memory_order_relaxed), gen);
+    return slab__pool_loan_of(atomic_load_explicit(&pool->loans[page], memory_order_relaxed), gen);
 }
 
 SLAB_API size_t slab_pool_reap(slab_pool *pool, uint32_t peer)
@@ -1693,30 +1786,37 @@ SLAB_API size_t slab_pool_reap(slab_pool *pool, uint32_t peer)
     if (!SLAB__LENDS || !pool || !pool->loans) return 0;
     for (uint32_t page = 0; page < pool->owned; page++) {
         uint64_t name = pool->out[page];
-        uint32_t gen  = slab__gen_of(name);
-        if (slab__page_of(name) != page) continue;
+        uint32_t gen  = slab__pool_gen_of(name);
+        if (slab__pool_page_of(name) != page) continue;
         /* seq_cst, pairs with the seq_cst in slab_pool_lend: a lender that saw the peer alive has
            written its loan before this look. */
         uint64_t loan = atomic_load_explicit(&pool->loans[page], memory_order_seq_cst);
-        if (slab__loan_of(loan, gen) != peer) continue;
+        if (slab__pool_loan_of(loan, gen) != peer) continue;
         /* relaxed: decides between us and a return. The peer's death happens before this call, and
            its accesses with it. If a return is first, a drain finds that. */
         if (!atomic_compare_exchange_strong_explicit(&pool->lives[page].gen, &gen, gen + 1,
                                                      memory_order_relaxed, memory_order_relaxed))
             continue;
-        slab__recycle(pool, name);
+        slab__pool_recycle(pool, name);
         if (pool->recycled) pool->recycled(pool->context, slab_id_unpack(name));
         reaped++;
     }
     return reaped;
 }
 
-/* -- Drain -- */
+/* ---- pool wake: an owner that drains or sleeps ----
+ *
+ *    owner                                    returner
+ *    wanted := 1                              gen: 7 -> 8
+ *    look at all pages: none is back          wanted is 0: no wake-up      -- never both
+ *
+ * As with the hints, seq_cst on the four lets one come first. The exchange of wanted picks one
+ * returner, so that a request is answered once. */
 
 SLAB_API size_t slab_pool_drain(slab_pool *pool)
 {
     if (!pool) return 0;
-    size_t recycled = slab__look_hinted(pool) + pool->untold;
+    size_t recycled = slab__pool_look_hinted(pool) + pool->untold;
 
     pool->untold = 0;
     return recycled;
@@ -1726,42 +1826,45 @@ SLAB_API bool slab_pool_want(slab_pool *pool)
 {
     if (!pool || pool->owned == 0) return false;
     if (pool->free_last != 0 || pool->free_top != 0) return false;
-    /* seq_cst, pairs with the seq_cst in slab__take_wake: a returner that does not see this store
-       has ended its life before the look that follows. */
+    /* seq_cst, pairs with the seq_cst in slab__pool_take_wake: a returner that does not see this
+       store has ended its life before the look that follows. */
     atomic_store_explicit(&pool->shared->wanted, 1, memory_order_seq_cst);
-    if (slab__look(pool, 0, pool->owned) == 0) return true;
+    if (slab__pool_look(pool, 0, pool->owned) == 0) return true;
     /* relaxed: a returner that takes it first wakes an owner that is awake. */
     atomic_store_explicit(&pool->shared->wanted, 0, memory_order_relaxed);
     return false;
 }
 
-/* -- Other processes -- */
+/* ---- pool view: other processes; stats; the end ----
+ *
+ * A view is a pool that owns no page: owned is 0, so each of the owner's functions finds nothing to
+ * do, or to hand out. The shape is read once, checked, and kept where others cannot write. */
 
 SLAB_API int slab_pool_attach(slab_pool **view, void *memory, size_t memory_size)
 {
-    slab__shared    *shared = (slab__shared *)memory;
+    slab__pool_shared    *shared = (slab__pool_shared *)memory;
     slab_pool_config shape  = {0};
 
     if (!view) return -EINVAL;
     *view = NULL;
     if (!memory || (uintptr_t)memory % SLAB__PAGE_ALIGN != 0) return -EINVAL;
     if (memory_size < SLAB__PAGE_ALIGN) return -EINVAL;
-    /* acquire, pairs with the release in slab__format: the shape is written. */
+    /* acquire, pairs with the release in slab__pool_format: the shape is written. */
     if (atomic_load_explicit(&shared->magic, memory_order_acquire) != SLAB__MAGIC) return -EINVAL;
     /* relaxed: after the magic. Each is read once, then checked: it may change under us. */
     shape.page_size  = atomic_load_explicit(&shared->page_size, memory_order_relaxed);
     shape.page_count = atomic_load_explicit(&shared->page_count, memory_order_relaxed);
     shape.core       = (uint16_t)atomic_load_explicit(&shared->core, memory_order_relaxed);
     uint32_t state_size = atomic_load_explicit(&shared->state_size, memory_order_relaxed);
-    shape.lends         = state_size != sizeof(slab__life);
+    shape.lends         = state_size != sizeof(slab__pool_life);
     if (shape.page_size == 0 || shape.page_count == 0) return -EINVAL;
-    if (state_size != slab__state_size(&shape)) return -EINVAL;
+    if (state_size != slab__pool_state_size(&shape)) return -EINVAL;
     size_t shared_size = slab_pool_footprint(&shape);
     if (shared_size == 0 || shared_size > memory_size) return -EINVAL;
 
     slab_pool *made = (slab_pool *)SLAB_MAP(sizeof *made);
     if (!made) return -ENOMEM;
-    slab__bind(made, shared, &shape);
+    slab__pool_bind(made, shared, &shape);
     made->private_size = sizeof *made;
     *view = made;
     return 0;
@@ -1770,30 +1873,28 @@ SLAB_API int slab_pool_attach(slab_pool **view, void *memory, size_t memory_size
 SLAB_API void slab_pool_detach(slab_pool *view)
 {
     if (!view || (view->owned != 0 && view->process == getpid())) return;
-    slab__show_all(view);
+    slab__pool_show_all(view);
     if (view->owned != 0) slab__pool_unlock(view->lock_fd);
     if (view->owns_memory) SLAB_UNMAP(view->shared, view->shared_size);
     SLAB_UNMAP(view, view->private_size);
 }
 
-/* -- Stats and the end -- */
-
 /* Owner: pages that are out and whose id still reads. */
-static uint32_t slab__count_live(const slab_pool *pool)
+static uint32_t slab__pool_count_live(const slab_pool *pool)
 {
     uint32_t live = 0;
 
     for (uint32_t page = 0; page < pool->owned; page++)
-        live += slab__is_out(pool, page) && slab__is_live(pool, pool->out[page]);
+        live += slab__pool_is_out(pool, page) && slab__pool_is_live(pool, pool->out[page]);
     return live;
 }
 
 /* Owner: recycles what has come back. const promises the caller that the pool does the same after
  * this as before, not that its lists stay as they were; no pool is a const object. */
-static void slab__count_returned(const slab_pool *pool)
+static void slab__pool_count_returned(const slab_pool *pool)
 {
     slab_pool *writable = (slab_pool *)(uintptr_t)pool;
-    if (pool->owned != 0) writable->untold += (uint32_t)slab__look_hinted(writable);
+    if (pool->owned != 0) writable->untold += (uint32_t)slab__pool_look_hinted(writable);
 }
 
 SLAB_API void slab_pool_stats(const slab_pool *pool, struct slab_pool_info *stats)
@@ -1801,7 +1902,7 @@ SLAB_API void slab_pool_stats(const slab_pool *pool, struct slab_pool_info *stat
     if (!stats) return;
     *stats = (struct slab_pool_info){0, 0, 0, 0, 0.0, 0};
     if (!pool) return;
-    slab__count_returned(pool);
+    slab__pool_count_returned(pool);
     stats->page_count = pool->page_count;
     stats->available  = pool->free_top + (pool->free_last != 0);
     stats->allocs     = pool->allocs;
@@ -1814,9 +1915,9 @@ SLAB_API void slab_pool_stats(const slab_pool *pool, struct slab_pool_info *stat
 SLAB_API size_t slab_pool_destroy(slab_pool *pool)
 {
     if (!pool || pool->owned == 0) return 0;
-    size_t lost = slab__count_live(pool);
+    size_t lost = slab__pool_count_live(pool);
 
-    slab__show_all(pool);
+    slab__pool_show_all(pool);
     /* relaxed: an attach that still sees the magic comes too early or too late in any order. */
     atomic_store_explicit(&pool->shared->magic, 0, memory_order_relaxed);
     if (pool->owns_memory) SLAB_UNMAP(pool->shared, pool->shared_size);
@@ -1845,7 +1946,7 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool)
  *
  *   memory   what the store holds of the system; max_bytes
  *   runs     extents, cut into units of 512 bytes; a run of units serves whatever needs memory
- *   lines    64 bytes each: what is known about chunks, apart from the slots
+ *   lines    64 bytes each: what is known about chunks, apart from their slots
  *   tiers    chunks, their words of 64 slots, and which of these have holes
  *   large    objects above the largest tier: a run, or a mapping
  *   retier   tiers that replace others
@@ -1868,19 +1969,21 @@ enum {
     SLAB__KEPT_LEAST   = 64 << 20,  /* and at most so many bytes in them, or a quarter of all */
     SLAB__LINE_WORDS   = 8,
     SLAB__LINE_SLOTS   = 448,       /* live bits in 7 words of a line */
+    SLAB__FIRST_SLOTS  = 192,       /* and in 3 words of a chunk's first line */
     SLAB__SEGMENT      = 64,        /* lines: 4 KiB */
-    SLAB__SEGMENTS     = 64,        /* room at first; a multiple of 64 */
+    SLAB__SEGMENTS     = 16,        /* room at first */
     SLAB__SEGMENTS_MAX = 1 << 16,   /* refs have 31 bits */
     SLAB__FIRST        = 8 << 10,   /* bytes of a tier's first chunk */
     SLAB__WHOLE        = 64 << 10,  /* and of the later ones */
     SLAB__WHOLE_MOST   = 512 << 10, /* from 32 GiB on, where lines would become scarce */
     SLAB__QUARTER      = 16 << 10,  /* no chunk is shorter if the tier wishes for more */
-    SLAB__SLOTS_MOST   = 3584,      /* of a chunk: 8 lines; its open words fit a word */
+    SLAB__SLOTS_MOST   = 3776,      /* of a chunk: 9 lines; its open words fit a word */
     SLAB__SPARE        = 64,        /* compact leaves a tier one part in so many of free slots */
     SLAB__LOOK         = 64,        /* chunks that compact chooses from */
     SLAB__SLOT_MAX     = 64 * 1024,
     SLAB__TIERS_MAX    = 63,
-    SLAB__MARKS        = 128,       /* kinds of lines: see lines */
+    SLAB__MARKS        = 128,
+    SLAB__MARK_FIRST   = 256,       /* of a chunk's first line: see lines */
     SLAB__TIERS_ROOM   = 127,       /* tiers with former ones: each has a mark */
 };
 
@@ -1913,20 +2016,22 @@ typedef struct slab__block {
 
 /* The first line of a chunk. */
 typedef struct slab__chunk {
-    uint64_t       extent; /* its address: a multiple of 512, so that the mark is 0 */
-    uint64_t       open;   /* words that have a hole, but for the current word and the fresh ones */
-    unsigned char *memory;
-    uint32_t       number; /* of this line */
-    uint32_t       first, units; /* the run */
-    uint16_t       slots, used;
-    uint8_t        tier;   /* index */
-    uint8_t        lines;  /* this one included */
+    uint64_t      base;    /* as of any line */
+    uint64_t      live[3];
+    uint64_t      open;    /* words that have a hole, but for the current one and the fresh ones */
+    slab__extent *extent;
+    uint32_t      number;  /* of this line */
+    uint16_t      first, units; /* the run */
+    uint16_t      slots, used;
+    uint8_t       lines;   /* this one included */
+    uint8_t       tier;    /* index */
 } slab__chunk;
 
-/* What get needs of a tier. */
+/* What get needs to know of a line. */
 typedef struct slab__kind {
     uint32_t slot_size;
-    uint32_t room; /* len belongs to the tier if slot_size - len < room; 0: none does */
+    uint32_t room;  /* len belongs to the tier if slot_size - len < room; 0: none does */
+    uint32_t tier;  /* index */
 } slab__kind;
 
 typedef struct slab__tier {
@@ -1942,6 +2047,7 @@ typedef struct slab__tier {
     bool           fresh;  /* the holes are fresh slots */
     bool           zeroed; /* and zero */
     uint8_t        index;
+    uint64_t       bit;    /* UINT64_C(1) << index % 64 */
     bool           former; /* put does not use it any more */
 
     uint32_t     slots;    /* of all chunks */
@@ -1999,16 +2105,18 @@ struct slab_store {
     size_t         extent_most;
     uint32_t       whole; /* bytes of a chunk; in the largest stores more than SLAB__WHOLE */
 
-    uint64_t *tops;    /* of the lines: which segments have open chunks, room, no memory */
-    uint64_t  idle;    /* tiers, as bits by index % 64, whose current chunk may be empty */
-    uint64_t  stirred; /* tiers, as bits by index % 64, that may have become sparse */
+    uint64_t *open;    /* [rows][capacity] a bit for each line of a segment: see lines */
+    uint64_t *tops;    /* which segments have open chunks, room, no memory */
+    uint32_t  top_groups, top_words; /* of each top: the words of the first level, and all */
+    uint64_t  idle;    /* tiers, as their bits, whose current chunk may be empty */
+    uint64_t  stirred; /* tiers, as their bits, that may have become sparse */
     uint32_t  compacting; /* the bit that compact turns to next */
     uint32_t  hand;       /* the line that evict turns to next */
     uint64_t  large_hand; /* and the place among records, if that is in its chunk */
     uint32_t  tier_count; /* the caller's */
     uint8_t   order[SLAB__TIERS_MAX]; /* their indices, by size */
-    uint32_t  head_rows; /* tiers whose open lines have words at the heads of segments */
-    uint32_t  rows;      /* tiers that the tops have room for; more than head_rows: see retier */
+    uint32_t  head_rows; /* at create: tiers that the first directory of segments has room for */
+    uint32_t  rows;      /* tiers that the directory has room for; more than these: see retier */
     slab__retiered *retiered; /* or NULL */
     slab__block     retiered_block, segments_block;
 
@@ -2025,6 +2133,7 @@ struct slab_store {
 
 _Static_assert(sizeof(slab__large) % 8 == 0, "a record is a slot");
 _Static_assert(sizeof(slab__chunk) <= SLAB__LINE_WORDS * 8, "a line");
+_Static_assert(offsetof(slab__chunk, open) == 4 * sizeof(uint64_t), "behind its live bits");
 _Static_assert(SLAB__TIERS_MAX < 64, "stirred and idle have a bit for each tier");
 _Static_assert(SLAB__EXTENT_MOST / SLAB__UNIT <= UINT16_MAX, "longest");
 _Static_assert(SLAB__SLOTS_MOST <= 64 * 64, "open has a bit for each word");
@@ -2506,58 +2615,40 @@ static void slab__store_block_give(slab_store *store, const slab__block *block)
 
 /* ---- store: lines ----
  *
- * What is known about slots, apart from them. A chunk has one line for itself, which is a
- * slab__chunk, and behind it one for each 448 slots:
+ * What is known about slots, apart from them. A chunk has some lines in a row:
  *
  *   word 0     address of the slot that a place 0 in this line would have, a multiple of 512; added
- *              to it the mark of the tier: its index + 1. Mark 0: no line of live bits
- *   word 1..7  live bits
+ *              to it the mark of the tier: its index + 1, and in a chunk's first line 256
+ *   word 1..7  live bits; in a first line only word 1..3, and the rest of it is about the chunk
  *
  * A ref is the line's number * 512 + the place of the live bit in the line: so get reads one line,
- * and places below 64 name nothing. The large objects' refs have bit 31 as well.
+ * and places in words without live bits name nothing. The large objects' refs have bit 31 as well.
  *
- * 64 lines are a segment, a run of 4 KiB; line n is in segment n / 64. The first lines of a segment
- * have mark 0 and hold words about the others (SLAB__FREE_LINES and so on). A segment whose lines
- * are all free is gone, and its place in the directory is NULL: stale refs find nothing.
+ * 64 lines are a segment, a run of 4 KiB; line n is in segment n / 64. Line 0 of it has mark 0, and
+ * words about the segment. A free line is zero. A segment whose lines are all free is gone, and its
+ * place in the directory is NULL: stale refs find nothing.
  *
- * The tops have a bit for each segment: for each tier, that an open chunk's line is in it; that it
- * may have room for the lines of a chunk; that it does not exist. Each is found in three steps.
- *
- * The heads have room for the tiers that the store began with. The words of tiers that came later
- * (see retier) are in the segment's annex, a run. */
+ * For each tier and segment, a word in the directory says which lines in it are of open chunks. The
+ * tops have a bit for each segment: for each tier, that this word is not 0; that the segment may
+ * have room for the lines of a chunk; that it does not exist. So the lowest one is found in three
+ * steps. */
 
-/* The words at the head of a segment, and behind these, one for each tier: the lines of chunks that
- * have holes, except its victim. */
-enum { SLAB__FREE_LINES, SLAB__ITS_EXTENT, SLAB__ANNEX, SLAB__OPEN };
-
-enum { SLAB__ANNEX_SIZE = (1 + SLAB__TIERS_ROOM) * 8 }; /* its extent's address, and the words */
+enum { SLAB__FREE_LINES = 1, SLAB__ITS_EXTENT, SLAB__ITS_RUN }; /* words of line 0 */
 
 enum { SLAB__IS_LARGE = 31 }; /* a bit of refs */
 
-static uint64_t *slab__store_word(uint64_t *segment, uint32_t which)
-{
-    return &segment[which / 7 * SLAB__LINE_WORDS + 1 + which % 7];
-}
-
-/* The word of a tier's open lines in a segment. */
-static uint64_t *slab__store_open(const slab_store *store, uint32_t tier, uint32_t segment)
-{
-    if (tier < store->head_rows)
-        return slab__store_word(store->segments[segment], SLAB__OPEN + tier);
-    uintptr_t annex = (uintptr_t)*slab__store_word(store->segments[segment], SLAB__ANNEX);
-    return (uint64_t *)annex + 1 + (tier - store->head_rows);
-}
-
-/* The lines of a segment that chunks may have. */
-static uint64_t slab__store_all_lines(const slab_store *store)
-{
-    return slab__range((SLAB__OPEN + store->head_rows + 6) / 7, SLAB__SEGMENT);
-}
+#define SLAB__ALL_LINES (~UINT64_C(1)) /* of a segment that chunks may have */
 
 static slab__chunk *slab__store_chunk(const slab_store *store, uint32_t number)
 {
     uint64_t *segment = store->segments[number / SLAB__SEGMENT];
     return (slab__chunk *)(void *)&segment[number % SLAB__SEGMENT * SLAB__LINE_WORDS];
+}
+
+/* The lines of the tier's open chunks in a segment, as bits. */
+static uint64_t *slab__store_open(const slab_store *store, uint32_t tier, uint32_t segment)
+{
+    return &store->open[(size_t)tier * store->segment_capacity + segment];
 }
 
 /* Where so many free lines in a row begin, as bits. */
@@ -2573,25 +2664,25 @@ static uint64_t slab__store_rows(uint64_t free, uint32_t lines)
 
 static uint32_t slab__store_top_words(uint32_t capacity)
 {
-    return capacity / 64 + slab__words(capacity / 64);
+    return slab__words(capacity) + slab__words(slab__words(capacity));
 }
 static uint64_t *slab__store_top(const slab_store *store, uint32_t which)
 {
-    return store->tops + (size_t)which * slab__store_top_words(store->segment_capacity);
+    return store->tops + (size_t)which * store->top_words;
 }
 static uint32_t slab__store_roomy(const slab_store *store) { return store->rows; }
 static uint32_t slab__store_gone(const slab_store *store) { return store->rows + 1; }
 
 static void slab__store_top_set(slab_store *store, uint32_t which, uint32_t segment)
 {
-    uint64_t *words = slab__store_top(store, which), *above = words + store->segment_capacity / 64;
+    uint64_t *words = slab__store_top(store, which), *above = words + store->top_groups;
 
     words[segment / 64] |= UINT64_C(1) << segment % 64;
     above[segment / 4096] |= UINT64_C(1) << segment / 64 % 64;
 }
 static void slab__store_top_clear(slab_store *store, uint32_t which, uint32_t segment)
 {
-    uint64_t *words = slab__store_top(store, which), *above = words + store->segment_capacity / 64;
+    uint64_t *words = slab__store_top(store, which), *above = words + store->top_groups;
 
     words[segment / 64] &= ~(UINT64_C(1) << segment % 64);
     if (words[segment / 64] == 0) above[segment / 4096] &= ~(UINT64_C(1) << segment / 64 % 64);
@@ -2600,18 +2691,22 @@ static void slab__store_top_clear(slab_store *store, uint32_t which, uint32_t se
 /* The lowest segment with that top, or SLAB__NONE. */
 static uint32_t slab__store_top_lowest(const slab_store *store, uint32_t which)
 {
-    uint32_t        groups = store->segment_capacity / 64;
-    const uint64_t *words  = slab__store_top(store, which);
-    uint32_t        group  = slab__find_bit(words + groups, 0, groups, true);
+    const uint64_t *words = slab__store_top(store, which), *end = words + store->top_words;
 
-    return group == groups ? SLAB__NONE : group * 64 + (uint32_t)__builtin_ctzll(words[group]);
+    for (const uint64_t *above = words + store->top_groups; above < end; above++) {
+        if (*above == 0) continue;
+        uint32_t group = (uint32_t)(above - words) - store->top_groups;
+        group          = group * 64 + (uint32_t)__builtin_ctzll(*above);
+        return group * 64 + (uint32_t)__builtin_ctzll(words[group]);
+    }
+    return SLAB__NONE;
 }
 
 /* -- Segments -- */
 
 static size_t slab__store_segments_size(uint32_t rows, uint32_t capacity)
 {
-    return capacity * sizeof(uint64_t *) +
+    return capacity * sizeof(uint64_t *) + (size_t)rows * capacity * sizeof(uint64_t) +
            (size_t)(rows + 2) * slab__store_top_words(capacity) * sizeof(uint64_t);
 }
 
@@ -2620,23 +2715,29 @@ static size_t slab__store_segments_size(uint32_t rows, uint32_t capacity)
 static void slab__store_segments_move(slab_store *store, void *memory, uint32_t capacity,
                                       uint32_t rows)
 {
-    uint64_t **segments = (uint64_t **)memory, **before = store->segments;
-    uint32_t   count    = store->segment_capacity < capacity ? store->segment_capacity : capacity;
-    uint32_t   rows_before = store->rows;
+    uint64_t     **segments = (uint64_t **)memory, **before = store->segments;
+    const uint64_t *open    = store->open;
+    uint32_t        room    = store->segment_capacity, count = room < capacity ? room : capacity;
+    uint32_t        rows_before = store->rows;
 
     store->segments         = segments;
-    store->tops             = (uint64_t *)(void *)(segments + capacity);
+    store->open             = (uint64_t *)(void *)(segments + capacity);
+    store->tops             = store->open + (size_t)rows * capacity;
     store->segment_capacity = capacity;
     store->rows             = rows;
+    store->top_groups       = slab__words(capacity);
+    store->top_words        = slab__store_top_words(capacity);
     for (uint32_t number = 0; number < capacity; number++) {
-        uint64_t *segment = number < count ? before[number] : NULL;
-        segments[number]  = segment;
-        if (!segment) slab__store_top_set(store, slab__store_gone(store), number);
-        else slab__store_top_set(store, slab__store_roomy(store), number);
-        for (uint32_t tier = 0; segment && tier < rows_before; tier++)
-            if (*slab__store_open(store, tier, number) != 0)
-                slab__store_top_set(store, tier, number);
+        segments[number] = number < count ? before[number] : NULL;
+        uint32_t top = segments[number] ? slab__store_roomy(store) : slab__store_gone(store);
+        slab__store_top_set(store, top, number);
     }
+    for (uint32_t tier = 0; tier < rows_before; tier++)
+        for (uint32_t number = 0; number < count; number++) {
+            uint64_t bits = open[(size_t)tier * room + number];
+            *slab__store_open(store, tier, number) = bits;
+            if (bits != 0) slab__store_top_set(store, tier, number);
+        }
 }
 
 /* Gives the directory room for so many segments, all there are having lower numbers, and so many
@@ -2670,56 +2771,6 @@ static void slab__store_segments_fit(slab_store *store)
         (void)slab__store_segments_resize(store, capacity, store->rows);
 }
 
-/* Gives the run back that begins at memory, which held metadata. */
-static void slab__store_meta_give(slab_store *store, const void *memory, uint64_t extent,
-                                  size_t size)
-{
-    slab__run run = {(slab__extent *)(uintptr_t)extent, 0, slab__units(size), false};
-
-    run.first = (uint32_t)((uintptr_t)memory - (uintptr_t)run.extent->memory) / SLAB__UNIT;
-    store->metadata -= (size_t)run.units * SLAB__UNIT;
-    slab__store_run_give(store, &run);
-}
-
-/* Gives a segment room for the words of later tiers, all 0. 0, -ENOSPC, -ENOMEM. */
-static int slab__store_annex_add(slab_store *store, uint32_t number)
-{
-    const uint32_t units = slab__units(SLAB__ANNEX_SIZE);
-    slab__run      run;
-    int            error = slab__store_run_need(store, units, units, SLAB__BACK, &run);
-
-    if (error) return error;
-    slab__store_run_take(store, &run);
-    uint64_t *annex = (uint64_t *)(void *)slab__store_run_memory(&run);
-    SLAB__SHOW(annex, SLAB__ANNEX_SIZE);
-    memset(annex, 0, SLAB__ANNEX_SIZE);
-    annex[0] = (uintptr_t)run.extent;
-    *slab__store_word(store->segments[number], SLAB__ANNEX) = (uintptr_t)annex;
-    store->metadata += (size_t)units * SLAB__UNIT;
-    return 0;
-}
-
-static void slab__store_annex_remove(slab_store *store, uint64_t *segment)
-{
-    uint64_t *annex = (uint64_t *)(uintptr_t)*slab__store_word(segment, SLAB__ANNEX);
-
-    if (!annex) return;
-    slab__store_meta_give(store, annex, annex[0], SLAB__ANNEX_SIZE);
-    *slab__store_word(segment, SLAB__ANNEX) = 0;
-}
-
-static void slab__store_segment_remove(slab_store *store, uint32_t number)
-{
-    uint64_t *segment = store->segments[number];
-
-    slab__store_annex_remove(store, segment);
-    slab__store_top_clear(store, slab__store_roomy(store), number);
-    slab__store_top_set(store, slab__store_gone(store), number);
-    store->segments[number] = NULL;
-    slab__store_meta_give(store, segment, *slab__store_word(segment, SLAB__ITS_EXTENT),
-                          SLAB__SEGMENT * SLAB__LINE_WORDS * sizeof(uint64_t));
-}
-
 /* One more segment, all of whose lines are free. 0, -ENOSPC, -ENOMEM. */
 static int slab__store_segment_add(slab_store *store)
 {
@@ -2739,14 +2790,27 @@ static int slab__store_segment_add(slab_store *store)
     SLAB__SHOW(segment, (size_t)units * SLAB__UNIT);
     if (!run.clean) memset(segment, 0, (size_t)units * SLAB__UNIT);
     store->metadata += (size_t)units * SLAB__UNIT;
-    *slab__store_word(segment, SLAB__FREE_LINES) = slab__store_all_lines(store);
-    *slab__store_word(segment, SLAB__ITS_EXTENT) = (uintptr_t)run.extent;
-    store->segments[number]                      = segment;
+    segment[SLAB__FREE_LINES] = SLAB__ALL_LINES;
+    segment[SLAB__ITS_EXTENT] = (uintptr_t)run.extent;
+    segment[SLAB__ITS_RUN]    = run.first;
+    store->segments[number]   = segment;
     slab__store_top_clear(store, slab__store_gone(store), number);
     slab__store_top_set(store, slab__store_roomy(store), number);
-    if (store->retiered && (error = slab__store_annex_add(store, number)))
-        slab__store_segment_remove(store, number);
-    return error;
+    return 0;
+}
+
+static void slab__store_segment_remove(slab_store *store, uint32_t number)
+{
+    uint64_t *segment = store->segments[number];
+    slab__run run     = {(slab__extent *)(uintptr_t)segment[SLAB__ITS_EXTENT],
+                         (uint32_t)segment[SLAB__ITS_RUN],
+                         slab__units(SLAB__SEGMENT * SLAB__LINE_WORDS * sizeof(uint64_t)), false};
+
+    slab__store_top_clear(store, slab__store_roomy(store), number);
+    slab__store_top_set(store, slab__store_gone(store), number);
+    store->segments[number] = NULL;
+    store->metadata -= (size_t)run.units * SLAB__UNIT;
+    slab__store_run_give(store, &run);
 }
 
 /* The lowest segment that has so many free lines in a row, or SLAB__NONE. Those below it that have
@@ -2756,7 +2820,7 @@ static uint32_t slab__store_segment_with(slab_store *store, uint32_t lines)
     uint32_t top = slab__store_roomy(store), number;
 
     while ((number = slab__store_top_lowest(store, top)) != SLAB__NONE) {
-        uint64_t free = *slab__store_word(store->segments[number], SLAB__FREE_LINES);
+        uint64_t free = store->segments[number][SLAB__FREE_LINES];
         if (slab__store_rows(free, lines) != 0) break;
         slab__store_top_clear(store, top, number);
     }
@@ -2772,7 +2836,7 @@ static slab__chunk *slab__store_lines_take(slab_store *store, uint32_t lines, in
         if ((*error = slab__store_segment_add(store))) return NULL;
         number = slab__store_segment_with(store, lines);
     }
-    uint64_t *free = slab__store_word(store->segments[number], SLAB__FREE_LINES);
+    uint64_t *free = &store->segments[number][SLAB__FREE_LINES];
     uint32_t  line = (uint32_t)__builtin_ctzll(slab__store_rows(*free, lines));
     *free &= ~slab__range(line, line + lines);
     slab__chunk *chunk = slab__store_chunk(store, number * SLAB__SEGMENT + line);
@@ -2785,12 +2849,12 @@ static void slab__store_lines_give(slab_store *store, uint32_t first, uint32_t l
 {
     uint32_t  number = first / SLAB__SEGMENT, line = first % SLAB__SEGMENT;
     uint64_t *segment = store->segments[number];
-    uint64_t *free    = slab__store_word(segment, SLAB__FREE_LINES);
+    uint64_t *free    = &segment[SLAB__FREE_LINES];
 
     memset(&segment[line * SLAB__LINE_WORDS], 0, lines * SLAB__LINE_WORDS * sizeof(uint64_t));
     *free |= slab__range(line, line + lines);
     slab__store_top_set(store, slab__store_roomy(store), number);
-    if (*free == slab__store_all_lines(store)) slab__store_segment_remove(store, number);
+    if (*free == SLAB__ALL_LINES) slab__store_segment_remove(store, number);
 }
 
 /* The first chunk whose line is number or a higher one, or NULL. */
@@ -2801,11 +2865,11 @@ static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t num
     for (uint32_t at = number / SLAB__SEGMENT; at < store->segment_capacity; at++, line = 0) {
         uint64_t *segment = store->segments[at];
         if (!segment) continue;
-        uint64_t lines = slab__store_all_lines(store) & slab__range(line, SLAB__SEGMENT) &
-                         ~*slab__store_word(segment, SLAB__FREE_LINES);
+        uint64_t lines = SLAB__ALL_LINES & slab__range(line, SLAB__SEGMENT) &
+                         ~segment[SLAB__FREE_LINES];
         for (; lines != 0; lines &= lines - 1) {
             uint32_t own = (uint32_t)__builtin_ctzll(lines);
-            if (segment[own * SLAB__LINE_WORDS] % 512 == 0)
+            if (segment[own * SLAB__LINE_WORDS] % 512 >= SLAB__MARK_FIRST)
                 return slab__store_chunk(store, at * SLAB__SEGMENT + own);
         }
     }
@@ -2814,21 +2878,26 @@ static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t num
 
 /* -- Refs -- */
 
-/* The line in which the ref's bit is 1, or NULL. The caller looks at the mark. */
+/* The line in which the ref's bit is 1, or NULL. The mark may still be 0, which is no tier's. */
 static inline uint64_t *slab__store_line(const slab_store *store, slab_ref ref)
 {
     uint32_t number = ref / (SLAB__SEGMENT * 512), word = ref / 64 % SLAB__LINE_WORDS;
 
     if (number >= store->segment_capacity) return NULL;
     uint64_t *segment = store->segments[number];
-    if (!segment || word == 0) return NULL;
+    if (!segment) return NULL;
     uint64_t *line = &segment[ref / 512 % SLAB__SEGMENT * SLAB__LINE_WORDS];
+    if (word == 0 || (ref & line[0] & SLAB__MARK_FIRST) != 0) return NULL; /* word 4 and above */
     return line[word] >> ref % 64 & 1 ? line : NULL;
 }
 
 static inline slab__kind slab__store_kind(const slab_store *store, const uint64_t *line)
 {
     return store->kinds[line[0] % SLAB__MARKS];
+}
+static inline uint32_t slab__store_tier_of(const uint64_t *line)
+{
+    return (uint32_t)(line[0] % SLAB__MARKS) - 1;
 }
 
 static inline unsigned char *slab__store_slot(const uint64_t *line, slab_ref ref,
@@ -2838,22 +2907,28 @@ static inline unsigned char *slab__store_slot(const uint64_t *line, slab_ref ref
     return (unsigned char *)(base + (uintptr_t)(ref % 512) * slot_size);
 }
 
-/* The line of the chunk itself: the first before that one with mark 0. */
 static inline slab__chunk *slab__store_chunk_of(uint64_t *line)
 {
-    while (line[0] % 512 != 0) line -= SLAB__LINE_WORDS;
+    while (!(line[0] & SLAB__MARK_FIRST)) line -= SLAB__LINE_WORDS;
     return (slab__chunk *)(void *)line;
 }
 
 /* A chunk's word of live bits lies so many words behind its beginning; and the reverse. */
-static inline uint32_t slab__store_position(uint32_t word) { return 9 + word + word / 7; }
+static inline uint32_t slab__store_position(uint32_t word)
+{
+    return word < 3 ? 1 + word : 9 + (word - 3) + (word - 3) / 7;
+}
 static inline uint32_t slab__store_word_at(uint32_t position)
 {
-    return position - 9 - (position - 8) / 8;
+    return position < 8 ? position - 1 : position - 6 - (position - 8) / 8;
 }
 static inline uint64_t *slab__store_live(slab__chunk *chunk, uint32_t word)
 {
     return (uint64_t *)(void *)chunk + slab__store_position(word);
+}
+static unsigned char *slab__store_memory(const slab__chunk *chunk, uint32_t slot_size)
+{
+    return slab__store_slot((const uint64_t *)(const void *)chunk, 64, slot_size);
 }
 
 /* ---- store: tiers ----
@@ -2881,19 +2956,17 @@ static inline uint64_t *slab__store_live(slab__chunk *chunk, uint32_t word)
 
 static void slab__store_open_chunk(slab_store *store, const slab__tier *tier, uint32_t number)
 {
-    uint32_t  segment = number / SLAB__SEGMENT;
-    uint64_t *open    = slab__store_open(store, tier->index, segment);
+    uint64_t *open = slab__store_open(store, tier->index, number / SLAB__SEGMENT);
 
+    if (*open == 0) slab__store_top_set(store, tier->index, number / SLAB__SEGMENT);
     *open |= UINT64_C(1) << number % SLAB__SEGMENT;
-    slab__store_top_set(store, tier->index, segment);
 }
 static void slab__store_close_chunk(slab_store *store, const slab__tier *tier, uint32_t number)
 {
-    uint32_t  segment = number / SLAB__SEGMENT;
-    uint64_t *open    = slab__store_open(store, tier->index, segment);
+    uint64_t *open = slab__store_open(store, tier->index, number / SLAB__SEGMENT);
 
     *open &= ~(UINT64_C(1) << number % SLAB__SEGMENT);
-    if (*open == 0) slab__store_top_clear(store, tier->index, segment);
+    if (*open == 0) slab__store_top_clear(store, tier->index, number / SLAB__SEGMENT);
 }
 
 static void slab__store_open_word(slab_store *store, const slab__tier *tier, slab__chunk *chunk,
@@ -2922,7 +2995,7 @@ static void slab__store_enter(slab__tier *tier, slab__chunk *chunk, uint32_t wor
 {
     tier->chunk  = chunk;
     tier->word   = slab__store_live(chunk, word);
-    tier->memory = chunk->memory + (size_t)word * 64 * tier->slot_size;
+    tier->memory = slab__store_memory(chunk, tier->slot_size) + (size_t)word * 64 * tier->slot_size;
     tier->ref    = chunk->number * 512 + slab__store_position(word) * 64;
     tier->holes  = holes;
     tier->fresh  = fresh;
@@ -2985,7 +3058,8 @@ static uint32_t slab__store_whole_slots(const slab_store *store, const slab__tie
 
 static uint32_t slab__store_lines_of(uint32_t slots)
 {
-    return 1 + (slots + SLAB__LINE_SLOTS - 1) / SLAB__LINE_SLOTS;
+    if (slots <= SLAB__FIRST_SLOTS) return 1;
+    return 1 + (slots - SLAB__FIRST_SLOTS + SLAB__LINE_SLOTS - 1) / SLAB__LINE_SLOTS;
 }
 
 /* Counts a chunk, or takes it out of the counts. Chunks of large objects' records are metadata. */
@@ -3011,7 +3085,7 @@ static slab__tier *slab__store_formers(const slab_store *store)
 /* The chunk holds no value: its memory and lines are anybody's. */
 static void slab__store_release(slab_store *store, slab__tier *tier, slab__chunk *chunk)
 {
-    slab__run run = {(slab__extent *)(uintptr_t)chunk->extent, chunk->first, chunk->units, false};
+    slab__run run = {chunk->extent, chunk->first, chunk->units, false};
 
     SLAB_ASSERT(chunk->used == 0 && chunk != tier->chunk);
     if (chunk->open != 0 && chunk != tier->victim)
@@ -3056,16 +3130,22 @@ static uint32_t slab__store_cut(const slab_store *store, const slab__tier *tier,
     return slots;
 }
 
-/* Writes the lines of a new chunk; those that it does not need go back. */
+/* Writes the lines of a new chunk in the run; those that it does not need go back. */
 static void slab__store_write_lines(slab_store *store, const slab__tier *tier, slab__chunk *chunk,
-                                    uint32_t lines)
+                                    const slab__run *run, uint32_t lines)
 {
     uint64_t *line = (uint64_t *)(void *)chunk;
-    uintptr_t size = (uintptr_t)SLAB__LINE_SLOTS * tier->slot_size;
-    uintptr_t base = (uintptr_t)chunk->memory - (uintptr_t)64 * tier->slot_size;
+    uintptr_t size = tier->slot_size;
+    uintptr_t base = (uintptr_t)slab__store_run_memory(run) - 64 * size;
 
-    chunk->lines = (uint8_t)slab__store_lines_of(chunk->slots);
-    for (uint32_t i = 1; i < chunk->lines; i++, base += size)
+    chunk->extent = run->extent;
+    chunk->first  = (uint16_t)run->first;
+    chunk->units  = (uint16_t)run->units;
+    chunk->tier   = tier->index;
+    chunk->lines  = (uint8_t)slab__store_lines_of(chunk->slots);
+    chunk->base   = base + SLAB__MARK_FIRST + tier->index + 1;
+    base += SLAB__FIRST_SLOTS * size;
+    for (uint32_t i = 1; i < chunk->lines; i++, base += SLAB__LINE_SLOTS * size)
         line[i * SLAB__LINE_WORDS] = base + tier->index + 1;
     if (lines > chunk->lines)
         slab__store_lines_give(store, chunk->number + chunk->lines, lines - chunk->lines);
@@ -3111,12 +3191,7 @@ static SLAB__COLD int slab__store_grow(slab_store *store, slab__tier *tier)
 
     chunk->slots = (uint16_t)slab__store_cut(store, tier, &run, want, least);
     slab__store_run_take(store, &run);
-    chunk->extent = (uintptr_t)run.extent;
-    chunk->memory = slab__store_run_memory(&run);
-    chunk->first  = run.first;
-    chunk->units  = run.units;
-    chunk->tier   = tier->index;
-    slab__store_write_lines(store, tier, chunk, lines);
+    slab__store_write_lines(store, tier, chunk, &run, lines);
     slab__store_count(store, tier, chunk, +1);
     tier->tail      = chunk;
     tier->tail_from = 0;
@@ -3169,10 +3244,11 @@ static inline unsigned char *slab__store_take_slot(slab__tier *tier, slab_ref *r
 }
 
 /* A slot was freed that is no hole of the current word. */
-static void slab__store_reopen(slab_store *store, slab__tier *tier, slab__chunk *chunk,
-                               uint32_t word)
+static SLAB__APART void slab__store_reopen(slab_store *store, slab__tier *tier,
+                                           slab__chunk *chunk, const uint64_t *live)
 {
-    bool fresh = tier->fresh && chunk == tier->chunk;
+    uint32_t word  = slab__store_word_at((uint32_t)(live - (uint64_t *)(void *)chunk));
+    bool     fresh = tier->fresh && chunk == tier->chunk;
 
     if (tier->fresh) slab__store_leave(store, tier);
     if (chunk->used == 0 && chunk != tier->chunk && !fresh) {
@@ -3193,11 +3269,10 @@ static inline void slab__store_give_slot(slab_store *store, slab__tier *tier, ui
     SLAB__HIDE(slab__store_slot(line, ref, tier->slot_size), tier->slot_size);
     *word &= ~bit;
     tier->occupied--;
-    store->stirred |= UINT64_C(1) << tier->index % 64;
-    if (--chunk->used == 0) store->idle |= UINT64_C(1) << tier->index % 64;
+    store->stirred |= tier->bit;
+    if (--chunk->used == 0) store->idle |= tier->bit;
     if (word == tier->word && !tier->fresh) tier->holes |= bit;
-    else slab__store_reopen(store, tier, chunk,
-                            slab__store_word_at((uint32_t)(word - (uint64_t *)(void *)chunk)));
+    else slab__store_reopen(store, tier, chunk, word);
 }
 
 /* ---- store: large objects ----
@@ -3342,7 +3417,7 @@ static slab__large *slab__store_large_find(const slab_store *store, slab_ref ref
 {
     if (!slab_ref_is_large(ref)) return NULL;
     *line = slab__store_line(store, ref - (UINT32_C(1) << SLAB__IS_LARGE));
-    if (!*line || **line % SLAB__MARKS != store->tiers[0].index + 1u) return NULL;
+    if (!*line || slab__store_tier_of(*line) != 0) return NULL;
     slab__large *record =
         (slab__large *)(void *)slab__store_slot(*line, ref, store->tiers[0].slot_size);
     return record->len == len || (record->loose && record->len > len) ? record : NULL;
@@ -3404,8 +3479,9 @@ static void slab__store_shape_tier(slab_store *store, uint32_t index, uint32_t s
     memset(tier, 0, sizeof *tier);
     tier->slot_size          = size;
     tier->index              = (uint8_t)index;
+    tier->bit                = UINT64_C(1) << index % 64;
     tier->below              = below;
-    store->kinds[index + 1u] = (slab__kind){size, size - below};
+    store->kinds[index + 1u] = (slab__kind){size, size - below, index};
 }
 
 /* Lengths above those of the tiers before belong to the tier at that place; 0 to the first. */
@@ -3494,6 +3570,7 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
 static void slab__store_free_records(slab_store *store, uint64_t *line)
 {
     for (uint32_t place = 64; place < 512; place++) {
+        if ((place & line[0] & SLAB__MARK_FIRST) != 0) break;
         if (!(line[place / 64] >> place % 64 & 1)) continue;
         const slab__large *record =
             (slab__large *)(void *)slab__store_slot(line, place, store->tiers[0].slot_size);
@@ -3507,7 +3584,7 @@ SLAB_API void slab_store_destroy(slab_store *store)
     for (uint32_t number = 0; number < store->segment_capacity; number++) {
         uint64_t *segment = store->segments[number];
         for (uint32_t line = 0; segment && line < SLAB__SEGMENT; line++)
-            if (segment[line * SLAB__LINE_WORDS] % 512 == store->tiers[0].index + 1u)
+            if (slab__store_tier_of(&segment[line * SLAB__LINE_WORDS]) == 0)
                 slab__store_free_records(store, &segment[line * SLAB__LINE_WORDS]);
     }
     while (store->kept_count > 0) slab__store_drop_kept(store);
@@ -3576,7 +3653,7 @@ SLAB_API int slab_store_free(slab_store *store, slab_ref ref, size_t len)
     if (!line) return slab__store_large_free(store, ref, len);
     slab__kind kind = slab__store_kind(store, line);
     if (kind.slot_size - len >= kind.room) return -ESTALE;
-    slab__tier *tier = &store->tiers[line[0] % SLAB__MARKS - 1];
+    slab__tier *tier = &store->tiers[kind.tier];
     tier->payload -= len;
     slab__store_give_slot(store, tier, line, ref);
     return 0;
@@ -3772,7 +3849,7 @@ static slab__chunk *slab__store_open_below(const slab_store *store, const slab__
     const uint64_t *top     = slab__store_top(store, tier->index);
     uint64_t        below   = slab__range(0, number % SLAB__SEGMENT), open = 0;
 
-    if (segment < store->segment_capacity && store->segments[segment])
+    if (segment < store->segment_capacity)
         open = *slab__store_open(store, tier->index, segment) & below;
     if (open == 0) {
         segment = slab__find_bit_below(top, segment);
@@ -3977,11 +4054,10 @@ static slab_ref slab__store_live_from(const slab_store *store, uint64_t place)
         }
         const uint64_t *line = &segment[place / 512 % SLAB__SEGMENT * SLAB__LINE_WORDS];
         if (place % 512 < 64) place = place / 512 * 512 + 64;
-        if (line[0] % 512 != 0) {
-            uint32_t from = (uint32_t)(place % 512);
-            uint32_t at   = slab__find_bit(line, from, 512, true);
-            if (at < 512) return (slab_ref)(place - from + at);
-        }
+        uint32_t mark = line[0] % 512, end = mark < SLAB__MARK_FIRST ? 512 : 256;
+        uint32_t from = (uint32_t)(place % 512), at = mark ? from : end;
+        if (at < end) at = slab__find_bit(line, at, end, true);
+        if (at < end) return (slab_ref)(place - from + at);
         place = (place / 512 + 1) * 512;
     }
     return SLAB_NO_REF;
@@ -4231,8 +4307,6 @@ static void slab__store_retier_undo(slab_store *store)
 {
     store->tiers    = store->own_tiers;
     store->retiered = NULL;
-    for (uint32_t number = 0; number < store->segment_capacity; number++)
-        if (store->segments[number]) slab__store_annex_remove(store, store->segments[number]);
     slab__store_block_give(store, &store->retiered_block);
     memset(&store->retiered_block, 0, sizeof store->retiered_block);
 }
@@ -4247,10 +4321,6 @@ static int slab__store_retier_begin(slab_store *store)
     memcpy(store->retiered->tiers, store->own_tiers, store->head_rows * sizeof *store->tiers);
     store->tiers                       = store->retiered->tiers;
     slab__store_formers(store)->index = (uint8_t)store->head_rows;
-    for (uint32_t number = 0; number < store->segment_capacity; number++) {
-        if (!store->segments[number]) continue;
-        if ((error = slab__store_annex_add(store, number))) return error;
-    }
     return 0;
 }
 

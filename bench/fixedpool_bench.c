@@ -38,7 +38,7 @@
  *
  * Subjects:
  *   ashlar    fixedpool.h, the calls for any thread; with registration: plain pages
- *   cached    fixedpool.h, a cache for each thread; it has no calls for many
+ *   cached    fixedpool.h, a cache for each thread
  *   huge      fixedpool.h with FIXEDPOOL_HUGEPAGES
  *   floor     of a pair: two exchanges, on a line that only this thread uses. wake: a bare futex.
  *             register: one buffer, plain pages, by hand; clone: IORING_REGISTER_CLONE_BUFFERS
@@ -304,7 +304,14 @@ static inline void cached_free_name(void *self, uint64_t name)
 {
     fixedpool_cache_free(self, (int)name);
 }
-ONE_BY_ONE(cached)
+static inline bool cached_alloc_many(void *self, union many *many, uint32_t count)
+{
+    return fixedpool_cache_alloc_many(self, many->frames, count) == count;
+}
+static inline void cached_free_many(void *self, union many *many, uint32_t count)
+{
+    fixedpool_cache_free_many(self, many->frames, count);
+}
 
 static const struct subject subject_cached = {
     .name       = "cached",

@@ -64,6 +64,7 @@ static int               port;
 static uint32_t          own[OWN]; /* the version of each value that was acknowledged; 0: none */
 static uint32_t          under_way = OWN, under_way_state;
 static _Atomic(uint64_t) verified, wrong, done, written;
+static char             *half_way; /* INFO while the values are loaded */
 static _Atomic(bool)     stop;
 
 static double seconds(void)
@@ -390,6 +391,24 @@ static void verify_own(void)
     hang_up(c);
 }
 
+/* A figure of the INFO command. */
+static double figure(const char *info, const char *name)
+{
+    const char *at = strstr(info, name);
+    return at ? atof(at + strlen(name) + 1) : 0;
+}
+
+static char *info(void)
+{
+    struct connection *c = dial("reader");
+    int64_t            len;
+    (void)reply(c, &len);
+    if (!put(c, "INFO\r\n", 6) || reply(c, &len) != '$' || len < 0) errx(1, "INFO failed");
+    char *text = need(strndup((char *)c->reply, (size_t)len));
+    hang_up(c);
+    return text;
+}
+
 static void bar(const char *what, size_t most)
 {
     static const char full[] = "########################################";
@@ -408,7 +427,11 @@ static double together(const char *what, void *(*work)(void *), struct worker wo
         workers[i].number = i;
         if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0) errx(1, "no thread");
     }
-    while (done < item_count && isatty(STDERR_FILENO)) bar(what, item_count), usleep(50000);
+    while (done < item_count) {
+        bar(what, item_count);
+        usleep(20000);
+        if (!half_way && done > item_count / 2) half_way = info();
+    }
     for (unsigned i = 0; i < READERS; i++) pthread_join(workers[i].thread, NULL);
     double took = seconds() - begun;
     bar(what, item_count);
@@ -438,35 +461,26 @@ static void print_times(const char *what, struct worker workers[READERS])
     free(all);
 }
 
-/* A figure of the INFO command. */
-static double figure(const char *info, const char *name)
-{
-    const char *at = strstr(info, name);
-    return at ? atof(at + strlen(name) + 1) : 0;
-}
-
-static char *info(void)
-{
-    struct connection *c = dial("reader");
-    int64_t            len;
-    (void)reply(c, &len);
-    if (!put(c, "INFO\r\n", 6) || reply(c, &len) != '$' || len < 0) errx(1, "INFO failed");
-    char *text = need(strndup((char *)c->reply, (size_t)len));
-    hang_up(c);
-    return text;
-}
-
 static void print_state(const char *text)
 {
     double payload = figure(text, "\npayload_bytes"), held = (double)resident();
-    const char *tenants = strstr(text, "# Tenants");
     printf("memory      %.1f MB of keys and values in %.1f MB resident: %.2f; index %.2f MB\n",
            payload / 1e6, held / 1e6, held > 0 ? payload / held : 0,
            figure(text, "\nindex_bytes") / 1e6);
     printf("evicted     %.0f values to the file, %.0f came back; the file has %.0f\n",
            figure(text, "\nevicted"), figure(text, "\nrestored"), figure(text, "\nfiled_values"));
-    while (tenants && (tenants = strchr(tenants, '\n')) && *++tenants && *tenants != '#')
-        printf("tenant      %.*s\n", (int)strcspn(tenants, "\r"), tenants);
+}
+
+/* Accounts, and what each holds in buffers half-way through loading. */
+static void print_tenants(void)
+{
+    const char *at = half_way ? strstr(half_way, "# Tenants") : NULL;
+    printf("tenants    ");
+    while (at && (at = strchr(at, '\n')) && *++at)
+        printf(" %.*s", (int)strcspn(at, "\r"), at);
+    printf(" (bytes of buffers while loading)\n");
+    free(half_way);
+    half_way = NULL;
 }
 
 static void demonstrate(void)
@@ -484,6 +498,7 @@ static void demonstrate(void)
     print_times("latency    ", workers);
     char *text = info();
     print_state(text);
+    print_tenants();
     free(text);
     usleep(300000); /* the writer goes on */
     kill(server, SIGKILL);

@@ -1,8 +1,8 @@
 /* index.c - from the hash of a key to the entry that names its value.
  *
  * 1,024 small tables, chosen by ten bits of the hash. A table is an array of 8-byte entries, sorted
- * by 30 further bits, the tag, with empty places between them: an entry lies at its home, which is
- * tag * size / 2^30, or close behind it.
+ * by 24 further bits, the tag, with empty places between them: an entry lies at its home, which is
+ * tag * size / 2^24, or close behind it.
  *
  *     home grows with the tag     | . | 3 | 7 | 8 | . | 15 | 17 | . | . | 30 | ....
  *
@@ -10,7 +10,7 @@
  *   So          a search ends at the first larger tag, found or not: 5 entries at nine tenths full.
  *               A table grows by a quarter in one pass, without the keys. A cursor (table, tag)
  *               stays good whatever is inserted, removed or grown: SCAN needs nothing else.
- *   Memory      8 / 0.9 to 8 / 0.8 bytes a key, and 24 spare places in each table.
+ *   Memory      8 / 0.9 to 8 / 0.8 bytes a key, and 12 spare places in each table.
  *
  * Growth copies one table, a thousandth of the entries: no insert is slow. */
 #include "kv.h"
@@ -19,9 +19,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { TAG_BITS = 30, TABLE_BITS = 10, SPARE = 24, LEAST = 8 };
+enum { TAG_BITS = 24, TAG_AT = 40, TABLE_BITS = 10, SPARE = 12, LEAST = 4 };
 
-static uint64_t tag_of(uint64_t entry) { return entry >> 34; }
+static uint64_t tag_of(uint64_t entry) { return entry >> TAG_AT; }
 static uint64_t tag_from(uint64_t hash) { return hash & ((1 << TAG_BITS) - 1); }
 static struct index_table *table_of(struct index *index, uint64_t hash)
 {
@@ -111,7 +111,7 @@ uint64_t *index_insert(struct index *index, uint64_t hash, uint64_t name)
         while (table->entries[end] != INDEX_EMPTY) end++;
         if (end < table->size + SPARE - 1) {
             memmove(&table->entries[at + 1], &table->entries[at], (end - at) * sizeof(uint64_t));
-            table->entries[at] = tag << 34 | name;
+            table->entries[at] = tag << TAG_AT | name;
             table->count++, index->count++;
             return &table->entries[at];
         }
@@ -135,11 +135,11 @@ void index_remove(struct index *index, uint64_t hash, uint64_t *entry)
         (void)table_resize(index, table, table->count); /* without memory it stays large */
 }
 
-/* Returns the next entry. A cursor has 10 bits of table, 30 of tag, and 16 that count the entries
+/* Returns the next entry. A cursor has 10 bits of table, 24 of tag, and 16 that count the entries
  * of this tag that were returned. */
 uint64_t *index_next(struct index *index, uint64_t *cursor)
 {
-    uint64_t number = *cursor >> 46, tag = *cursor >> 16 & ((1 << TAG_BITS) - 1);
+    uint64_t number = *cursor >> (TAG_BITS + 16), tag = *cursor >> 16 & ((1 << TAG_BITS) - 1);
     uint64_t skip = *cursor & 0xffff;
 
     for (; number < INDEX_TABLES; number++, tag = 0, skip = 0) {
@@ -151,7 +151,7 @@ uint64_t *index_next(struct index *index, uint64_t *cursor)
             if (entry == INDEX_EMPTY || tag_of(entry) < tag) continue;
             if (tag_of(entry) > tag) tag = tag_of(entry), skip = seen = 0;
             if (seen++ < skip) continue;
-            *cursor = number << 46 | tag << 16 | seen;
+            *cursor = number << (TAG_BITS + 16) | tag << 16 | seen;
             return &table->entries[at];
         }
     }

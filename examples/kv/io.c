@@ -28,7 +28,7 @@
 #include <time.h>
 
 enum {
-    FRAME = 16 << 10, FRAMES = 256,        /* power of 2 */
+    FRAME = 8 << 10, FRAMES = 128,         /* a power of 2 */
     SUBMISSIONS = 512, COMPLETIONS = 4096, /* more wait in the kernel */
     EVENTS = 256, GROUP = 1,
     RECEIVED = 0, SENT = 1, ACCEPTED = 2, KINDS = 3, /* in the low bits of user_data */

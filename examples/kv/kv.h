@@ -93,10 +93,10 @@ struct index {
     size_t             count, bytes;
 };
 
-/* An entry: 30 bits of the key's hash, FILED, RECENT, and 32 bits that name the value. */
+/* An entry: 24 bits of the key's hash, 7 that say what the name is, RECENT, 32 bits of name. */
 #define INDEX_EMPTY  UINT64_MAX
-#define INDEX_FILED  (UINT64_C(1) << 33) /* the name is a number of a spilled value */
-#define INDEX_RECENT (UINT64_C(1) << 32) /* used since the eviction looked last */
+#define INDEX_PLACE  ((UINT64_C(1) << 40) - 1 - INDEX_RECENT) /* kind and name */
+#define INDEX_RECENT (UINT64_C(1) << 32)                      /* used since eviction looked last */
 
 typedef bool index_match_fn(void *context, uint64_t entry);
 
@@ -139,12 +139,13 @@ int  spill_sync(struct spill *spill);
 void spill_stats(const struct spill *spill, struct overflow_info *info);
 void spill_close(struct spill *spill);
 /* A number of 32 bits for a ref of 64, for the index; UINT32_MAX: no memory. */
+bool         spill_reserve(struct spill *spill, uint32_t count); /* names, for spill_name */
 uint32_t     spill_name(struct spill *spill, overflow_ref ref);
 overflow_ref spill_unname(struct spill *spill, uint32_t number);
 
 /* -- plane.c -- */
 
-enum { TIERS = 31, KEYSPACES = 16 };
+enum { KEYSPACES = 16 };
 
 struct plane_config {
     size_t      memory; /* 0: no limit */
@@ -165,11 +166,9 @@ struct plane {
     slab_store         *store;
     struct index        index;
     struct spill        spill;
-    uint32_t            tiers[TIERS], tier_count;
-    uint32_t           *large; /* lengths of large objects, by number */
-    uint32_t            large_room;
+    struct kept        *kept; /* records that an eviction gives a second chance */
     uint64_t            now; /* ms since 1970, once per batch */
-    uint64_t            hand, expiry_hand; /* cursors of the index */
+    uint64_t            expiry_hand; /* a cursor of the index */
     size_t              keys[KEYSPACES], expiring;
     uint32_t           *histogram; /* of record sizes, until the tiers are fitted */
     size_t              sampled;

@@ -1,4 +1,4 @@
-/* main.c - kv-server: a key-value server of RESP2 clients, out of five allocators.
+/* main.c - kv-server: a key-value server for RESP2 clients, out of four allocators.
  *
  *     make build/kv-server && build/kv-server --memory 64m --spill /tmp/values
  *

@@ -77,6 +77,23 @@ static void line(struct sink *out, const char *format, ...)
     va_end(list);
 }
 
+/* What each account holds in buffers at this moment. */
+static void tenants_write(struct sink *out, const bufpool *pool)
+{
+    static const char family[] = "buffer_pool_tenant_live_bytes{tenant_id=\"";
+    size_t            size     = bufpool_metrics(pool, NULL, 0) + 4096;
+    char             *all      = malloc(size);
+
+    if (all && bufpool_metrics(pool, all, size) < size)
+        for (char *at = all; (at = strstr(at, family)); at++) {
+            at += sizeof family - 1;
+            int name = (int)strcspn(at, "\"");
+            line(out, "%.*s:%llu\r\n", name < 64 ? name : 64, at,
+                 strtoull(at + name + 3, NULL, 10));
+        }
+    free(all);
+}
+
 /* The names that clients of Redis look for come first. */
 void info_write(struct sink *out, const struct server *of)
 {
@@ -95,6 +112,8 @@ void info_write(struct sink *out, const struct server *of)
     for (int k = 0; k < KEYSPACES; k++)
         if (of->data.keys[k] > 0)
             line(out, "db%d:keys=%zu,expires=0,avg_ttl=0\r\n", k, of->data.keys[k]);
+    line(out, "# Tenants\r\n");
+    tenants_write(out, of->buffers);
 }
 
 /* Writes all figures, and the accounts of the tenants. Returns the length of the whole. */

@@ -11,10 +11,10 @@
  * The store has default tiers at first. The sizes of the first records choose better ones, by
  * slab_fit_tiers, and the records move to a store with these.
  *
- * When the store is full, a hand goes round the index (CLOCK): it evicts records that were not read
- * since its last visit, and slab_store_compact makes whole chunks free, which any tier may use. An
- * evicted record goes to the file if there is one. A value that is read twice there comes back to
- * memory; its copy in the file stays, so evicting it again costs nothing.
+ * When the store is full, slab_store_evict empties sparse chunks, whose memory then serves any
+ * tier. Records in them that were read of late get a second chance, up to half of the bytes: they
+ * are put again. The others go to the file if there is one. A value that is read
+ * twice there comes back to memory; its copy in the file stays, so evicting it again costs nothing.
  *
  * A durable plane writes each value to the file before it answers. The value that it replaces is
  * freed after the next sync only: until then a power failure may lose the new value, and then the
@@ -29,11 +29,12 @@
 enum {
     EXPIRES = 1, FILED = 2, KEYSPACE = 4, /* flags of a record: which fields it has */
     FIT_AFTER     = 32768,                /* records */
-    FIT_TIERS     = TIERS - 6,            /* the rest is for sizes that may come later */
-    FIT_MAX       = 16384,                /* larger records are large objects */
-    STEP          = 8,
+    TIERS = 63, FIT_MAX = 16384, FIT_STEP = 8, /* larger records are large objects */
+    FIT_TIERS     = 48,                   /* others are for sizes that may come later */
     MOVES         = 2, /* of compact, after each free: keeps up with any load */
-    EVICT_LEAST   = 32 << 10,
+    EVICT_BYTES   = 64 << 10,
+    KEPT_BYTES = 32 << 10, KEPT_MAX = 512, /* half of what an eviction frees */
+    NAMES_AHEAD   = 16 << 10,              /* more than an eviction can need */
     EXPIRY_LOOKS  = 2000, /* in each tick */
 };
 #define TOMBSTONE 0x80000000u /* in the keyspace of a value in the file */
@@ -46,6 +47,17 @@ struct record {
     overflow_ref         file; /* 0: not in the file */
     uint64_t             serial;
     struct slice         key, value;
+};
+
+/* What the name of an index entry is: a slab_ref, or a number. */
+enum { KIND_AT = 33, IN_STORE = 0, KEPT, IN_FILE };
+#define PLACE(kind, name) ((uint64_t)(kind) << KIND_AT | (name))
+#define NO_PLACE          UINT64_MAX
+
+struct kept {
+    size_t        count, len;
+    size_t        at[KEPT_MAX];
+    unsigned char data[KEPT_BYTES];
 };
 
 #define ADD(count, n) \
@@ -106,30 +118,26 @@ static void record_read(const unsigned char *at, struct record *record)
     record->size = (size_t)(record->value.data + record->value.len - record->base);
 }
 
-/* slab_store_get wants a length that belongs to the value's tier, which the ref names. */
-static size_t ref_len(const struct plane *plane, slab_ref ref)
-{
-    if (slab_ref_is_large(ref)) return plane->large[ref & 0x7fffffff];
-    unsigned bits = plane->tier_count <= 7 ? 28 : plane->tier_count <= 15 ? 27 : 26;
-    return plane->tiers[ref >> bits];
-}
+static unsigned kind_of(uint64_t entry) { return (unsigned)(entry >> KIND_AT) & 0x7f; }
+static void     place(uint64_t *entry, uint64_t at) { *entry = (*entry & ~INDEX_PLACE) | at; }
 
+/* Reads what an entry names: a record tells its own length. Returns false, and an empty record, if
+ * the file is damaged there. */
 static bool entry_read(const struct plane *plane, uint64_t entry, struct record *record)
 {
-    slab_ref       ref = (slab_ref)entry;
+    uint32_t       name = (uint32_t)entry;
+    unsigned       kind = kind_of(entry);
     struct spilled value;
 
-    if (!(entry & INDEX_FILED)) {
-        record_read(slab_store_get(plane->store, ref, ref_len(plane, ref)), record);
-        return true;
-    }
-    *record    = (struct record){0};
-    bool there = spill_read(&plane->spill, plane->spill.refs[ref], &value);
-    if (there)
+    *record = (struct record){0};
+    if (kind == IN_FILE) {
+        if (!spill_read(&plane->spill, plane->spill.refs[name], &value)) return false;
         *record = (struct record){.keyspace = value.keyspace, .expires = value.expires,
                                   .file = value.ref, .serial = value.serial,
                                   .key = value.key, .value = value.value};
-    return there;
+    } else if (kind == KEPT) record_read(plane->kept->data + plane->kept->at[name], record);
+    else record_read(slab_store_peek(plane->store, name, NULL), record);
+    return true;
 }
 
 struct wanted {
@@ -157,21 +165,38 @@ static uint64_t *find(struct plane *plane, uint64_t hash, uint32_t keyspace, str
     return entry;
 }
 
-static bool is_ref(void *context, uint64_t entry)
+static bool is_at(void *context, uint64_t entry)
 {
-    return !(entry & INDEX_FILED) && (slab_ref)entry == *(slab_ref *)context;
+    return kind_of(entry) == IN_STORE && (slab_ref)entry == *(slab_ref *)context;
+}
+
+static uint64_t *find_ref(struct plane *plane, const struct record *record, slab_ref ref)
+{
+    return index_find(&plane->index, index_hash(record->keyspace, record->key), is_at, &ref);
 }
 
 /* compact has moved a record: its entry names the new place. */
 static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
-    struct plane *plane = context;
     struct record record;
     (void)room;
     record_read(value, &record);
-    uint64_t *entry =
-        index_find(&plane->index, index_hash(record.keyspace, record.key), is_ref, &from);
+    uint64_t *entry = find_ref(context, &record, from);
     if (entry) *entry = (*entry & ~(uint64_t)UINT32_MAX) | to;
+}
+
+/* -- Memory -- */
+
+/* Puts a record into the store as it is. Returns its place, or NO_PLACE. */
+static uint64_t store_put(struct plane *plane, const struct record *record)
+{
+    size_t   size = record_size(record);
+    slab_ref ref;
+    void    *at = slab_store_alloc(plane->store, size, &ref);
+
+    if (!at) return NO_PLACE;
+    record_write(at, record);
+    return PLACE(IN_STORE, ref);
 }
 
 /* -- The file -- */
@@ -188,7 +213,7 @@ static void file_free(struct plane *plane, overflow_ref ref, bool replaced)
 static void release(struct plane *plane, uint64_t entry, const struct record *record, bool replaced)
 {
     if (record->file) file_free(plane, record->file, replaced);
-    if (entry & INDEX_FILED) {
+    if (kind_of(entry) == IN_FILE) {
         (void)spill_unname(&plane->spill, (uint32_t)entry);
         return;
     }
@@ -207,109 +232,137 @@ static int file_write(struct plane *plane, const struct record *record, overflow
 /* -- Eviction -- */
 
 /* Moves a record from memory to the file, or, without one, drops it; its memory is the caller's to
- * free. Returns false if it stays: the system has no memory for its name. */
-static bool evict(struct plane *plane, uint64_t *entry, const struct record *record)
+ * free. Names were reserved. */
+static void evict(struct plane *plane, uint64_t *entry, const struct record *record)
 {
     overflow_ref file = record->file;
 
     if (plane->spill.region && !file && file_write(plane, record, &file) == 0)
         ADD(plane->counts.spilled, 1);
     if (file) {
-        uint32_t number = spill_name(&plane->spill, file);
-        if (number == UINT32_MAX && !record->file) spill_free(&plane->spill, file);
-        if (number == UINT32_MAX) return false;
-        *entry = (*entry & ~(INDEX_RECENT | UINT32_MAX)) | INDEX_FILED | number;
+        place(entry, PLACE(IN_FILE, spill_name(&plane->spill, file)));
+        *entry &= ~INDEX_RECENT;
     } else {
         plane->keys[record->keyspace]--;
         index_remove(&plane->index, index_hash(record->keyspace, record->key), entry);
     }
     if (record->expires) plane->expiring--;
     ADD(plane->counts.evicted, 1);
-    return true;
 }
 
-/* Evicts records that were not used of late, of at least so many bytes. Returns false if there are
- * none. */
+/* slab_store_evict frees this record next. */
+static size_t evicted(void *context, slab_ref ref, const void *value, size_t room)
+{
+    struct plane *plane = context;
+    struct kept  *kept  = plane->kept;
+    struct record record;
+
+    (void)room;
+    record_read(value, &record);
+    uint64_t *entry = find_ref(plane, &record, ref);
+    if (!entry) return record.size;
+    if (!(*entry & INDEX_RECENT) || kept->count == KEPT_MAX ||
+        record.size > KEPT_BYTES - kept->len) {
+        evict(plane, entry, &record);
+        return record.size;
+    }
+    memcpy(kept->data + kept->len, record.base, record.size);
+    kept->at[kept->count] = kept->len;
+    kept->len += record.size;
+    *entry &= ~INDEX_RECENT;
+    place(entry, PLACE(KEPT, kept->count++));
+    return record.size;
+}
+
+static bool is_place(void *context, uint64_t entry)
+{
+    return (entry & INDEX_PLACE) == *(uint64_t *)context;
+}
+
+/* The store's share of the budget is what the index leaves. */
+static void limit(struct plane *plane)
+{
+    size_t others = plane->index.bytes + plane->spill.room * sizeof(overflow_ref) +
+                    sizeof *plane->kept;
+    if (plane->config.memory == 0) return;
+    size_t least = plane->config.memory / 4;
+    size_t most  = plane->config.memory > others + least ? plane->config.memory - others : least;
+    (void)slab_store_limit(plane->store, most);
+}
+
+/* Makes at least so many bytes of chunks free. Returns false if nothing is left to evict. */
 static bool make_room(struct plane *plane, size_t bytes)
 {
-    struct record record;
-    size_t        freed = 0;
-    uint64_t     *entry;
+    struct kept *kept = plane->kept;
 
-    if (bytes < EVICT_LEAST) bytes = EVICT_LEAST;
-    for (int rounds = 0; freed < bytes && rounds < 3;) {
-        if (!(entry = index_next(&plane->index, &plane->hand))) rounds++;
-        else if (*entry & INDEX_FILED) continue;
-        else if (*entry & INDEX_RECENT) *entry &= ~INDEX_RECENT;
-        else {
-            slab_ref ref = (slab_ref)*entry;
-            entry_read(plane, *entry, &record);
-            if (!evict(plane, entry, &record)) continue;
-            freed += record.size;
-            (void)slab_store_free(plane->store, ref, record.size);
-        }
+    if (!spill_reserve(&plane->spill, plane->spill.region ? NAMES_AHEAD : 0)) return false;
+    limit(plane);
+    kept->count = kept->len = 0;
+    size_t freed = slab_store_evict(plane->store, bytes < EVICT_BYTES ? EVICT_BYTES : bytes,
+                                    evicted, plane);
+    for (uint64_t i = 0; i < kept->count; i++) {
+        struct record record;
+        uint64_t      at = PLACE(KEPT, i);
+        record_read(kept->data + kept->at[i], &record);
+        uint64_t *entry = index_find(&plane->index, index_hash(record.keyspace, record.key),
+                                     is_place, &at);
+        at = store_put(plane, &record);
+        if (entry && at != NO_PLACE) place(entry, at);
+        else if (entry) evict(plane, entry, &record);
     }
-    while (slab_store_compact(plane->store, 64, moved, plane) > 0) {}
     return freed > 0;
 }
 
-/* Notes the length of a large object, which its ref does not tell. */
-static bool note_large(struct plane *plane, slab_ref ref, size_t size)
-{
-    uint32_t number = ref & 0x7fffffff;
-    if (number >= plane->large_room) {
-        uint32_t  room  = number + number / 2 + 64;
-        uint32_t *large = realloc(plane->large, room * sizeof *large);
-        if (!large) return false;
-        plane->large = large, plane->large_room = room;
-    }
-    plane->large[number] = (uint32_t)size;
-    return true;
-}
-
 /* Stores a record; evicts others if it must. Every pointer to a record and every entry may be stale
- * afterwards. */
-static slab_ref store_record(struct plane *plane, const struct record *record)
+ * afterwards. Returns its place, or NO_PLACE. */
+static uint64_t store_record(struct plane *plane, const struct record *record)
 {
     size_t   size = record_size(record);
-    slab_ref ref;
-    void    *at;
+    uint64_t at;
 
-    if (plane->config.memory != 0 && size > plane->config.memory / 2) return SLAB_NO_REF;
-    while (!(at = slab_store_alloc(plane->store, size, &ref)))
-        if (!make_room(plane, size)) return SLAB_NO_REF;
-    if (slab_ref_is_large(ref) && !note_large(plane, ref, size)) {
-        (void)slab_store_free(plane->store, ref, size);
-        return SLAB_NO_REF;
-    }
-    record_write(at, record);
+    if (plane->config.memory != 0 && size > plane->config.memory / 2) return NO_PLACE;
+    while ((at = store_put(plane, record)) == NO_PLACE)
+        if (!make_room(plane, size)) return NO_PLACE;
     if (record->expires) plane->expiring++;
-    return ref;
+    return at;
 }
 
 /* -- Tiers -- */
 
-static int make_store(struct plane *plane, slab_store **store, const uint32_t *tiers,
-                      uint32_t count)
+static int make_store(struct plane *plane, const uint32_t *tiers, uint32_t count)
 {
-    slab_store_config config = {tiers, count, plane->config.memory / 16 * 15};
-    return slab_store_create(store, &config);
+    slab_store_config config = {.tier_sizes = tiers, .tier_count = count,
+                                .max_bytes = plane->config.memory};
+    slab_store       *store;
+    int               error = slab_store_create(&store, &config);
+
+    if (error) return error;
+    plane->store = store;
+    return 0;
 }
 
-/* Chooses tier sizes from the histogram of the first records. Returns how many. */
+/* Chooses tier sizes from the histogram of the first records. Sizes may drift, so each record also
+ * counts a little for sizes from a third to three times its own. Returns how many. */
 static uint32_t fit(const struct plane *plane, uint32_t *tiers)
 {
-    static uint32_t sizes[FIT_MAX / STEP + 1];
-    static uint64_t counts[FIT_MAX / STEP + 1];
-    size_t          n = 0;
-    size_t          most = plane->config.memory / (1 << 20); /* small budgets have few chunks */
+    static uint32_t sizes[FIT_MAX / FIT_STEP + 1];
+    static uint64_t counts[FIT_MAX / FIT_STEP + 1];
+    size_t          n = FIT_MAX / FIT_STEP, most = plane->config.memory / (512 << 10);
 
-    for (uint32_t i = 1; i <= FIT_MAX / STEP; i++)
-        if (plane->histogram[i] > 0) sizes[n] = i * STEP, counts[n++] = plane->histogram[i];
+    for (uint32_t i = 0; i < n; i++) sizes[i] = (i + 1) * FIT_STEP, counts[i] = 0;
+    for (uint32_t i = 1; i <= n; i++) {
+        if (plane->histogram[i] == 0) continue;
+        counts[i - 1] += plane->histogram[i] * UINT64_C(100);
+        for (uint32_t at = i / 3 + 1, step = i / 8 + 1; at <= i * 3 && at <= n; at += step)
+            counts[at - 1] += plane->histogram[i] * UINT64_C(5);
+    }
+    size_t some = 0;
+    for (size_t i = 0; i < n; i++)
+        if (counts[i] > 0) sizes[some] = sizes[i], counts[some++] = counts[i];
     if (plane->config.memory == 0 || most > FIT_TIERS) most = FIT_TIERS;
-    uint32_t count = slab_fit_tiers(sizes, counts, n, tiers, most < 8 ? 8 : (uint32_t)most);
+    uint32_t count = slab_fit_tiers(sizes, counts, some, tiers, most < 12 ? 12 : (uint32_t)most);
     while (count > 0 && count < TIERS && tiers[count - 1] < FIT_MAX) {
-        uint32_t next  = tiers[count - 1] / 2 * 3 / STEP * STEP + STEP;
+        uint32_t next  = tiers[count - 1] / 4 * 5 / FIT_STEP * FIT_STEP + FIT_STEP;
         tiers[count++] = next < FIT_MAX ? next : FIT_MAX;
     }
     return count;
@@ -320,40 +373,27 @@ static void refit(struct plane *plane)
 {
     struct plane old = *plane;
     uint64_t     cursor = 0, *entry;
-    slab_ref     ref;
+    uint32_t     tiers[TIERS], count = fit(plane, tiers);
 
-    uint32_t count = fit(plane, plane->tiers);
-    if (count == 0 || make_store(plane, &plane->store, plane->tiers, count) != 0) {
-        memcpy(plane->tiers, old.tiers, sizeof old.tiers);
-        plane->store = old.store;
+    if (count == 0 || !spill_reserve(&plane->spill, plane->spill.region ? FIT_AFTER * 2 : 0) ||
+        make_store(plane, tiers, count) != 0)
         return;
-    }
-    plane->tier_count = count;
-    old.large         = plane->large;
-    plane->large      = NULL, plane->large_room = 0;
+    limit(plane);
     while ((entry = index_next(&plane->index, &cursor))) {
         struct record record;
-        if (*entry & INDEX_FILED) continue;
+        if (kind_of(*entry) == IN_FILE) continue;
         entry_read(&old, *entry, &record);
-        if (slab_store_put(plane->store, record.base, record.size, &ref) == 0 &&
-            (!slab_ref_is_large(ref) || note_large(plane, ref, record.size))) {
-            *entry = (*entry & ~(uint64_t)UINT32_MAX) | ref;
-            continue;
-        }
-        if (!evict(plane, entry, &record)) { /* no room, and no memory for a name in the file */
-            plane->keys[record.keyspace]--;
-            index_remove(&plane->index, index_hash(record.keyspace, record.key), entry);
-        }
-        cursor--;
+        uint64_t at = store_put(plane, &record);
+        if (at != NO_PLACE) place(entry, at);
+        else evict(plane, entry, &record), cursor--; /* no room */
     }
     slab_store_destroy(old.store);
-    free(old.large);
 }
 
 static void sample(struct plane *plane, size_t size)
 {
     if (!plane->histogram) return;
-    if (size <= FIT_MAX) plane->histogram[(size + STEP - 1) / STEP]++;
+    if (size <= FIT_MAX) plane->histogram[(size + FIT_STEP - 1) / FIT_STEP]++;
     if (++plane->sampled < FIT_AFTER) return;
     refit(plane);
     free(plane->histogram);
@@ -383,7 +423,7 @@ static int recover(struct plane *plane)
         } else {
             uint32_t number = spill_name(&plane->spill, value.ref);
             if (number == UINT32_MAX ||
-                !index_insert(&plane->index, hash, INDEX_FILED | number))
+                !index_insert(&plane->index, hash, PLACE(IN_FILE, number)))
                 return -ENOMEM;
         }
     }
@@ -404,14 +444,14 @@ static int recover(struct plane *plane)
 
 int plane_open(struct plane *plane, const struct plane_config *config)
 {
-    static const uint32_t tiers[] = {32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048,
-                                     4096, 8192, 16384};
-    *plane            = (struct plane){.config = *config, .spill.spare = UINT32_MAX};
-    plane->tier_count = sizeof tiers / sizeof *tiers;
-    memcpy(plane->tiers, tiers, sizeof tiers);
+    static const uint32_t tiers[] = {32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536,
+                                     2048, 3072, 4096, 8192, FIT_MAX};
+    *plane = (struct plane){.config = *config, .spill.spare = UINT32_MAX};
     plane->now       = clock_ms();
-    plane->histogram = calloc(FIT_MAX / STEP + 1, sizeof *plane->histogram);
-    int error        = make_store(plane, &plane->store, tiers, plane->tier_count);
+    plane->histogram = calloc(FIT_MAX / FIT_STEP + 1, sizeof *plane->histogram);
+    plane->kept      = malloc(sizeof *plane->kept);
+    int error = -ENOMEM;
+    if (plane->kept) error = make_store(plane, tiers, sizeof tiers / sizeof *tiers);
     if (error) {
         fprintf(stderr, "kv-server: --memory: %s\n", strerror(-error));
         return error;
@@ -431,11 +471,11 @@ int plane_open(struct plane *plane, const struct plane_config *config)
 static void restore(struct plane *plane, uint64_t hash, struct record *record)
 {
     struct record again = *record;
-    slab_ref      ref   = store_record(plane, &again);
-    if (ref == SLAB_NO_REF) return;
-    uint64_t *entry = find(plane, hash, record->keyspace, record->key, record);
+    uint64_t      at    = store_record(plane, &again);
+    if (at == NO_PLACE) return;
+    uint64_t *entry = find(plane, hash, again.keyspace, again.key, record);
     (void)spill_unname(&plane->spill, (uint32_t)*entry);
-    *entry = (*entry & ~(INDEX_FILED | UINT32_MAX)) | ref;
+    place(entry, at);
     entry_read(plane, *entry, record);
     ADD(plane->counts.restored, 1);
 }
@@ -467,9 +507,24 @@ bool plane_get(struct plane *plane, uint32_t keyspace, struct slice key, int use
     if (use == USE && entry) ADD(plane->counts.hits, 1);
     if (use == USE && !entry) ADD(plane->counts.misses, 1);
     if (!entry) return false;
-    if (use == USE && *entry & INDEX_FILED && *entry & INDEX_RECENT) restore(plane, hash, &record);
+    if (use == USE && kind_of(*entry) == IN_FILE && *entry & INDEX_RECENT)
+        restore(plane, hash, &record);
     else if (use == USE && !(*entry & INDEX_RECENT)) *entry |= INDEX_RECENT;
     *value = (struct value){record.value, record.expires};
+    return true;
+}
+
+/* Overwrites a record where it is, if its tier is right for the new one. */
+static bool overwrite(struct plane *plane, uint64_t entry, const struct record *old,
+                      const struct record *record)
+{
+    size_t   size = record_size(record);
+    if (kind_of(entry) != IN_STORE ||
+        slab_store_set_len(plane->store, (slab_ref)entry, old->size, size) != 0)
+        return false;
+    if (old->file) file_free(plane, old->file, true);
+    plane->expiring += (record->expires != 0) - (size_t)(old->expires != 0);
+    record_write((unsigned char *)(uintptr_t)old->base, record);
     return true;
 }
 
@@ -481,25 +536,23 @@ int plane_set(struct plane *plane, uint32_t keyspace, struct slice key, const st
     int           error  = plane->config.durable ? file_write(plane, &record, &record.file) : 0;
 
     if (error) return error;
-    slab_ref ref = store_record(plane, &record);
-    size_t   size = record_size(&record);
-    uint64_t *entry = NULL;
-    if (ref != SLAB_NO_REF) {
+    sample(plane, record_size(&record));
+    uint64_t *entry = find(plane, hash, keyspace, key, &old);
+    if (entry && overwrite(plane, *entry, &old, &record)) return 0;
+    uint64_t at = store_record(plane, &record);
+    if (at != NO_PLACE) {
         entry = find(plane, hash, keyspace, key, &old);
         if (entry) {
             uint64_t was = *entry;
-            *entry       = (was & ~(INDEX_FILED | UINT32_MAX)) | ref;
+            place(entry, at);
             release(plane, was, &old, true);
-        } else if ((entry = index_insert(&plane->index, hash, ref))) plane->keys[keyspace]++;
-        else (void)slab_store_free(plane->store, ref, size);
+        } else if ((entry = index_insert(&plane->index, hash, at))) plane->keys[keyspace]++;
+        else (void)slab_store_free(plane->store, (slab_ref)at, record_size(&record));
     }
-    if (!entry && record.file) spill_free(&plane->spill, record.file);
-    if (!entry) {
-        ADD(plane->counts.refused, 1);
-        return -ENOMEM;
-    }
-    sample(plane, size);
-    return 0;
+    if (at != NO_PLACE && entry) return 0;
+    if (record.file) spill_free(&plane->spill, record.file);
+    ADD(plane->counts.refused, 1);
+    return -ENOMEM;
 }
 
 bool plane_delete(struct plane *plane, uint32_t keyspace, struct slice key)
@@ -550,7 +603,7 @@ static void expire_some(struct plane *plane)
     for (int i = 0; i < EXPIRY_LOOKS && plane->expiring > 0; i++) {
         uint64_t *entry = index_next(&plane->index, &plane->expiry_hand);
         if (!entry) return;
-        if (*entry & INDEX_FILED) continue;
+        if (kind_of(*entry) == IN_FILE) continue;
         entry_read(plane, *entry, &record);
         if (!record.expires || record.expires > plane->now) continue;
         drop(plane, index_hash(record.keyspace, record.key), entry, &record);
@@ -564,6 +617,7 @@ void plane_tick(struct plane *plane)
     struct overflow_info   file;
 
     expire_some(plane);
+    limit(plane);
     slab_store_stats(plane->store, &info);
     spill_stats(&plane->spill, &file);
 #define PUT(name, value) atomic_store_explicit(&plane->counts.name, value, memory_order_relaxed)
@@ -586,14 +640,15 @@ void plane_close(struct plane *plane)
     while (plane->spill.region && !plane->spill.full &&
            (entry = index_next(&plane->index, &cursor))) {
         struct record record;
-        if (!(*entry & INDEX_FILED)) entry_read(plane, *entry, &record);
-        if (!(*entry & INDEX_FILED) && !record.file) (void)file_write(plane, &record, &record.file);
+        if (kind_of(*entry) == IN_FILE) continue;
+        entry_read(plane, *entry, &record);
+        if (!record.file) (void)file_write(plane, &record, &record.file);
     }
     if (spill_sync(&plane->spill) != 0) fprintf(stderr, "kv-server: --spill: sync failed\n");
     spill_settle(&plane->spill);
     spill_close(&plane->spill);
     slab_store_destroy(plane->store);
     index_clear(&plane->index);
-    free(plane->large);
+    free(plane->kept);
     free(plane->histogram);
 }

@@ -118,18 +118,22 @@ void spill_close(struct spill *spill)
     *spill = (struct spill){.spare = UINT32_MAX};
 }
 
+bool spill_reserve(struct spill *spill, uint32_t count)
+{
+    if (spill->room - spill->count >= count) return true;
+    uint32_t      room = spill->count + spill->count / 8 + count;
+    overflow_ref *refs = realloc(spill->refs, room * sizeof *refs);
+    if (!refs) return false;
+    spill->refs = refs, spill->room = room;
+    return true;
+}
+
 uint32_t spill_name(struct spill *spill, overflow_ref ref)
 {
     uint32_t number = spill->spare;
-    if (number == UINT32_MAX) {
-        if (spill->count == spill->room) {
-            uint32_t      room = spill->room + spill->room / 8 + 1024;
-            overflow_ref *refs = realloc(spill->refs, room * sizeof *refs);
-            if (!refs) return UINT32_MAX;
-            spill->refs = refs, spill->room = room;
-        }
-        number = spill->count++;
-    } else spill->spare = (uint32_t)spill->refs[number];
+    if (number != UINT32_MAX) spill->spare = (uint32_t)spill->refs[number];
+    else if (!spill_reserve(spill, 1)) return UINT32_MAX;
+    else number = spill->count++;
     spill->refs[number] = ref;
     return number;
 }

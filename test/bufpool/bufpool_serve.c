@@ -40,7 +40,10 @@ static bufpool_view   view;
 
 /* ---- What is in the pool ---- */
 
-#define NAME(name, shown) {name, sizeof(name) - 1, shown, sizeof(shown) - 1}
+#define NAME(name, shown)                                \
+    {                                                    \
+        name, sizeof(name) - 1, shown, sizeof(shown) - 1 \
+    }
 static const struct {
     const char *name;
     size_t      len;
@@ -199,6 +202,8 @@ static void stats(struct answer *answer)
         line(answer, "tenant_live_bytes", "tenant_id", it->shown, it->shown_len, of.live_bytes);
         line(answer, "tenant_soft_limit_bytes", "tenant_id", it->shown, it->shown_len,
              of.soft_limit_bytes);
+        line(answer, "tenant_cap_bytes", "tenant_id", it->shown, it->shown_len, of.cap_bytes);
+        line(answer, "tenant_peak_bytes", "tenant_id", it->shown, it->shown_len, of.peak_bytes);
         line(answer, "soft_limit_exceeded_total", "tenant_id", it->shown, it->shown_len,
              of.soft_limit_exceeded);
     }

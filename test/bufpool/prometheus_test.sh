@@ -119,6 +119,7 @@ def right_values():
         if told.get(key) != found.get(key):
             yield '%r is %s, not %s' % (key, found.get(key), told.get(key))
     for name in ('buffer_pool_tenant_live_bytes', 'buffer_pool_tenant_soft_limit_bytes',
+                 'buffer_pool_tenant_cap_bytes', 'buffer_pool_tenant_peak_bytes',
                  'buffer_pool_soft_limit_exceeded_total'):
         rows = sum(key[0] == name for key in found)
         if rows != NAMED + 1:
@@ -229,6 +230,23 @@ ask right_count
 check 'and each line is a series' $?
 ask healthy
 check 'no scrape failed' $?
+promtool check rules "$root/test/bufpool/alerts.yml" >out 2>&1
+check 'promtool accepts the alert rules' $?
+if python3 -c 'import prometheus_client' 2>out; then
+    python3 - "$server_port" >out 2>&1 <<'EOF'
+import sys
+import urllib.request
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+text = direct.open('http://127.0.0.1:%s/metrics' % sys.argv[1]).read().decode('utf-8')
+families = list(text_string_to_metric_families(text))
+lines = sum(line[:1] != '#' for line in text.split('\n') if line)
+assert sum(len(family.samples) for family in families) == lines > 100
+EOF
+    check "prometheus_client's OpenMetrics parser takes the text" $?
+else
+    tool prometheus_client python3-prometheus-client
+fi
 grep -E 'level=(warn|error)' prometheus.log >out
 check 'Prometheus complains of nothing' $((! $?))
 finish

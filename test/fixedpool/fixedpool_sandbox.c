@@ -350,6 +350,22 @@ static void neither_futex_nor_sleep(void)
     end();
 }
 
+static void a_pool_that_a_child_would_inherit(void)
+{
+    make(4);
+    CHECK_EQ(info().inherited, 0);
+    end();
+    refuse(SYS_madvise, NULL, ALL_THREADS);
+    make(4);
+    CHECK_EQ(info().inherited, 1);
+    int frame = fixedpool_alloc(pool);
+    CHECK(frame >= 0);
+    memset(fixedpool_ptr(pool, frame), 1, 4096);
+    CHECK_EQ(fixedpool_free(pool, frame), 0);
+    end();
+}
+
+static void no_madvise(void) { in_a_child(a_pool_that_a_child_would_inherit); }
 static void no_clock(void) { in_a_child(a_timeout_without_the_call); }
 static void no_futex(void) { in_a_child(futexes_of_all); }
 static void no_futex_to_wake_by(void) { in_a_child(futexes_of_the_one_that_frees); }
@@ -361,6 +377,7 @@ int main(void)
     RUN(no_membarrier_in_one_thread);
     RUN(no_membarrier_any_more);
     RUN(no_membarrier_in_one_of_many);
+    RUN(no_madvise);
     RUN(no_clock);
     RUN(no_futex);
     RUN(no_futex_to_wake_by);

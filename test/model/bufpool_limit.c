@@ -1,278 +1,187 @@
-/* Goal:   a tenant that crosses its limit is counted, a tenant that does not is not; and when all
- *         is still, tabs may have surplus exactly if what is granted is within the limit.
- * Method: threads bill, credit and grant in several tabs while others do the same, change the
- *         limit, or look at it. Granted is what is live plus all surplus; room is 0 if it is above
- *         the limit. */
+/* Goal:   what is granted never exceeds a cap; what fits is never refused; nothing is lost between
+ * a tab's holder and a thread that recalls surplus; and a tenant that ends above its soft limit is
+ * counted, once for each acquisition. Method: a shard's holder draws on its tab, or pays back into
+ * it, while main asks for bytes that are there only if it gets the tab's surplus, or only if it
+ * does not. */
 #include "bufpool_model.h"
 
+enum { CAP = 1024, AHEAD = 64 };
+
 static bufpool_tenant *tenant;
+static bool            got[2];
 
-static uint64_t granted(void)
-{
-    return atomic_load_explicit(&tenant->granted, memory_order_relaxed);
-}
-
-static uint64_t room(void) { return atomic_load_explicit(&tenant->room, memory_order_relaxed); }
+static uint64_t surplus(void) { return bufpool__tab_surplus(&pool->shards[0].tabs[0]); }
 
 static uint64_t exceeded(void)
 {
     return atomic_load_explicit(&tenant->exceeded, memory_order_relaxed);
 }
 
-static void *grant_40(void *unused)
-{
-    (void)bufpool__grant(tenant, 40);
-    return unused;
-}
-
-/* grant: one thread brings granted above the limit of 60, another one back below it. The room that
- * is left belongs to the sum.
- *
- *    first                                   second
- *    granted 40 -> 80, above the limit
- *    lock, granted is 80: room := 0          granted 80 -> 40
- *    granted is 40: again, room := some      room is 0, or some: set it if it is wrong
- *    unlock
- *
- * Store and load cross: either set_room sees the change of granted, or the thread that changed it
- * sees the room. Broken if one of the four is not seq_cst: a room that is older than granted
- * remains. */
-static void *take_40(void *unused)
-{
-    (void)bufpool__grant(tenant, UINT64_C(0) - 40);
-    return unused;
-}
-
-play(grant)
-{
-    model_create(1);
-    tenant = model_tenant(0, 0, 60);
-    (void)bufpool__grant(tenant, 40);
-    must(room() != 0);
-    model_thread one = model_start(grant_40);
-    model_thread two = model_start(take_40);
-    model_join(one);
-    model_join(two);
-    must(granted() == 40);
-    must(room() != 0);
-}
-
-/* limits: two limits are set while a third thread grants. One limit lasts, and room is as that one
- * says.
- *
- *    main                        first                       second
- *    limit := 90                 granted 25 -> 65            limit := 30
- *    set room: 65 is within 90   limit is 90: within it      set room: 65 is above 30
- *
- * Broken if the stores of the limit, or the loads of it after granted changed, are not seq_cst, or
- * if set_room did not look at granted again. */
-static void *lower_limit(void *unused)
-{
-    bufpool_tenant_limit(tenant, 30);
-    return unused;
-}
-
-play(limits)
-{
-    model_create(1);
-    tenant = model_tenant(0, 0, 60);
-    (void)bufpool__grant(tenant, 25);
-    model_thread one = model_start(grant_40);
-    model_thread two = model_start(lower_limit);
-    bufpool_tenant_limit(tenant, 90);
-    model_join(one);
-    model_join(two);
-
-    uint64_t limit = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
-    must(limit == 30 || limit == 90);
-    must(granted() == 65);
-    must((room() == 0) == (65 > limit));
-}
-
-/* lowered: main lowers the limit to less than is live, or not quite, while a thread bills more than
- * its tab has as surplus.
- *
- *    other                                   main
- *    in += 2048                              limit := 2068
- *    settle: room is some, want 1024         set room: granted is within, or above
- *    granted := live + 1024, above
- *    granted -= 1024, surplus := 0
- *
- * Broken if the change of granted, or the second look at it in bufpool__set_room, is not seq_cst,
- * or if settle left surplus in the tab although granted is above the limit. */
-enum { HIGH = 1 << 20, HIGH_AHEAD = HIGH / 1024 };
-
-static void *bill_twice_ahead(void *unused)
-{
-    bufpool__bill(&pool->shards[0], tenant, 2 * HIGH_AHEAD);
-    return unused;
-}
-
-play(lowered)
-{
-    model_create(1);
-    tenant = model_tenant(0, 0, HIGH);
-    bufpool__bill(&pool->shards[0], tenant, 8);
-    must(pool->shards[0].tabs[0].surplus == HIGH_AHEAD);
-    model_thread thread = model_start(bill_twice_ahead);
-    bufpool_tenant_limit(tenant, 2 * HIGH_AHEAD + 20);
-    model_join(thread);
-
-    uint64_t surplus = pool->shards[0].tabs[0].surplus;
-    uint64_t limit   = atomic_load_explicit(&tenant->limit, memory_order_relaxed);
-    must(bufpool__live(tenant) == 2 * HIGH_AHEAD + 8);
-    must(granted() == 2 * HIGH_AHEAD + 8 + surplus);
-    must((granted() > limit) == (room() == 0));
-}
-
-/* settle: two tabs with surplus are settled at the same moment. One thread bills, so that granted
- * goes above the limit; the other one credits, so that it does not stay there. The tenant was never
- * above its limit, and is not counted as above it.
- *
- *    first                                   second
- *    in += 2048                              out += 1024
- *    granted is above the limit              surplus is 1028: settle
- *    give surplus back                       granted -= 1024
- *    still above: read the account           set room
- *    in - out is within the limit
- *
- * Broken if the change of granted is a load and a store, or if an acquisition were counted by
- * granted alone. */
-enum { LIMIT = 4096, AHEAD = LIMIT / 1024 };
-
-static void *bill_2048(void *unused)
-{
-    bufpool__bill(&pool->shards[0], tenant, 2048);
-    return unused;
-}
-
-static void *credit_1024(void *unused)
-{
-    bufpool__credit(&pool->shards[1], tenant, 1024);
-    return unused;
-}
-
-play(settle)
+static void begin(uint64_t drawn)
 {
     model_create(2);
-    tenant = model_tenant(0, 0, LIMIT);
-    bufpool__bill(&pool->shards[0], tenant, 1020);
-    bufpool__bill(&pool->shards[1], tenant, 1024);
-    must(pool->shards[0].tabs[0].surplus == AHEAD && pool->shards[1].tabs[0].surplus == AHEAD);
-    model_thread one = model_start(bill_2048);
-    model_thread two = model_start(credit_1024);
-    model_join(one);
-    model_join(two);
-
-    uint64_t surplus = pool->shards[0].tabs[0].surplus + pool->shards[1].tabs[0].surplus;
-    must(bufpool__live(tenant) == 1020 + 2048);
-    must(granted() == 1020 + 2048 + surplus);
-    must(room() != 0);
-    must(exceeded() == 0);
+    tenant = model_tenant(0, 0, 1 << 20);
+    must(bufpool_tenant_cap(tenant, CAP, 0) == 0);
+    model_bill(&pool->shards[0], tenant, drawn);
 }
 
-/* above: two threads bill a tenant that is above its limit. Each of the two is counted.
+/* draw: the holder of a tab draws on its surplus, while main asks for all that is left. One of them
+ * gets what it wants, and one is refused: both do not fit.
  *
- *    first                                   second
- *    in += 3, room is 0: settle              in += 20, room is 0: settle
- *    account is above the limit              account is above the limit
- *    exceeded + 1                            exceeded + 1
+ *    holder                                  main
+ *    drawn := 160                            lock, room := 0, unlock
+ *    light fence                             heavy fence
+ *    room is 129, quota 164: good            lock, quota - drawn is 4: take these
+ *    or: room is 0, drawn := 100, lock       or 64, unlock
  *
- * Broken if that count is a load and a store. */
-static void *bill_3(void *unused)
+ * Broken if either fence is missing: both get what they want. Broken if the lock does not order. */
+static void *draw_60(void *unused)
 {
-    bufpool__bill(&pool->shards[0], tenant, 3);
+    got[0] = model_try_bill(&pool->shards[0], tenant, 60);
     return unused;
 }
 
-static void *bill_20(void *unused)
+play(draw)
 {
-    bufpool__bill(&pool->shards[1], tenant, 20);
+    begin(100);
+    must(surplus() == AHEAD);
+    model_thread thread = model_start(draw_60);
+    got[1]              = bufpool__tenant_ask(tenant, CAP - 100 - 30) != BUFPOOL__UNKNOWN;
+    model_join(thread);
+    must(got[0] != got[1]);
+    must(model_granted(tenant) == 100 + (got[0] ? 60 : CAP - 100 - 30) + surplus());
+    must(model_granted(tenant) <= CAP);
+}
+
+/* credit: the holder pays back into its tab while main asks for as much as there is then. Whether
+ * main gets it or not, nothing is lost: asked again, it gets it.
+ *
+ *    holder                                  main
+ *    drawn := 840                            lock, room := 0, unlock
+ *    light fence                             heavy fence
+ *    room is 129: keep 60 as surplus         lock, quota - drawn is 60: take it
+ *    or: room is 0: lock, return 60
+ *
+ * Broken if either fence is missing: the surplus stays with the holder although main was refused,
+ * and nobody returns it; or if a tab were cut by what its holder has drawn since. */
+static void *credit_60(void *unused)
+{
+    model_credit(&pool->shards[0], tenant, 60);
+    return unused;
+}
+
+play(credit)
+{
+    begin(900);
+    must(surplus() == 0);
+    model_thread thread = model_start(credit_60);
+    got[1]              = bufpool__tenant_ask(tenant, 150) != BUFPOOL__UNKNOWN;
+    model_join(thread);
+    must(model_granted(tenant) == 840 + (got[1] ? 150 : 0) + surplus());
+    must(got[1] || bufpool__tenant_ask(tenant, 150) != BUFPOOL__UNKNOWN);
+    must(model_granted(tenant) == 990 && surplus() == 0);
+}
+
+/* both: two threads ask for the last bytes, without a tab. One gets them.
+ *
+ *    first                                   main
+ *    lock, 900 + 100 fit: grant, unlock
+ *                                            lock, 1000 + 100 do not; recall, again
+ *
+ * Broken if the lock does not order. */
+static void *ask_for_100(void *unused)
+{
+    got[0] = bufpool__tenant_ask(tenant, 100) != BUFPOOL__UNKNOWN;
+    return unused;
+}
+
+play(both)
+{
+    begin(900);
+    model_thread thread = model_start(ask_for_100);
+    got[1]              = bufpool__tenant_ask(tenant, 100) != BUFPOOL__UNKNOWN;
+    model_join(thread);
+    must(got[0] != got[1] && model_granted(tenant) == 1000);
+}
+
+/* above: two threads acquire for a tenant that only both together bring above its soft limit. The
+ * one that ends above it is counted.
+ *
+ *    first                                   second
+ *    granted 900 -> 980                      granted 980 -> 1060, above 1000: exceeded + 1
+ *
+ * Broken if surplus counted as live, or if the count is a load and a store. */
+static void *bill_80(void *unused)
+{
+    model_bill(&pool->shards[0], tenant, 80);
     return unused;
 }
 
 play(above)
 {
     model_create(2);
-    tenant = model_tenant(0, 0, 512);
-    bufpool__bill(&pool->shards[0], tenant, 510);
-    bufpool__bill(&pool->shards[1], tenant, 10);
+    tenant = model_tenant(0, 0, 1000);
+    model_bill(&pool->shards[0], tenant, 900);
+    must(exceeded() == 0);
+    model_thread thread = model_start(bill_80);
+    model_bill(&pool->shards[1], tenant, 80);
+    model_join(thread);
     must(exceeded() == 1);
-    model_thread one = model_start(bill_3);
-    model_thread two = model_start(bill_20);
-    model_join(one);
-    model_join(two);
-    must(exceeded() == 3);
-    must(bufpool__live(tenant) == 543);
+    must(bufpool__live(tenant) == 1060);
 }
 
-/* swap: a tenant at its limit by a charge is never above it, though a thread discharges that, takes
- * and releases a buffer of the same size, and charges again, while main looks at the limit.
+/* lowered: the soft limit is lowered to less than is live while a thread acquires. What it acquires
+ * after that counts.
  *
  *    other                                   main
- *                                            outs: charged_out 0
- *    charged_out := 64                       outs: the tab's, 0
- *    tab's in := 64                          ins: charged_in 64, the tab's 64
- *    tab's out := 64                         outs again: later is above out
- *    charged_in := 128                       128 - 0 > 64, but 128 - later <= 64: again
+ *    draw on the surplus: within             limit := 100, room := 0
+ *    draw: room is 0, lock, recall
+ *    granted is above: exceeded + 1
  *
- * Broken if the outs were not read a second time, or if a tab's in or out, or a charge, is not
- * published with release and read with acquire: main counts what was live at no moment. */
-enum { BYTES = 64 };
-
-static void *swap_charge_and_buffer(void *unused)
+ * Broken if room stayed what it was. */
+static void *bill_8(void *unused)
 {
-    bufpool__tab *tab = &pool->shards[1].tabs[0];
-
-    bufpool_discharge(tenant, BYTES);
-    bufpool__publish(&tab->in, BYTES);
-    bufpool__publish(&tab->out, BYTES);
-    bufpool_charge(tenant, BYTES);
+    model_bill(&pool->shards[0], tenant, 8);
     return unused;
 }
 
-play(swap)
+play(lowered)
 {
-    model_create(2);
-    bufpool__home = 0;
-    tenant        = model_tenant(0, 0, BYTES);
-    (void)bufpool__tab_of(&pool->shards[1], tenant);
-    bufpool_charge(tenant, BYTES);
-    model_thread thread = model_start(swap_charge_and_buffer);
-    bufpool__look_at_limit(tenant);
+    model_create(1);
+    tenant = model_tenant(0, 0, 1024);
+    model_bill(&pool->shards[0], tenant, 200);
+    model_thread thread = model_start(bill_8);
+    bufpool_tenant_limit(tenant, 100);
     model_join(thread);
-    must(exceeded() == 0);
+    must(exceeded() <= 1);
+    model_bill(&pool->shards[0], tenant, 8);
+    must(exceeded() == 1 || exceeded() == 2);
 }
 
-/* churn: as `swap`, with buffers alone: a tenant at its limit by two buffers, one of which goes out
- * and comes in again while main looks.
+/* wake: a thread is refused, and another gives back bytes. Either the first finds them, or it is
+ * woken.
  *
- *    other                                   main
- *                                            outs: 0
- *    tab's out := 1
- *    tab's in := 2                           ins: 4097
- *                                            outs again: 1
- *                                            4097 - 0 > 4096, but 4097 - 1 is not: again
+ *    main                                    other
+ *    events is 0                             lock, granted := 0, unlock
+ *    lock, it does not fit: refused := 1     refused is 1: events := 1
+ *    unlock; sleep while events is 0         or refused is 0: main comes later, and finds them
  *
- * Broken as `swap` is. */
-static void *churn_one_byte(void *unused)
+ * Broken if refused were set without the lock. */
+static void *credit_all(void *unused)
 {
-    bufpool__tab *tab = &pool->shards[1].tabs[0];
-
-    bufpool__publish(&tab->out, 1);
-    bufpool__publish(&tab->in, 1);
+    bufpool__tab *tab = &pool->shards[0].tabs[0];
+    bufpool__publish(&tab->out, CAP);
+    if (bufpool__tab_undraw(tab, tenant, CAP)) bufpool__wake(pool);
     return unused;
 }
 
-play(churn)
+play(wake)
 {
-    model_create(2);
-    tenant = model_tenant(0, 0, 4096);
-    bufpool__bill(&pool->shards[1], tenant, 1);
-    bufpool__bill(&pool->shards[0], tenant, 4095);
-    must(exceeded() == 0);
-    model_thread thread = model_start(churn_one_byte);
-    bufpool__look_at_limit(tenant);
+    begin(CAP);
+    must(bufpool__tenant_ask(tenant, 1) == BUFPOOL__UNKNOWN); /* nothing is surplus any more */
+    bufpool__set(&pool->refused, 0);
+    model_thread thread = model_start(credit_all);
+    got[0]              = bufpool__tenant_ask(tenant, 10) != BUFPOOL__UNKNOWN;
     model_join(thread);
-    must(exceeded() == 0);
+    must(got[0] || bufpool__get(&pool->events) == 1);
 }

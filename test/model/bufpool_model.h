@@ -15,8 +15,11 @@
 #include <sched.h>
 
 #ifdef MODEL
-#define BUFPOOL_YIELDS               1000
-#define BUFPOOL_SYSCALL(number, ...) (sched_yield(), 0L) /* a futex: come back later */
+#define BUFPOOL_YIELDS 1000
+#define BUFPOOL_LOOKS  2
+/* A futex: come back later, or nobody sleeps. */
+#define BUFPOOL_SYSCALL(number, word, op, ...) \
+    ((op) == BUFPOOL__FUTEX_WAIT ? (sched_yield(), 0L) : 0L)
 
 /* How often a thread may yield before its execution is given up. */
 static unsigned               model_yields;
@@ -301,8 +304,42 @@ MODEL_INLINE bufpool_tenant *model_tenant(uint32_t which, uint32_t number, uint6
 {
     bufpool_tenant *tenant = (bufpool_tenant *)model_tenants[which];
 
-    tenant->pool   = pool;
+    bufpool__tenant_set_up(tenant, pool, NULL);
     tenant->number = number;
     bufpool_tenant_limit(tenant, limit);
     return tenant;
+}
+
+MODEL_INLINE uint64_t model_granted(const bufpool_tenant *tenant)
+{
+    return bufpool__granted(&tenant->level);
+}
+
+/* Charges bytes to a tenant, in a cache that the caller holds. False: they would exceed a cap. */
+MODEL_INLINE bool model_try_bill(bufpool_cache *cache, bufpool_tenant *tenant, uint64_t bytes)
+{
+    enum bufpool__answer answer = bufpool__draw(cache, tenant, bytes);
+
+    if (answer == BUFPOOL__UNKNOWN) {
+        answer = bufpool__tenant_ask(tenant, bytes);
+        if (answer == BUFPOOL__UNKNOWN) return false;
+        bufpool__tenant_pay(cache, tenant, bytes);
+    }
+    bufpool__tenant_note(tenant, answer);
+    bufpool__publish(&bufpool__tab_of(cache, tenant)->in, bytes);
+    return true;
+}
+
+MODEL_INLINE void model_bill(bufpool_cache *cache, bufpool_tenant *tenant, uint64_t bytes)
+{
+    bool billed = model_try_bill(cache, tenant, bytes);
+    must(billed);
+}
+
+MODEL_INLINE void model_credit(bufpool_cache *cache, bufpool_tenant *tenant, uint64_t bytes)
+{
+    bufpool__tab *tab = bufpool__tab_of(cache, tenant);
+
+    bufpool__publish(&tab->out, bytes);
+    (void)bufpool__tab_undraw(tab, tenant, bytes);
 }

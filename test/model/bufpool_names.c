@@ -69,7 +69,7 @@ static void *make(void *unused)
     must(tenant && tenant->number == 0);
     tenant = bufpool_tenant_get(pool, "b", 1);
     must(tenant && tenant->number == 1);
-    bufpool__bill(&pool->shards[0], tenant, 3);
+    model_bill(&pool->shards[0], tenant, 3);
     return unused;
 }
 

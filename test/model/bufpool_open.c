@@ -71,7 +71,7 @@ play(accounts)
     model_let_map(model_caches, sizeof(bufpool_cache), 1);
     tenant = model_tenant(0, 0, 4096);
     buf    = model_buffer(0, BUFPOOL_SMALL);
-    bufpool__bill(&pool->shards[0], tenant, 100);
+    model_bill(&pool->shards[0], tenant, 100);
     bufpool__head_of(buf)->tenant = tenant;
     model_thread thread           = model_start(open_and_settle);
     bufpool__add_up(pool, &info);

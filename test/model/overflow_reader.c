@@ -68,6 +68,44 @@ play(reuse)
     must(model_read(old) == 0 && model_read(now) == 9);
 }
 
+/* peek: the same, but the words are read in place, and checked afterwards.
+ *
+ *    owner                               reader
+ *                                        peek: head is live, life 1
+ *    free: head := hole                  reads the first word: 7
+ *    free: release fence
+ *    write: words := 9                   reads the last word: 9
+ *    write: head := live, life 2         check: acquire fence
+ *                                        check: head is another: not live
+ *
+ * Broken if either fence is missing. */
+static void *peek_old(void *unused)
+{
+    const void *value;
+    size_t      size;
+    if (overflow_reader_peek(&reader, old, &value, &size) != 0) return unused;
+    must(size == 32);
+    uint64_t first = overflow__peek((const overflow__word *)value);
+    uint64_t last  = overflow__peek((const overflow__word *)value + 3);
+    if (overflow_reader_check(&reader, old) == 0) must(first == 7 && last == 7);
+    return unused;
+}
+
+play(peek)
+{
+    model_create();
+    old                 = model_write(7, 32);
+    model_thread thread = model_start(peek_old);
+    must(overflow_free(&region, old) == 0);
+    overflow_ref now = model_write(9, 32);
+    must(overflow__place(now) == overflow__place(old));
+    model_join(thread);
+    const void *value;
+    size_t      size;
+    must(overflow_reader_peek(&reader, old, &value, &size) == -ESTALE);
+    must(overflow_reader_check(&reader, now) == 0);
+}
+
 /* hole: what the owner notes in a hole is never read as part of the value that was there.
  *
  *    owner                               reader

@@ -69,7 +69,7 @@ play(in_flight)
     slab_id   id;
     uint64_t *payload = slab_pool_alloc(pool, sizeof *payload, &id);
     if (payload) {
-        must(model_word(id) == slab__next_life(model_word(ids[0])));
+        must(model_word(id) == slab__pool_next_life(model_word(ids[0])));
         *payload = 3;
     }
     model_join(reader);
@@ -110,7 +110,7 @@ play(half_drain)
     view                = pool;
     model_thread first  = model_start(return_first_by_view);
     model_thread second = model_start(return_second_by_view);
-    /* seq_cst: the exchange in slab__look_hinted, of an owner that ends here. */
+    /* seq_cst: the exchange in slab__pool_look_hinted, of an owner that ends here. */
     atomic_exchange_explicit(&view->shared->hints[0], 0, memory_order_seq_cst);
     adopt();
     model_join(first);

@@ -56,7 +56,7 @@ play(length)
  *    format: magic := MAGIC                 magic is MAGIC
  *                                           shape is the new one, no page has a life
  *
- * Broken if the store of the magic in slab__format does not release, or if the load in
+ * Broken if the store of the magic in slab__pool_format does not release, or if the load in
  * slab_pool_attach does not acquire: the attacher reads the noise. */
 enum { PAGES = 2, NOISE_GEN = 1 };
 
@@ -83,7 +83,7 @@ static void *attach(void *unused)
 play(attach)
 {
     /* relaxed: no other thread knows the memory yet. */
-    slab__shared *noise = (slab__shared *)(void *)memory;
+    slab__pool_shared *noise = (slab__pool_shared *)(void *)memory;
     atomic_store_explicit(&noise->magic, 0, memory_order_relaxed);
     atomic_store_explicit(&noise->page_size, 4096, memory_order_relaxed);
     atomic_store_explicit(&noise->page_count, 1, memory_order_relaxed);

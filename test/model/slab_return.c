@@ -18,9 +18,9 @@ static slab_id id;
  *    alloc: look sees gen 2
  *    write 2                     return: -ESTALE
  *
- * Broken if the returner's compare-exchange in slab__end_life does not release, or if the load in
- * slab__look does not acquire: then write 2 races with read 1. Broken if the compare-exchange is a
- * load and a store: then both returns succeed. */
+ * Broken if the returner's compare-exchange in slab__pool_end_life does not release, or if the load
+ * in slab__pool_look does not acquire: then write 2 races with read 1. Broken if the
+ * compare-exchange is a load and a store: then both returns succeed. */
 static model_cell to_reader, to_doubler;
 static int        by_reader, by_doubler;
 
@@ -136,9 +136,9 @@ play(freed)
  *    write 2, read 2                                         return_many 1: gen is not 1
  *    return 3, drain
  *
- * Broken if the compare-exchange in slab__end_life compared anything less than the whole
- * generation: life 3 would end early. Broken if the count in slab__refuse is a load and a store:
- * one is lost. */
+ * Broken if the compare-exchange in slab__pool_end_life compared anything less than the whole
+ * generation: life 3 would end early. Broken if the count in slab__pool_refuse is a load and a
+ * store: one is lost. */
 static void *return_old(void *unused)
 {
     must(slab_pool_return(pool, id) == -ESTALE);
@@ -190,9 +190,10 @@ play(stale)
  *                                wanted is 1: wake := true       hint
  *                                                                wanted is 0: wake = false
  *
- * Broken by what breaks return: a weaker order in slab__end_life, slab__hint or slab__take_wake, or
- * in the owner's look. Both pages are of group 0: the header reads the page number out of the array
- * apart from the whole id, which the checker, with its one size for each variable, takes for 0. */
+ * Broken by what breaks return: a weaker order in slab__pool_end_life, slab__pool_hint or
+ * slab__pool_take_wake, or in the owner's look. Both pages are of group 0: the header reads the
+ * page number out of the array apart from the whole id, which the checker, with its one size for
+ * each variable, takes for 0. */
 static slab_id ids[2];
 static size_t  live[2];
 static bool    wake[2];

@@ -45,9 +45,9 @@ MODEL_INLINE void take_both_out(void)
  *                                                            wanted is 0: answers 0
  *
  * Store and load cross: either the returner sees wanted, or the owner's look sees the life ended.
- * Broken if the store of wanted, the compare-exchange in slab__end_life, the load in
- * slab__take_wake or the load in slab__look is not seq_cst: the owner sleeps and nobody wakes it.
- * Broken if taking wanted is a load and a store: two returns answer 1. */
+ * Broken if the store of wanted, the compare-exchange in slab__pool_end_life, the load in
+ * slab__pool_take_wake or the load in slab__pool_look is not seq_cst: the owner sleeps and nobody
+ * wakes it. Broken if taking wanted is a load and a store: two returns answer 1. */
 play(want)
 {
     take_both_out();

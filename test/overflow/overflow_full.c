@@ -497,6 +497,32 @@ static void a_disk_that_others_fill(void)
            some, none);
 }
 
+/* The place of a cursor is in the middle of a hole that was trimmed, by now, and no page can be had
+ * for it: next goes on behind it. */
+static void a_cursor_in_a_trimmed_hole(void)
+{
+    overflow_slot    slot;
+    overflow_reader *reader;
+    uint64_t         cursor = 0, mine;
+
+    begin();
+    for (int key = 0; key < 100; key++) CHECK_EQ(put(key, 5000), 0);
+    for (int i = 0; i < 50; i++) CHECK(overflow_next(region, &cursor, &slot));
+    for (int key = 20; key < 80; key++) drop(key);
+    size_t back = overflow_trim(region);
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    fill_disk(0);
+    int found = 0, theirs = 0;
+    for (mine = cursor; overflow_next(region, &mine, &slot);) found++;
+    CHECK_EQ(found, 20);
+    for (mine = cursor; overflow_reader_next(reader, &mine, &slot);) theirs++;
+    CHECK_EQ(theirs, 20);
+    printf("# %d bytes came back\n", (int)back);
+    unlink(foreign);
+    overflow_reader_close(reader);
+    CHECK_EQ(overflow_close(region), 0);
+}
+
 static void nothing_is_left_of_a_file_that_found_no_room(void)
 {
     unlink(path);
@@ -600,6 +626,7 @@ int main(int argc, char **argv)
     } else {
         RUN(a_full_disk);
         RUN(a_disk_that_others_fill);
+        RUN(a_cursor_in_a_trimmed_hole);
         RUN(nothing_is_left_of_a_file_that_found_no_room);
         RUN(a_full_disk_and_a_dead_owner);
     }

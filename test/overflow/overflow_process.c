@@ -148,6 +148,36 @@ static void read_kept(overflow_reader *reader, int number, const struct kept *ke
     }
 }
 
+/* What was read in place counts only if the check afterwards says so. */
+static void peek_kept(overflow_reader *reader, int number, const struct kept *kept)
+{
+    overflow_slot slot;
+    const void   *value;
+    size_t        size;
+    bool          still = false;
+    int           error = overflow_reader_peek(reader, kept->ref, &value, &size);
+    if (error == 0) {
+        bool right = size == size_of(kept->seed) && memcmp(value, value_of(kept->seed), size) == 0;
+        error      = overflow_reader_check(reader, kept->ref);
+        if (error == 0 && !right) bad(number, 2);
+    }
+    if (error != 0) still = atomic_load(&kept->cell->ref) == kept->ref;
+    if ((error != 0 && error != -ESTALE) || still) bad(number, error);
+    error = overflow_reader_describe(reader, kept->ref, &slot);
+    if (error == 0 && (slot.ref != kept->ref || slot.size != size_of(kept->seed))) bad(number, 3);
+}
+
+/* A walk beside the owner meets no slot twice. */
+static void walk_file(overflow_reader *reader, int number)
+{
+    overflow_slot slot;
+    uint64_t      cursor = 0, before = 0;
+    while (overflow_reader_next(reader, &cursor, &slot)) {
+        if (slot.offset <= before) bad(number, 4);
+        before = slot.offset + slot.size;
+    }
+}
+
 static void read_for_ever(int number)
 {
     overflow_reader *reader;
@@ -164,6 +194,8 @@ static void read_for_ever(int number)
         bool new         = one->ref == 0 || r >> 57 & 1;
         if (new && !take_from(&shared->cell[r % CELLS], one)) continue;
         read_kept(reader, number, one, r >> 20 & 3 ? sizeof got : (size_t)(r >> 22) % 600);
+        if ((r >> 32) % 4 == 0) peek_kept(reader, number, one);
+        if ((r >> 32) % 4096 == 1) walk_file(reader, number);
         if ((r >> 32) % 4096 == 0) { /* one that comes later */
             overflow_reader_close(reader);
             if ((error = overflow_reader_open(&reader, path)) != 0) bad(number, error), _exit(2);

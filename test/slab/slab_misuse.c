@@ -126,7 +126,8 @@ static void noise_is_adopted(void)
     config.memory      = aligned_alloc(4096, config.memory_size);
     for (int round = 0; round < 1000; round++) {
         CHECK_EQ(slab_pool_create(&pool, &config), 0);
-        unsigned char *noise = (unsigned char *)pool->shared->hints, *end = slab__page(pool, 0);
+        unsigned char *noise = (unsigned char *)pool->shared->hints;
+        unsigned char *end   = slab__pool_page(pool, 0);
         munmap(pool, pool->private_size);
         for (; noise < end; noise++) *noise = (unsigned char)check_random(&random);
         CHECK_EQ(slab_pool_adopt(&pool, &config), 0);
@@ -259,7 +260,7 @@ static void a_million_forged_ids(void)
         ids[i] = before[i];
     }
     /* Under AddressSanitizer the free pages cannot be read: the control part alone, then. */
-    size_t control = (size_t)(slab__page(pool, 0) - (unsigned char *)config.memory);
+    size_t control = (size_t)(slab__pool_page(pool, 0) - (unsigned char *)config.memory);
     memcpy(copy, config.memory, control);
     for (int i = 0; i < 1000000; i++) {
         /* Stale, or forged. */
@@ -364,7 +365,8 @@ static void noise_in_a_live_pool(void)
     CHECK_EQ(slab_pool_create(&pool, &config), 0);
     CHECK_EQ(slab_pool_attach(&view, config.memory, config.memory_size), 0);
     _Atomic(uint32_t) *words = (_Atomic(uint32_t) *)config.memory;
-    size_t control = (size_t)(slab__page(pool, 0) - (unsigned char *)config.memory) / sizeof *words;
+    size_t control = (size_t)(slab__pool_page(pool, 0) - (unsigned char *)config.memory);
+    control /= sizeof *words;
     for (int round = 0; round < 20000; round++) {
         for (int i = 0; i < 8; i++) {
             size_t at = (size_t)(check_random(&random) % control);
@@ -373,7 +375,8 @@ static void noise_in_a_live_pool(void)
         }
         unsigned char *payload = slab_pool_alloc(pool, SIZE, &id);
         if (payload) {
-            CHECK(payload >= slab__page(pool, 0) && payload <= slab__page(pool, COUNT - 1));
+            CHECK(payload >= slab__pool_page(pool, 0));
+            CHECK(payload <= slab__pool_page(pool, COUNT - 1));
             memset(payload, round, SIZE);
             ids[id.page] = id;
         }

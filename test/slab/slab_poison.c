@@ -107,8 +107,8 @@ static void a_free_page_is_nobodys(void)
 {
     setup();
     for (uint32_t page = 0; page < COUNT; page++) {
-        CHECK(reported(slab__page(pool, page)));
-        CHECK(reported(slab__page(pool, page) + SIZE - 1));
+        CHECK(reported(slab__pool_page(pool, page)));
+        CHECK(reported(slab__pool_page(pool, page) + SIZE - 1));
     }
     teardown();
 }

@@ -81,7 +81,7 @@ static void scribble_for_ever(void)
 {
     uint64_t           random = (uint64_t)getpid();
     _Atomic(uint32_t) *words  = second;
-    size_t count = slab__pages_offset(COUNT, slab__state_size(&config)) / sizeof *words;
+    size_t count = slab__pool_pages_offset(COUNT, slab__pool_state_size(&config)) / sizeof *words;
     for (;;) {
         uint64_t r = check_random(&random);
         atomic_store(&words[r % count],
@@ -300,7 +300,8 @@ static void a_scribbler_spoils_no_more_than_payloads(void)
             size_t         len;
             unsigned char *payload = slab_pool_alloc(pool, SIZE, &id);
             if (payload) {
-                CHECK(payload >= slab__page(pool, 0) && payload <= slab__page(pool, COUNT - 1));
+                CHECK(payload >= slab__pool_page(pool, 0));
+                CHECK(payload <= slab__pool_page(pool, COUNT - 1));
                 memset(payload, step, SIZE);
                 ids[id.page] = id;
             }

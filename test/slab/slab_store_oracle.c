@@ -233,7 +233,7 @@ static uint32_t spare_in_victim(uint32_t tier)
     const slab__tier *it = tier_at(tier);
 
     if (!it->victim) return 0;
-    const struct span *span = unit_of(it->victim->memory)->span;
+    const struct span *span = unit_of(slab__store_memory(it->victim, it->slot_size))->span;
     return span && span->live > 0 ? span->used - span->live : 0;
 }
 
@@ -287,15 +287,16 @@ static const slab__chunk *chunk_of(const struct value *value)
 
 static void occupy(const struct value *value)
 {
-    const slab__chunk *chunk  = chunk_of(value);
-    uint32_t           number = chunk->number;
-    size_t             index  = (size_t)(value->at - chunk->memory) / sizes[value->tier];
-    struct unit       *unit   = unit_of(chunk->memory);
+    const slab__chunk   *chunk  = chunk_of(value);
+    const unsigned char *memory = slab__store_memory(chunk, sizes[value->tier]);
+    uint32_t             number = chunk->number;
+    size_t               index  = (size_t)(value->at - memory) / sizes[value->tier];
+    struct unit         *unit   = unit_of(memory);
 
     CHECK(unit && index < chunk->slots && chunk->tier == value->tier + 1);
     if (failed()) return;
-    CHECK(value->at == chunk->memory + index * sizes[value->tier]);
-    own_units(value, chunk->memory);
+    CHECK(value->at == memory + index * sizes[value->tier]);
+    own_units(value, memory);
     struct span *span = unit->span;
     if (!span || span->live == 0) {
         span         = open_span(unit, value, chunk->slots);
@@ -441,11 +442,10 @@ static void check_words(slab__chunk *chunk)
 
 static void check_chunk(slab__chunk *chunk)
 {
-    const struct span *span = unit_of(chunk->memory)->span;
     uint32_t           tier = chunk->tier ? chunk->tier - 1u : tiers;
     const slab__tier  *it   = &store->tiers[chunk->tier];
-    uint64_t           open = *slab__store_word(store->segments[chunk->number / SLAB__SEGMENT],
-                                                SLAB__OPEN + chunk->tier);
+    const struct span *span = unit_of(slab__store_memory(chunk, it->slot_size))->span;
+    uint64_t           open = *slab__store_open(store, chunk->tier, chunk->number / SLAB__SEGMENT);
 
     CHECK(chunk->tier <= tiers);
     check_words(chunk);
@@ -467,9 +467,9 @@ static void check_chunks(bool no_idle)
     for (uint32_t number = 0; number < store->segment_capacity * SLAB__SEGMENT; number++) {
         const uint64_t *segment = store->segments[number / SLAB__SEGMENT];
         if (!segment) number |= SLAB__SEGMENT - 1;
-        if (!segment || !(slab__store_all_lines(store) >> number % SLAB__SEGMENT & 1)) continue;
+        if (!segment || failed()) continue;
         slab__chunk *chunk = slab__store_chunk(store, number);
-        if (chunk->extent == 0 || chunk->extent % 512 != 0 || failed()) continue;
+        if (!(chunk->base & SLAB__MARK_FIRST)) continue;
         CHECK_EQ(chunk->number, number);
         check_chunk(chunk);
     }
@@ -776,12 +776,12 @@ static void on_moved(void *context, slab_ref from, slab_ref to, void *memory, si
     uintptr_t          owner = unit_of(value.at)->owner / UNIT * UNIT;
     struct span       *span  = span_of(unit_of(value.at));
     const slab__chunk *chunk = tier_at(value.tier)->victim; /* NULL: that was its last value */
-    CHECK(!chunk || (uintptr_t)chunk->memory == owner);
+    CHECK(!chunk || (uintptr_t)slab__store_memory(chunk, sizes[value.tier]) == owner);
     drop(index);
     if (span->live > 0 && chunk) use_up(span, chunk->slots); /* what was fresh is open now */
     value.at  = memory;
     value.ref = to;
-    CHECK((uintptr_t)chunk_of(&value)->memory != owner); /* to another chunk */
+    CHECK((uintptr_t)slab__store_memory(chunk_of(&value), sizes[value.tier]) != owner);
     check_new_ref(&value);
     check_value(&value);
     occupy(&value);

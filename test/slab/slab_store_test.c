@@ -665,7 +665,7 @@ static slab_store *noted_store;
 static void note_tier(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     (void)from, (void)value, (void)room;
-    *(slab_ref *)context = (slab_ref)(*slab__store_line(noted_store, to) % SLAB__MARKS - 2);
+    *(slab_ref *)context = slab__store_tier_of(slab__store_line(noted_store, to)) - 1;
 }
 
 /* Two tiers have work all the time: each call turns to the other. */
@@ -1107,7 +1107,7 @@ static bool is_ratio(double ratio, size_t capacity, size_t used)
     return error < 1e-6 * (double)capacity && -error < 1e-6 * (double)capacity;
 }
 
-/* A line for each chunk, and one for each 448 slots. */
+/* A line for each chunk, and one for each 448 slots behind the first 192. */
 static size_t metadata_of(const slab_store *store, uint32_t tier)
 {
     size_t bytes = 0;
@@ -1115,8 +1115,8 @@ static size_t metadata_of(const slab_store *store, uint32_t tier)
     for (uint32_t number = 0; number < store->segment_capacity * SLAB__SEGMENT; number++) {
         if (!store->segments[number / SLAB__SEGMENT]) continue;
         const slab__chunk *chunk = slab__store_chunk(store, number);
-        if (chunk->extent == 0 || chunk->extent % 512 != 0 || chunk->tier != tier + 1) continue;
-        bytes += 64 * (1 + (size_t)(chunk->slots + 447) / 448);
+        if (chunk->base % 512 != SLAB__MARK_FIRST + tier + 2) continue;
+        bytes += 64 + (chunk->slots > 192 ? 64 * ((size_t)(chunk->slots - 192 + 447) / 448) : 0);
     }
     return bytes;
 }

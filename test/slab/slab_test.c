@@ -224,7 +224,7 @@ static void a_page_is_not_a_life(void)
         payload[0]        = 1;
         payload[1]        = 1;
     }
-    CHECK((unsigned char *)&pool->lives[480] == slab__page(pool, 0));
+    CHECK((unsigned char *)&pool->lives[480] == slab__pool_page(pool, 0));
     CHECK(slab_pool_read(pool, (slab_id){0, 480, 1}, &len) == NULL);
     CHECK_EQ(slab_pool_return(pool, (slab_id){0, 480, 1}), -EINVAL);
     CHECK_EQ(slab_pool_destroy(pool), 480);
@@ -297,19 +297,19 @@ static void a_dead_returners_page_is_found(void)
     size_t     len;
 
     for (int i = 0; i < 100; i++) slab_pool_put(pool, "x", 1, &ids[i]);
-    CHECK_EQ(slab__end_life(pool, slab__name_of(ids[41])), 0);
+    CHECK_EQ(slab__pool_end_life(pool, slab__pool_name_of(ids[41])), 0);
     CHECK(slab_pool_read(pool, ids[41], &len) == NULL);
     CHECK_EQ(available(pool), 0);
     CHECK_EQ(slab_pool_drain(pool), 0);
     CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
     CHECK_EQ(id.page, ids[41].page);
 
-    CHECK_EQ(slab__end_life(pool, slab__name_of(ids[99])), 0);
+    CHECK_EQ(slab__pool_end_life(pool, slab__pool_name_of(ids[99])), 0);
     CHECK_EQ(slab_pool_want(pool), false);
     CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
     CHECK_EQ(id.page, ids[99].page);
 
-    CHECK_EQ(slab__end_life(pool, slab__name_of(id)), 0);
+    CHECK_EQ(slab__pool_end_life(pool, slab__pool_name_of(id)), 0);
     CHECK_EQ(slab_pool_return(pool, ids[0]), 0); /* a neighbour's drain does not take it twice */
     CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
     CHECK(slab_pool_alloc(pool, 1, &id) != NULL);
@@ -630,7 +630,7 @@ static void reap_takes_what_is_lent_to_the_peer(void)
     slab_id          ids[COUNT], next;
 
     CHECK(slab_pool_footprint(&config) >
-          slab__pages_offset(COUNT, sizeof(slab__life)) + COUNT * 64);
+          slab__pool_pages_offset(COUNT, sizeof(slab__pool_life)) + COUNT * 64);
     config.memory_size = slab_pool_footprint(&config);
     config.memory      = aligned_alloc(4096, config.memory_size);
     for (size_t i = 0; i < config.memory_size / 8; i++) /* what may pass for loans of first lives */
@@ -767,7 +767,7 @@ static void a_generation_wraps_into_the_next(void)
     slab_pool *pool = make(0xffff, 64, 1);
     slab_id    id, last = {0, 0, 0};
 
-    pool->free_stack[0] = slab__name(0xffff, 0, UINT32_MAX - 4);
+    pool->free_stack[0] = slab__pool_name(0xffff, 0, UINT32_MAX - 4);
     for (int life = 0; life < 6; life++) {
         CHECK_EQ(slab_pool_put(pool, "x", 1, &id), 0);
         CHECK_EQ(id.gen, (uint32_t)(UINT32_MAX - 4 + 2 * (uint32_t)life));

@@ -81,20 +81,23 @@ if [ -z "${ONLY_COMPILER:-}" ]; then
         demo --no-ring
         check 'under AddressSanitizer with epoll' verified
     fi
-    mutant() { # what, file, sed script
+    mutant() { # what, file, sed script, server's flags...
+        mutant_what=$1
         cp "$root"/examples/kv/*.[ch] . && sed "$3" "$root/examples/kv/$2" >"$2"
         cmp -s "$2" "$root/examples/kv/$2" && { not_ok "$1: nothing to break"; return; }
         build mutant -I. ./*.c >out 2>err || { not_ok "$1: does not compile" err; return; }
         server=mutant
-        demo
-        check "noticed: $1" [ $status -ne 0 ]
+        shift 3
+        demo "$@"
+        check "noticed: $mutant_what" [ $status -ne 0 ]
     }
     mutant 'a write is not in the file' plane.c \
         's/plane->config.durable ? file_write/plane->config.durable \&\& key.len % 5 ? file_write/'
     mutant 'a move is not noted' plane.c 's/^    if (entry) \*entry = .* | to;/    (void)to, (void)entry;/'
-    mutant 'the older value counts' plane.c 's/record.serial > value.serial/record.serial < value.serial/'
+    mutant 'the older value counts' plane.c \
+        's/record.serial > value.serial/record.serial < value.serial/' --sync 60
     mutant 'a delete is forgotten' plane.c \
-        '/^static void drop/,/^}/s/release(plane, old, record, false);/(void)old;/'
+        '/^static void drop/,/^}/s/release(plane, old, record, false);/(void)old;/' --sync 0.05
     mutant 'a byte is lost on the way' client.c 's/in_len = buf ? len : 0;/in_len = buf ? len - 1 : 0;/'
 fi
 tap_end

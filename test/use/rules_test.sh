@@ -81,12 +81,12 @@ notices 'a partner without the order' overflow.h \
     's/word, head, memory_order_release/word, head, memory_order_relaxed/' \
     'names overflow__poke_head, which has no release'
 notices 'a partner that is not there' slab.h \
-    's/pairs with the release in slab__format/pairs with the release in slab__shape_it/' \
+    's/pairs with the release in slab__pool_format/pairs with the release in slab__shape_it/' \
     'names slab__shape_it, which is no function'
 notices 'a partner without its fence' bufpool.h 's/= BUFPOOL_HEAVY_FENCE()/= true/' \
     'names bufpool__seize, which has no heavy'
 notices 'a partner described and not named' slab.h \
-    's/pairs with the release in slab__format/pairs with the release of the creator/' \
+    's/pairs with the release in slab__pool_format/pairs with the release of the creator/' \
     'not of the form'
 notices 'a word more in a prelude section' fixedpool.h \
     's/(munmap(memory, size) != 0)/(munmap(memory, size) < 0)/' 'prelude memory: "<" is'
