@@ -143,6 +143,13 @@ struct overflow_info {
     uint64_t damaged_slots;   /* found at open and dropped; unintelligible bytes count as one */
 };
 
+struct overflow_tag_info {
+    uint64_t live_slots; /* with that tag */
+    size_t   live_bytes; /* their payload */
+    size_t   held_bytes; /* of the file: payload, headers, rounding, a reservation */
+    size_t   max_bytes;  /* that they may hold; 0 = no limit */
+};
+
 /* Opens a region and makes the caller its owner. A file that does not exist is created with mode
  * 0600, and made durable with its name (but not with OVERFLOW_TEMPORARY and OVERFLOW_FRESH, which
  * need no earlier file). A file that exists keeps its owner and mode, and is read through: every
@@ -171,6 +178,7 @@ OVERFLOW_API const char *overflow_path(const overflow_region *region);
  * size is 0. Returns
  *   0          on success;
  *   -ENOSPC    if max_bytes or RLIMIT_FSIZE is reached, or the disk is full;
+ *   -EDQUOT    if the limit of the tag is reached (overflow_tag_limit);
  *   -EMSGSIZE  if the value can never fit (max_bytes, 16 GiB);
  *   -ENOMEM    if the system has no memory;
  *   -EROFS     if the region was opened to be read only;
@@ -270,6 +278,21 @@ OVERFLOW_API size_t overflow_trim(overflow_region *region);
 /* Fills in *stats. Owner only. Exact, in constant time, or in logarithmic time if a hole exceeds
  * 128 KiB. If region is NULL, all fields are 0. Does nothing if stats is NULL. */
 OVERFLOW_API void overflow_stats(const overflow_region *region, struct overflow_info *stats);
+
+/* Limits how many bytes of the file the slots of a tag may hold, so that one query or tenant does
+ * not fill the disk for all: a write beyond that is -EDQUOT. 0 = no limit. Owner only. The region
+ * keeps accounts by tag from the first call of this or the next function on, which looks at all
+ * live slots; then each write and free looks up its account, of 40 bytes. Limits end with close.
+ * Returns
+ *   0        on success, also if the tag holds more already;
+ *   -ENOMEM  if the system has no memory;
+ *   -EINVAL  if region is NULL. */
+OVERFLOW_API int overflow_tag_limit(overflow_region *region, uint32_t tag, size_t max_bytes);
+
+/* Fills in *stats for a tag, all 0 if it has no slot and no limit. Owner only. Returns 0, -ENOMEM
+ * or -EINVAL, as overflow_tag_limit does; on failure all fields are 0. */
+OVERFLOW_API int overflow_tag_stats(overflow_region *region, uint32_t tag,
+                                    struct overflow_tag_info *stats);
 
 /* Closes a region and ends the ownership. Owner only. Values remain; pointers into the map become
  * invalid. Does not wait for the disk. Returns 0, or -errno if the file was to be unlinked and
@@ -657,6 +680,16 @@ typedef struct overflow__room {
     uint32_t tag;
 } overflow__room;
 
+/* The account of a tag. */
+typedef struct overflow__tag {
+    uint64_t slots;
+    uint64_t bytes;
+    uint64_t granules; /* of slots, and of the reservation */
+    uint64_t limit;    /* bytes; 0 = none */
+    uint32_t tag;
+    bool     taken;
+} overflow__tag;
+
 /* A slot that was freed and is not yet a hole with a record. */
 typedef struct overflow__freed {
     uint64_t place;
@@ -703,6 +736,9 @@ struct overflow_region {
     uint64_t        freed_in, freed_out; /* frees ever, and how many of them are settled */
 
     overflow__room reserved;
+
+    overflow__tag *tags; /* a hash table, open, of tag_room; NULL: nobody asked for accounts */
+    size_t         tag_room, tag_count;
 
     /* For the stats. */
     uint64_t hole_count;
@@ -1691,14 +1727,141 @@ static int overflow__take(overflow_region *region, uint64_t granules, uint64_t *
     return overflow__take_fresh(region, granules, place);
 }
 
+/* -- Accounts by tag --
+ *
+ * For each tag, slots, bytes and granules are those of its live slots; the reservation's granules
+ * are added to its tag. The account of a slot exists before the slot does, so that only a write can
+ * fail for want of memory. Accounts without granules and limit go when the table grows. */
+
+static overflow__tag *overflow__tag_find(const overflow_region *region, uint32_t tag)
+{
+    uint64_t mix = (tag + (uint64_t)(uintptr_t)region->holes) * UINT64_C(0x9e3779b97f4a7c15);
+    size_t   at  = (size_t)(mix >> 32) & (region->tag_room - 1);
+    while (region->tags[at].taken && region->tags[at].tag != tag)
+        at = (at + 1) & (region->tag_room - 1);
+    return &region->tags[at];
+}
+
+static OVERFLOW__COLD bool overflow__tag_grow(overflow_region *region)
+{
+    overflow__tag *old = region->tags;
+    size_t         had = region->tag_room, kept = 0, room = 64;
+
+    for (size_t i = 0; i < had; i++) kept += (old[i].granules | old[i].limit) != 0;
+    while (room < kept * 3) room *= 2;
+    overflow__tag *table = calloc(room, sizeof *table);
+    if (!table) return false;
+    region->tags      = table;
+    region->tag_room  = room;
+    region->tag_count = kept;
+    for (size_t i = 0; i < had; i++)
+        if ((old[i].granules | old[i].limit) != 0)
+            *overflow__tag_find(region, old[i].tag) = old[i];
+    free(old);
+    return true;
+}
+
+/* The account of a tag, made if there is none. NULL: no memory. */
+static overflow__tag *overflow__tag_open(overflow_region *region, uint32_t tag)
+{
+    overflow__tag *found = region->tags ? overflow__tag_find(region, tag) : NULL;
+    if (found && found->taken) return found;
+    if ((region->tag_count + 1) * 4 > region->tag_room * 3) {
+        if (!overflow__tag_grow(region)) return NULL;
+        found = overflow__tag_find(region, tag);
+    }
+    found->tag   = tag;
+    found->taken = true;
+    region->tag_count++;
+    return found;
+}
+
+static void overflow__tag_add(overflow_region *region, uint32_t tag, uint64_t size,
+                              uint64_t granules)
+{
+    overflow__tag *account = overflow__tag_find(region, tag);
+    account->slots++;
+    account->bytes += size;
+    account->granules += granules;
+}
+
+/* Slots that somebody has forged inside of others have no account: none falls below 0. */
+static void overflow__tag_sub(overflow_region *region, uint32_t tag, uint64_t slots, uint64_t size,
+                              uint64_t granules)
+{
+    overflow__tag *account = overflow__tag_find(region, tag);
+    account->slots -= slots < account->slots ? slots : account->slots;
+    account->bytes -= size < account->bytes ? size : account->bytes;
+    account->granules -= granules < account->granules ? granules : account->granules;
+}
+
+/* Whether a slot may be written. */
+static OVERFLOW__COLD int overflow__tag_admit(overflow_region *region, uint32_t tag,
+                                              uint64_t granules)
+{
+    const overflow__tag *account = overflow__tag_open(region, tag);
+    if (!account) return -ENOMEM;
+    uint64_t bytes = (account->granules + granules) * OVERFLOW__GRANULE;
+    return account->limit != 0 && bytes > account->limit ? -EDQUOT : 0;
+}
+
+/* Accounts for all that lives. */
+static OVERFLOW__COLD int overflow__tag_begin(overflow_region *region)
+{
+    overflow_slot slot;
+    uint64_t      cursor = 0;
+
+    if (region->tags) return 0;
+    if (!overflow__tag_grow(region)) return -ENOMEM;
+    bool all = region->reserved.place == 0 || overflow__tag_open(region, region->reserved.tag);
+    if (all && region->reserved.place != 0)
+        overflow__tag_find(region, region->reserved.tag)->granules = region->reserved.granules;
+    while (all && overflow_next(region, &cursor, &slot)) {
+        all = overflow__tag_open(region, slot.tag) != NULL;
+        if (all) overflow__tag_add(region, slot.tag, slot.size, overflow__granules(slot.size));
+    }
+    if (all) return 0;
+    free(region->tags);
+    region->tags     = NULL;
+    region->tag_room = region->tag_count = 0;
+    return -ENOMEM;
+}
+
+OVERFLOW_API int overflow_tag_limit(overflow_region *region, uint32_t tag, size_t max_bytes)
+{
+    if (!region) return -EINVAL;
+    if (overflow__tag_begin(region) != 0) return -ENOMEM;
+    overflow__tag *account = overflow__tag_open(region, tag);
+    if (!account) return -ENOMEM;
+    account->limit = max_bytes;
+    return 0;
+}
+
+OVERFLOW_API int overflow_tag_stats(overflow_region *region, uint32_t tag,
+                                    struct overflow_tag_info *stats)
+{
+    if (stats) *stats = (struct overflow_tag_info){0};
+    if (!region || !stats) return -EINVAL;
+    if (overflow__tag_begin(region) != 0) return -ENOMEM;
+    const overflow__tag *account = overflow__tag_find(region, tag);
+    stats->live_slots            = account->slots;
+    stats->live_bytes            = (size_t)account->bytes;
+    stats->held_bytes            = (size_t)(account->granules * OVERFLOW__GRANULE);
+    stats->max_bytes             = (size_t)account->limit;
+    return 0;
+}
+
 /* The same for a value of that size, in bytes, and what its free will need of memory. */
-static inline int overflow__take_for(overflow_region *region, uint64_t size, uint64_t *place)
+static inline int overflow__take_for(overflow_region *region, uint64_t size, uint32_t tag,
+                                     uint64_t *place)
 {
     uint64_t granules = overflow__granules(size);
+    int      error;
     if (region->view.read_only) return -EROFS;
     if (size > OVERFLOW__SIZE_MAX || granules + 1 > region->max - OVERFLOW__FIRST)
         return -EMSGSIZE;
     if (!overflow__ready(region, overflow__holes_max(region))) return -ENOMEM;
+    if (region->tags && (error = overflow__tag_admit(region, tag, granules)) != 0) return error;
     return overflow__take(region, granules, place);
 }
 
@@ -1738,6 +1901,7 @@ static inline overflow_ref overflow__write_end(overflow_region *region, uint64_t
     region->live_slots++;
     region->live_bytes += size;
     region->live_granules += granules;
+    if (region->tags) overflow__tag_add(region, tag, size, granules);
     return overflow__ref(place, serial);
 }
 
@@ -1748,7 +1912,7 @@ OVERFLOW_API int overflow_write(overflow_region *region, const void *data, size_
     if (!ref) return -EINVAL;
     *ref = 0;
     if (!region || (!data && size > 0)) return -EINVAL;
-    int error = overflow__take_for(region, size, &place);
+    int error = overflow__take_for(region, size, tag, &place);
     if (error != 0) return error;
     overflow__word *to  = overflow__write_begin(region, place, overflow__granules(size));
     uint32_t        sum = overflow__copy_in(&region->view, to, data, size);
@@ -1800,7 +1964,7 @@ OVERFLOW_API int overflow_writev(overflow_region *region, const struct iovec *pa
         if (parts[i].iov_len > SIZE_MAX - size) return -EMSGSIZE;
         size += parts[i].iov_len;
     }
-    int error = overflow__take_for(region, size, &place);
+    int error = overflow__take_for(region, size, tag, &place);
     if (error != 0) return error;
     overflow__word *to  = overflow__write_begin(region, place, overflow__granules(size));
     uint32_t        sum = overflow__gather(&region->view, to, parts, count);
@@ -1829,7 +1993,7 @@ OVERFLOW_API int overflow_reserve(overflow_region *region, size_t size, uint32_t
     *to = NULL;
     if (!region) return -EINVAL;
     if (region->reserved.place != 0) return -EBUSY;
-    int error = overflow__take_for(region, size, &room.place);
+    int error = overflow__take_for(region, size, tag, &room.place);
     if (error != 0) return error;
     *to = overflow__write_begin(region, room.place, room.granules);
     overflow__set_head(region, room.place,
@@ -1837,6 +2001,7 @@ OVERFLOW_API int overflow_reserve(overflow_region *region, size_t size, uint32_t
     if (room.place == region->used) region->used += room.granules;
     overflow__hide_tail(&region->view, room.place, size);
     region->reserved = room;
+    if (region->tags) overflow__tag_find(region, tag)->granules += room.granules;
     return 0;
 }
 
@@ -1857,6 +2022,7 @@ OVERFLOW_API int overflow_commit(overflow_region *region, size_t used, overflow_
     OVERFLOW__HIDE(to + (need - 1) * 4, (size_t)(room.granules - need) * OVERFLOW__GRANULE);
     if (need < room.granules)
         overflow__room_give(region, room.place + need, room.granules - need);
+    if (region->tags) overflow__tag_sub(region, room.tag, 0, 0, room.granules);
     *ref = overflow__write_end(region, room.place, used, room.tag, sum);
     return 0;
 }
@@ -1868,6 +2034,7 @@ OVERFLOW_API int overflow_cancel(overflow_region *region)
     region->reserved.place    = 0;
     OVERFLOW__HIDE(overflow__words(&region->view, room.place + 1),
                    (size_t)(room.granules - 1) * OVERFLOW__GRANULE);
+    if (region->tags) overflow__tag_sub(region, room.tag, 0, 0, room.granules);
     overflow__room_give(region, room.place, room.granules);
     return 0;
 }
@@ -1918,6 +2085,7 @@ OVERFLOW_API int overflow_free(overflow_region *region, overflow_ref ref)
     region->live_slots--;
     region->live_bytes -= life.size;
     region->live_granules -= life.granules;
+    if (region->tags) overflow__tag_sub(region, life.tag, 1, life.size, life.granules);
     overflow__settle_later(region, place, life.granules);
     return 0;
 }
@@ -2815,6 +2983,7 @@ static void overflow__release(overflow_region *region)
     if (region->holes)
         (void)munmap(region->holes, (size_t)region->hole_limit * sizeof(overflow__hole));
     if (region->fd >= 0) close(region->fd);
+    free(region->tags);
     free(region);
 }
 
@@ -2911,7 +3080,8 @@ static bool overflow__same_key(const overflow_reader *reader)
 {
     const overflow__word *words = overflow__words(&reader->view, 0);
     return reader->key == overflow__peek(words + 4) ||
-           reader->key == overflow__peek(words + overflow__header_at(1) + 4);
+           reader->key == overflow__peek(words + overflow__header_at(1) + 4) ||
+           reader->key == overflow__peek(words + overflow__header_at(2) + 4);
 }
 
 static int overflow__reader_key(overflow_reader *reader)

@@ -2624,16 +2624,16 @@ static void slab__store_block_give(slab_store *store, const slab__block *block)
  * A ref is the line's number * 512 + the place of the live bit in the line: so get reads one line,
  * and places in words without live bits name nothing. The large objects' refs have bit 31 as well.
  *
- * 64 lines are a segment, a run of 4 KiB; line n is in segment n / 64. Line 0 of it has mark 0, and
- * words about the segment. A free line is zero. A segment whose lines are all free is gone, and its
- * place in the directory is NULL: stale refs find nothing.
+ * 64 lines are a segment, a run of 4 KiB; line n is in segment n / 64. Line 0 of it has mark 256
+ * with no live bits, and words about the segment. A free line is zero. A segment whose lines are
+ * all free is gone, and its place in the directory is NULL: stale refs find nothing.
  *
  * For each tier and segment, a word in the directory says which lines in it are of open chunks. The
  * tops have a bit for each segment: for each tier, that this word is not 0; that the segment may
  * have room for the lines of a chunk; that it does not exist. So the lowest one is found in three
  * steps. */
 
-enum { SLAB__FREE_LINES = 1, SLAB__ITS_EXTENT, SLAB__ITS_RUN }; /* words of line 0 */
+enum { SLAB__FREE_LINES = 4, SLAB__ITS_EXTENT, SLAB__ITS_RUN }; /* words of line 0 */
 
 enum { SLAB__IS_LARGE = 31 }; /* a bit of refs */
 
@@ -2790,6 +2790,7 @@ static int slab__store_segment_add(slab_store *store)
     SLAB__SHOW(segment, (size_t)units * SLAB__UNIT);
     if (!run.clean) memset(segment, 0, (size_t)units * SLAB__UNIT);
     store->metadata += (size_t)units * SLAB__UNIT;
+    segment[0]                = SLAB__MARK_FIRST;
     segment[SLAB__FREE_LINES] = SLAB__ALL_LINES;
     segment[SLAB__ITS_EXTENT] = (uintptr_t)run.extent;
     segment[SLAB__ITS_RUN]    = run.first;
@@ -2878,7 +2879,7 @@ static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t num
 
 /* -- Refs -- */
 
-/* The line in which the ref's bit is 1, or NULL. The mark may still be 0, which is no tier's. */
+/* The line in which the ref's bit is 1, or NULL. */
 static inline uint64_t *slab__store_line(const slab_store *store, slab_ref ref)
 {
     uint32_t number = ref / (SLAB__SEGMENT * 512), word = ref / 64 % SLAB__LINE_WORDS;
@@ -4068,7 +4069,7 @@ static slab_ref slab__store_show(const slab_store *store, slab_ref place, const 
                                  size_t *room)
 {
     const uint64_t   *line = slab__store_line(store, place);
-    const slab__tier *tier = &store->tiers[line[0] % SLAB__MARKS - 1];
+    const slab__tier *tier = &store->tiers[slab__store_tier_of(line)];
     unsigned char    *slot = slab__store_slot(line, place, tier->slot_size);
 
     *value = slot;

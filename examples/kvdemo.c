@@ -32,7 +32,7 @@
 
 enum {
     LOAD_MAX = 128 << 20, FILE_LIMIT = 16 << 20, MEMORY_LEAST = 1 << 20, WINDOW = 16, READERS = 2,
-    OWN = 4096, OWN_MAX = 2000, /* the writer's keys, and the most bytes of their values */
+    OWN = 1024, OWN_LEAST = 5000, OWN_MAX = 2000, /* the writer: keys, writes, bytes of a value */
 };
 
 struct item {
@@ -500,7 +500,7 @@ static void demonstrate(void)
     print_state(text);
     print_tenants();
     free(text);
-    usleep(300000); /* the writer goes on */
+    for (int i = 0; i < 100 && written < OWN_LEAST; i++) usleep(50000);
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
     pthread_join(writer.thread, NULL);

@@ -60,16 +60,15 @@ static bool set_joined(struct call *call, struct slice key, struct slice head, s
     return good;
 }
 
-/* The moment that a time to live, or a moment, of so many units of `unit` ms means. */
-static bool expiry(struct call *call, struct slice text, int64_t unit, bool absolute, int64_t least,
+/* Computes the moment so many units of `unit` ms behind base, or replies with an error. */
+static bool expiry(struct call *call, struct slice text, int64_t unit, int64_t base, int64_t least,
                    int64_t *moment)
 {
-    int64_t number, now = (int64_t)call->plane->now;
+    int64_t number;
     if (!slice_number(text, &number)) {
         reply_error(call->out, NOT_INTEGER);
         return false;
     }
-    int64_t base = absolute ? 0 : now;
     if (number < least || number > (INT64_MAX - base) / unit || number < INT64_MIN / unit) {
         reply_error(call->out, "ERR invalid expire time in '%s' command", call->name);
         return false;
@@ -122,7 +121,8 @@ static bool set_options(struct call *call, unsigned *flags, int64_t *moment)
         }
         *flags |= options[o].flag;
         if (options[o].unit &&
-            !expiry(call, call->args[++i], options[o].unit, options[o].absolute, 1, moment))
+            !expiry(call, call->args[++i], options[o].unit,
+                    options[o].absolute ? 0 : (int64_t)call->plane->now, 1, moment))
             return false;
     }
     return true;
@@ -156,7 +156,7 @@ static void do_set(struct call *call)
 static void set_timed(struct call *call, int64_t unit)
 {
     int64_t moment;
-    if (expiry(call, call->args[2], unit, false, 1, &moment) &&
+    if (expiry(call, call->args[2], unit, (int64_t)call->plane->now, 1, &moment) &&
         set(call, call->args[1], call->args[3], (uint64_t)moment))
         reply_text(call->out, OK);
 }
@@ -298,7 +298,7 @@ static void expire(struct call *call, int64_t unit)
 {
     struct value value;
     int64_t      moment;
-    if (!expiry(call, call->args[2], unit, false, INT64_MIN, &moment)) return;
+    if (!expiry(call, call->args[2], unit, (int64_t)call->plane->now, INT64_MIN, &moment)) return;
     if (call->argc > 3) reply_error(call->out, "ERR Unsupported option %.*s",
                                     (int)(call->args[3].len < 64 ? call->args[3].len : 64),
                                     (const char *)call->args[3].data);

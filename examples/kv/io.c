@@ -257,7 +257,7 @@ static void epoll_send(struct client *client)
 
 /* -- Either -- */
 
-int io_open(struct loop *loop, int listener, bool ring)
+int io_open(struct loop *loop, int listener, enum io_kind kind)
 {
     fixedpool_config shape = {.frame_size = FRAME, .frame_count = FRAMES};
     struct io       *io    = calloc(1, sizeof *io);
@@ -266,8 +266,9 @@ int io_open(struct loop *loop, int listener, bool ring)
     loop->io = io;
     if (error) return error;
     io->listener = listener, io->ring = io->epoll = -1;
-    if (ring && (error = ring_open(io)) == 0) return 0;
-    if (ring) fprintf(stderr, "kv-server: no io_uring: %s; using epoll\n", strerror(-error));
+    if (kind == IO_RING && (error = ring_open(io)) == 0) return 0;
+    if (kind == IO_RING)
+        fprintf(stderr, "kv-server: no io_uring: %s; using epoll\n", strerror(-error));
     struct epoll_event event = {.events = EPOLLIN};
     io->frame = fixedpool_alloc(io->pool);
     io->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -250,7 +250,9 @@ void command_run(struct client *client, const struct request *request);
 
 /* -- io.c -- */
 
-int  io_open(struct loop *loop, int listener, bool ring);
+enum io_kind { IO_RING, IO_EPOLL };
+
+int  io_open(struct loop *loop, int listener, enum io_kind kind);
 int  io_wait(struct loop *loop, int timeout_ms); /* handles what happened */
 void io_receive(struct client *client);
 void io_send(struct client *client);

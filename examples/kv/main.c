@@ -224,7 +224,7 @@ int main(int argc, char **argv)
     int listener = listen_on(server.port);
     if (listener < 0) return fail("--port", -errno), 1;
     server.port = port_of(listener);
-    error       = io_open(&server.loop, listener, !server.no_ring);
+    error       = io_open(&server.loop, listener, server.no_ring ? IO_EPOLL : IO_RING);
     if (error) return fail("io", error), 1;
     if ((error = metrics_open(&server)) != 0) return fail("--metrics-port", error), 1;
     printf("listening on 127.0.0.1:%d\n", server.port);

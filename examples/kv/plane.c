@@ -201,18 +201,20 @@ static uint64_t store_put(struct plane *plane, const struct record *record)
 
 /* -- The file -- */
 
+enum end { ENDED, REPLACED }; /* how a value ends */
+
 /* Frees a value in the file: at once, or, if it is what a power failure would bring back, after the
  * next sync. */
-static void file_free(struct plane *plane, overflow_ref ref, bool replaced)
+static void file_free(struct plane *plane, overflow_ref ref, enum end end)
 {
-    if (replaced && plane->config.durable && spill_later(&plane->spill, ref)) return;
+    if (end == REPLACED && plane->config.durable && spill_later(&plane->spill, ref)) return;
     spill_free(&plane->spill, ref);
 }
 
 /* Ends what an entry names, in memory and in the file. */
-static void release(struct plane *plane, uint64_t entry, const struct record *record, bool replaced)
+static void release(struct plane *plane, uint64_t entry, const struct record *record, enum end end)
 {
-    if (record->file) file_free(plane, record->file, replaced);
+    if (record->file) file_free(plane, record->file, end);
     if (kind_of(entry) == IN_FILE) {
         (void)spill_unname(&plane->spill, (uint32_t)entry);
         return;
@@ -436,7 +438,7 @@ static int recover(struct plane *plane)
             continue;
         }
         index_remove(&plane->index, index_hash(record.keyspace & 0xff, record.key), entry);
-        release(plane, old, &record, false);
+        release(plane, old, &record, ENDED);
         cursor--;
     }
     return 0;
@@ -489,7 +491,7 @@ static void drop(struct plane *plane, uint64_t hash, uint64_t *entry, const stru
     } else spill_settle(&plane->spill); /* no room for a tombstone: older values end first */
     plane->keys[record->keyspace]--;
     index_remove(&plane->index, hash, entry);
-    release(plane, old, record, false);
+    release(plane, old, record, ENDED);
 }
 
 bool plane_get(struct plane *plane, uint32_t keyspace, struct slice key, int use,
@@ -522,7 +524,7 @@ static bool overwrite(struct plane *plane, uint64_t entry, const struct record *
     if (kind_of(entry) != IN_STORE ||
         slab_store_set_len(plane->store, (slab_ref)entry, old->size, size) != 0)
         return false;
-    if (old->file) file_free(plane, old->file, true);
+    if (old->file) file_free(plane, old->file, REPLACED);
     plane->expiring += (record->expires != 0) - (size_t)(old->expires != 0);
     record_write((unsigned char *)(uintptr_t)old->base, record);
     return true;
@@ -545,7 +547,7 @@ int plane_set(struct plane *plane, uint32_t keyspace, struct slice key, const st
         if (entry) {
             uint64_t was = *entry;
             place(entry, at);
-            release(plane, was, &old, true);
+            release(plane, was, &old, REPLACED);
         } else if ((entry = index_insert(&plane->index, hash, at))) plane->keys[keyspace]++;
         else (void)slab_store_free(plane->store, (slab_ref)at, record_size(&record));
     }
@@ -591,7 +593,7 @@ void plane_flush(struct plane *plane, int keyspace)
         if (keyspace >= 0 && record.keyspace != (uint32_t)keyspace) continue;
         plane->keys[record.keyspace]--;
         index_remove(&plane->index, index_hash(record.keyspace, record.key), entry);
-        release(plane, old, &record, false);
+        release(plane, old, &record, ENDED);
         cursor--; /* the next entry with this tag took the place */
     }
     (void)slab_store_trim(plane->store);

@@ -4,16 +4,14 @@
 #define MODEL_NAMES 8
 #include "bufpool_model.h"
 
-/* grow: two threads ask for the same new name, for which the table is too small, and main for the
- * name that is there.
+/* grow: two threads ask for the same new name, for which the table is too small, and main before
+ * that for the name that is there.
  *
- *    first                       second                      main
- *    find "b": not there         find "b": not there
+ *    other                                   main
+ *    find "b": not there                     find "a": in the old table, or in the new one
  *    lock, find again, unlock
- *    map a table; lock, find again
- *    new table, release                                      find "a": in the old table,
- *    make "b", enlist, release                                 or in the new one
- *    unlock                      lock, find again: there
+ *    map a table; lock, new table, release
+ *    lock, make "b", enlist, release         find "b": there, or lock, find again
  *
  * Broken if the new table, or a slot in it, is not stored with release or not loaded with acquire:
  * the tenant found is incomplete, or "a" is missing. Broken if the lock does not order: there are
@@ -32,12 +30,6 @@ static void *get_one(void *unused)
     return unused;
 }
 
-static void *get_other(void *unused)
-{
-    get(1);
-    return unused;
-}
-
 play(grow)
 {
     model_create(1);
@@ -45,10 +37,9 @@ play(grow)
     bufpool_tenant *first = bufpool_tenant_get(pool, "a", 1);
     must(first && first->number == 0);
     model_thread one = model_start(get_one);
-    model_thread two = model_start(get_other);
     must(bufpool_tenant_get(pool, "a", 1) == first);
+    get(1);
     model_join(one);
-    model_join(two);
     must(found[0] == found[1] && found[0] != first);
     must(model_table_count <= 3 && bufpool__get(&pool->tenant_count) == 2);
 }

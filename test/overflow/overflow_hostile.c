@@ -956,6 +956,14 @@ static void forged_turns(void)
             CHECK_EQ(region->header.copy, broken == 2 ? (last + 2) % 3 : last);
             overflow_close(region);
         }
+    for (uint32_t only = 0; only < 3 && !failed(); only++) { /* and owner and readers find it */
+        forge_start();
+        add_value(256, 1, 50);
+        memset(bad.byte, 0, 2 * PAGE);
+        forge_copy(&bad, only, 5, 1000);
+        put_file(bad.byte, IMAGE);
+        CHECK_EQ(attack(NULL), 1);
+    }
 }
 
 static void forged_others(void)

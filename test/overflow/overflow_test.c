@@ -311,7 +311,9 @@ static void a_reservation_becomes_a_value(void)
         CHECK(again == NULL);
         fill(to, 5, 1000);
         other = write_filled(region, 6, 500); /* behind it */
-        while (overflow_next(region, &cursor, &slot)) told++;
+        for (; overflow_next(region, &cursor, &slot); told++)
+            CHECK(slot.ref == (told ? other : at_end ? first : wall) || slot.ref == wall ||
+                  slot.ref == other);
         CHECK_EQ(told, 2);
         CHECK_EQ(overflow_free(region, other), 0);
         CHECK_EQ(stats_of(region).live_slots, before.live_slots);
@@ -395,6 +397,113 @@ static void an_open_reservation_is_nothing(void)
 }
 
 /* -- For operators -- */
+
+static struct overflow_tag_info account_of(overflow_region *region, uint32_t tag)
+{
+    struct overflow_tag_info info = {.live_slots = 77};
+    CHECK_EQ(overflow_tag_stats(region, tag, &info), 0);
+    return info;
+}
+
+/* Accounts that are kept are what a count of all slots tells, whenever they begin. */
+static void accounts_add_up(void)
+{
+    enum { TAGS = 500, VALUES = 3000 };
+    for (int late = 0; late < 2; late++) {
+        overflow_region    *region = open_small("accounts");
+        static overflow_ref refs[VALUES];
+        static uint64_t     slots[TAGS], bytes[TAGS], held[TAGS];
+        overflow_slot       slot;
+        uint64_t            state = 3, cursor = 0;
+
+        memset(refs, 0, sizeof refs);
+        memset(slots, 0, sizeof slots);
+        memset(bytes, 0, sizeof bytes);
+        memset(held, 0, sizeof held);
+        if (!late) CHECK_EQ(overflow_tag_limit(region, 1, 0), 0);
+        for (int i = 0; i < 4 * VALUES; i++) {
+            uint64_t r   = check_random(&state);
+            int      key = (int)(r % VALUES);
+            if (refs[key]) CHECK_EQ(overflow_free(region, refs[key]), 0);
+            refs[key] = 0;
+            if (i % 3 == 0) continue;
+            /* each tag has its time, so that accounts come and go */
+            uint32_t tag = (uint32_t)(i * TAGS / (4 * VALUES)) * 65537;
+            CHECK_EQ(overflow_write(region, path, (size_t)(r >> 20) % 200, tag, &refs[key]), 0);
+        }
+        while (overflow_next(region, &cursor, &slot)) {
+            slots[slot.tag / 65537]++;
+            bytes[slot.tag / 65537] += slot.size;
+            held[slot.tag / 65537] += 32 + (slot.size + 31) / 32 * 32;
+        }
+        for (uint32_t i = 0; i < TAGS; i++) {
+            struct overflow_tag_info info = account_of(region, i * 65537);
+            CHECK_EQ(info.live_slots, slots[i]);
+            CHECK_EQ(info.live_bytes, bytes[i]);
+            CHECK_EQ(info.held_bytes, held[i]);
+            CHECK_EQ(info.max_bytes, 0);
+        }
+        CHECK_EQ(account_of(region, 5).live_slots, 0);
+        CHECK(region->tag_room < 4096);
+        overflow_close(region);
+    }
+}
+
+static void a_tag_has_its_limit(void)
+{
+    overflow_region *region = open_small("limit");
+    unsigned char    data[100];
+    overflow_ref     refs[10], ref = 1;
+    struct iovec     part = {data, 100};
+    void            *to;
+
+    fill(data, 1, 100);
+    for (int i = 0; i < 10; i++) CHECK_EQ(overflow_write(region, data, 100, 7, &refs[i]), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 1600);
+    CHECK_EQ(overflow_tag_limit(region, 7, 1759), 0);
+    CHECK_EQ(overflow_write(region, data, 100, 7, &ref), -EDQUOT);
+    CHECK_EQ(ref, 0);
+    CHECK_EQ(overflow_writev(region, &part, 1, 7, &ref), -EDQUOT);
+    CHECK_EQ(overflow_reserve(region, 100, 7, &to), -EDQUOT);
+    CHECK(to == NULL);
+    CHECK_EQ(overflow_write(region, data, 96, 7, &ref), 0);
+    CHECK_EQ(overflow_write(region, data, 100, 8, &ref), 0); /* another tag */
+    CHECK_EQ(overflow_tag_limit(region, 7, 1760), 0);
+    CHECK_EQ(overflow_write(region, data, 0, 7, &ref), 0);
+    CHECK_EQ(overflow_write(region, data, 0, 7, &ref), -EDQUOT);
+    CHECK_EQ(overflow_free_many(region, refs, 10), 10);
+    CHECK_EQ(account_of(region, 7).live_slots, 2);
+
+    CHECK_EQ(overflow_reserve(region, 1500, 7, &to), 0); /* it counts at once */
+    CHECK_EQ(account_of(region, 7).held_bytes, 128 + 32 + 1536);
+    CHECK_EQ(overflow_write(region, data, 100, 7, &ref), -EDQUOT);
+    CHECK_EQ(overflow_commit(region, 10, &ref), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 128 + 32 + 64);
+    CHECK_EQ(account_of(region, 7).live_bytes, 96 + 0 + 10);
+    CHECK_EQ(overflow_reserve(region, 500, 7, &to), 0);
+    CHECK_EQ(overflow_cancel(region), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 128 + 32 + 64);
+    CHECK_EQ(account_of(region, 7).max_bytes, 1760);
+    CHECK_EQ(overflow_tag_limit(region, 7, 1), 0); /* below what it holds */
+    CHECK_EQ(overflow_write(region, data, 0, 7, &ref), -EDQUOT);
+    CHECK_EQ(overflow_tag_limit(region, 7, 0), 0);
+    CHECK_EQ(overflow_write(region, data, 100, 7, &ref), 0);
+
+    struct overflow_tag_info info = {.live_slots = 1};
+    CHECK_EQ(overflow_tag_limit(NULL, 7, 1), -EINVAL);
+    CHECK_EQ(overflow_tag_stats(NULL, 7, &info), -EINVAL);
+    CHECK_EQ(info.live_slots, 0);
+    CHECK_EQ(overflow_tag_stats(region, 7, NULL), -EINVAL);
+    overflow_close(region);
+
+    region = open_small("limit"); /* a reservation that is older than the accounts */
+    CHECK_EQ(overflow_reserve(region, 500, 7, &to), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 544);
+    CHECK_EQ(overflow_commit(region, 500, &ref), 0);
+    CHECK_EQ(account_of(region, 7).held_bytes, 544);
+    CHECK_EQ(account_of(region, 7).live_slots, 1);
+    overflow_close(region);
+}
 
 static void a_changed_value_is_found(void)
 {
@@ -1083,6 +1192,8 @@ int main(void)
     RUN(parts_are_one_value);
     RUN(a_reservation_becomes_a_value);
     RUN(an_open_reservation_is_nothing);
+    RUN(accounts_add_up);
+    RUN(a_tag_has_its_limit);
     RUN(a_changed_value_is_found);
     RUN(excl_takes_only_a_new_file);
     RUN(read_only_changes_nothing);

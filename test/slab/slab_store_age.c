@@ -43,11 +43,11 @@ static slab_store  *store;
 static struct value ring[RING];
 static uint64_t     oldest, newest; /* numbers; a value is at its number modulo RING */
 
-static void moved(void *context, slab_ref from, slab_ref to, void *value)
+static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
 {
     uint32_t number;
 
-    (void)context;
+    (void)context, (void)room;
     memcpy(&number, value, sizeof number);
     if (ring[number % RING].ref != from) CHECK_EQ(ring[number % RING].ref, from);
     ring[number % RING].ref = to;

@@ -469,7 +469,7 @@ static void check_chunks(bool no_idle)
         if (!segment) number |= SLAB__SEGMENT - 1;
         if (!segment || failed()) continue;
         slab__chunk *chunk = slab__store_chunk(store, number);
-        if (!(chunk->base & SLAB__MARK_FIRST)) continue;
+        if (chunk->base % 512 <= SLAB__MARK_FIRST) continue;
         CHECK_EQ(chunk->number, number);
         check_chunk(chunk);
     }
