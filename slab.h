@@ -442,6 +442,7 @@ struct slab_store_info {
     double   fragmentation_ratio; /* capacity / used; 0 when empty */
     size_t   empty_bytes;         /* held, but in no tier and no large object */
     size_t   held_bytes;          /* all that is mapped, resident or not: max_bytes limits it */
+    size_t   retired_bytes;       /* of capacity, in tiers that slab_store_retier replaced */
     size_t   lost_bytes;          /* behind the last slots of chunks. So held_bytes is the sum of
                                    * capacity, metadata, empty and lost */
 };
@@ -562,6 +563,30 @@ typedef void slab_moved_fn(void *context, slab_ref from, slab_ref to, void *valu
  * nothing to do. */
 SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
                                    void *context);
+
+/* Replaces the tiers, for values whose sizes have changed: tier_sizes and tier_count are as in
+ * slab_store_config. Puts use the new tiers at once. Values stay where they are, under their refs,
+ * until slab_store_compact moves them over and tells the new refs; stats.retired_bytes is 0 when
+ * that is done. Returns
+ *   0                 on success;
+ *   -EINVAL           if store or tier_sizes is NULL, or the tiers are out of range or order;
+ *   -EBUSY            if the new tiers, and those that earlier calls replaced and that still hold
+ *                     values, are more than 124;
+ *   -ENOSPC, -ENOMEM  if there is no memory for metadata: at the first call 28 KiB, and for each
+ *                     tier that still holds values or is new, 8 bytes a MiB, but 512 at least.
+ * On failure nothing has changed. Takes some nanoseconds for each chunk.
+ *
+ * A tier whose size is among the new ones goes on, if all of its lengths belong to it as before.
+ * The others are former tiers. compact does not know the lengths of the values there: it moves each
+ * to the smallest tier that holds its whole slot; above the largest tier, it makes a large object
+ * of the slot's size. To fit a value to its length, moved calls slab_store_replace with this length
+ * for old_len and len, and with the value as data. For a value that was moved and is not fitted,
+ * get and free accept other lengths, too, and payload_bytes of a single tier is an estimate; their
+ * sum is exact.
+ *
+ * A cache at max_bytes evicts 64 KiB if the result is -ENOSPC, and calls again. From then on it
+ * evicts, puts and compacts as always: compact first makes room within the former tiers. */
+SLAB_API int slab_store_retier(slab_store *store, const uint32_t *tier_sizes, uint32_t tier_count);
 
 /* Called by slab_store_evict for each value before it is freed. value has `room` bytes: its slot's
  * size, or a large object's length. Returns the length that the value was stored with, which stats
@@ -1924,6 +1949,7 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool)
  *   lines    64 bytes each: what is known about chunks, apart from their slots
  *   tiers    chunks, their words of 64 slots, and which of these have holes
  *   large    objects above the largest tier: a run, or a mapping
+ *   retier   tiers that replace others
  *
  * Conservation: held == capacity + metadata + empty + lost, each counted where it changes. Whatever
  * dies gives its memory back to the runs, where neighbours merge. Nothing else keeps memory, so the
@@ -1959,6 +1985,7 @@ enum {
     SLAB__TIERS_MAX    = 63,
     SLAB__MARKS        = 128,
     SLAB__MARK_FIRST   = 256,       /* of a chunk's first line: see lines */
+    SLAB__TIERS_ROOM   = 127,       /* tiers with former ones: each has a mark */
 };
 
 #define SLAB__NONE UINT32_MAX /* no number */
@@ -1980,6 +2007,13 @@ typedef struct slab__run {
     uint32_t      units;
     bool          clean; /* zero */
 } slab__run;
+
+/* Metadata that has a mapping of its own, or if max_bytes does not allow that, a run. */
+typedef struct slab__block {
+    void     *memory; /* NULL: there is none */
+    size_t    size;
+    slab__run run;
+} slab__block;
 
 /* The first line of a chunk. */
 typedef struct slab__chunk {
@@ -2014,7 +2048,8 @@ typedef struct slab__tier {
     bool           fresh;  /* the holes are fresh slots */
     bool           zeroed; /* and zero */
     uint8_t        index;
-    uint64_t       bit;    /* UINT64_C(1) << index */
+    uint64_t       bit;    /* UINT64_C(1) << index % 64 */
+    bool           former; /* put does not use it any more */
 
     uint32_t     slots;    /* of all chunks */
     slab__chunk *tail;     /* the chunk that has fresh slots, or NULL */
@@ -2023,6 +2058,7 @@ typedef struct slab__tier {
     slab__chunk *victim;   /* the chunk that compact empties, or NULL */
     uint32_t     victim_word; /* its live slots are in this word or behind */
     size_t       metadata;
+    uint32_t     below; /* lengths above this belong to it; UINT32_MAX: 0 does, too */
 } slab__tier;
 
 /* A large object: what lies in a slot of the records' tier. */
@@ -2030,8 +2066,16 @@ typedef struct slab__large {
     slab__extent  *extent; /* NULL: it has a mapping of its own */
     unsigned char *memory;
     alignas(8) uint32_t len;
-    uint32_t units;
+    uint32_t units : 31;
+    uint32_t loose : 1; /* the object has at most len bytes: see retier */
 } slab__large;
+
+/* What a store needs from its first retier on, in a mapping of its own. */
+typedef struct slab__retiered {
+    slab__tier tiers[SLAB__TIERS_ROOM];
+    size_t     payload; /* by how much the estimates of tiers that are no more were wrong */
+    uint8_t    tier_of[SLAB__SLOT_MAX / 8 + 1];
+} slab__retiered;
 
 struct slab_store {
     /* What get needs. */
@@ -2040,6 +2084,7 @@ struct slab_store {
     uint32_t    slot_max; /* the largest tier's */
     slab__kind kinds[SLAB__MARKS];
     const uint8_t *tier_of; /* [slot_max / 8 + 1] the index by length, rounded up to eights */
+    slab__tier    *tiers;   /* [rows] tiers[0] has the records of large objects */
 
     /* Memory. */
     void *(*map)(void *context, size_t size);
@@ -2061,17 +2106,22 @@ struct slab_store {
     size_t         extent_most;
     uint32_t       whole; /* bytes of a chunk; in the largest stores more than SLAB__WHOLE */
 
-    uint64_t *open;    /* [tier_count + 1][capacity] a bit for each line of a segment: see lines */
+    uint64_t *open;    /* [rows][capacity] a bit for each line of a segment: see lines */
     uint64_t *tops;    /* which segments have open chunks, room, no memory */
     uint32_t  top_groups, top_words; /* of each top: the words of the first level, and all */
-    uint64_t  idle;    /* tiers, as bits, whose current chunk may be empty */
-    uint64_t  stirred; /* tiers, as bits, that may have become sparse */
-    uint32_t  compacting; /* the tier that compact turns to next */
+    uint64_t  idle;    /* tiers, as their bits, whose current chunk may be empty */
+    uint64_t  stirred; /* tiers, as their bits, that may have become sparse */
+    uint32_t  compacting; /* the bit that compact turns to next */
     uint32_t  hand;       /* the line that evict turns to next */
     uint64_t  large_hand; /* and the place among records, if that is in its chunk */
-    uint32_t  tier_count; /* the caller's; tiers[0] has the records of large objects */
+    uint32_t  tier_count; /* the caller's */
+    uint8_t   order[SLAB__TIERS_MAX]; /* their indices, by size */
+    uint32_t  head_rows; /* at create: tiers that the first directory of segments has room for */
+    uint32_t  rows;      /* tiers that the directory has room for; more than these: see retier */
+    slab__retiered *retiered; /* or NULL */
+    slab__block     retiered_block, segments_block;
 
-    size_t large_capacity, large_payload;
+    size_t large_capacity, large_used, large_payload;
     struct {
         unsigned char *memory;
         size_t         size;
@@ -2079,7 +2129,7 @@ struct slab_store {
     uint32_t kept_count;
     size_t   kept_bytes;
 
-    alignas(SLAB__LINE) slab__tier tiers[];
+    alignas(SLAB__LINE) slab__tier own_tiers[]; /* [head_rows] until the first retier */
 };
 
 _Static_assert(sizeof(slab__large) % 8 == 0, "a record is a slot");
@@ -2535,6 +2585,36 @@ static int slab__store_run_need(slab_store *store, uint32_t want, uint32_t least
     }
 }
 
+/* Takes zeroed memory for metadata. 0, -ENOSPC, -ENOMEM. */
+static int slab__store_block_take(slab_store *store, size_t size, slab__block *block)
+{
+    uint32_t units = slab__units(size), most = (uint32_t)(store->extent_most / SLAB__UNIT);
+    int      error;
+
+    block->size   = slab__store_mapping(size);
+    block->memory = slab__store_hold(store, block->size, &error);
+    if (!block->memory) {
+        if (units > most - slab__store_own_units(most)) return error;
+        error = slab__store_run_need(store, units, units, SLAB__BACK, &block->run);
+        if (error) return error;
+        slab__store_run_take(store, &block->run);
+        block->size   = (size_t)units * SLAB__UNIT;
+        block->memory = slab__store_run_memory(&block->run);
+        SLAB__SHOW(block->memory, block->size);
+        if (!block->run.clean) memset(block->memory, 0, block->size);
+    }
+    store->metadata += block->size;
+    return 0;
+}
+
+static void slab__store_block_give(slab_store *store, const slab__block *block)
+{
+    if (!block->memory) return;
+    store->metadata -= block->size;
+    if (block->run.extent) slab__store_run_give(store, &block->run);
+    else slab__store_unhold(store, block->memory, block->size);
+}
+
 /* ---- store: lines ----
  *
  * What is known about slots, apart from them. A chunk has some lines in a row:
@@ -2598,8 +2678,8 @@ static uint64_t *slab__store_top(const slab_store *store, uint32_t which)
 {
     return store->tops + (size_t)which * store->top_words;
 }
-static uint32_t slab__store_roomy(const slab_store *store) { return store->tier_count + 1; }
-static uint32_t slab__store_gone(const slab_store *store) { return store->tier_count + 2; }
+static uint32_t slab__store_roomy(const slab_store *store) { return store->rows; }
+static uint32_t slab__store_gone(const slab_store *store) { return store->rows + 1; }
 
 static void slab__store_top_set(slab_store *store, uint32_t which, uint32_t segment)
 {
@@ -2632,23 +2712,27 @@ static uint32_t slab__store_top_lowest(const slab_store *store, uint32_t which)
 
 /* -- Segments -- */
 
-static size_t slab__store_segments_size(uint32_t tier_count, uint32_t capacity)
+static size_t slab__store_segments_size(uint32_t rows, uint32_t capacity)
 {
-    return capacity * sizeof(uint64_t *) + (size_t)(tier_count + 1) * capacity * sizeof(uint64_t) +
-           (size_t)(tier_count + 3) * slab__store_top_words(capacity) * sizeof(uint64_t);
+    return capacity * sizeof(uint64_t *) + (size_t)rows * capacity * sizeof(uint64_t) +
+           (size_t)(rows + 2) * slab__store_top_words(capacity) * sizeof(uint64_t);
 }
 
-/* Makes the directory of segments the one at `memory`, which is zero and has room for so many. */
-static void slab__store_segments_move(slab_store *store, void *memory, uint32_t capacity)
+/* Makes the directory of segments the one at `memory`, which is zero and has room for so many of
+ * them and so many tiers. */
+static void slab__store_segments_move(slab_store *store, void *memory, uint32_t capacity,
+                                      uint32_t rows)
 {
     uint64_t     **segments = (uint64_t **)memory, **before = store->segments;
     const uint64_t *open    = store->open;
     uint32_t        room    = store->segment_capacity, count = room < capacity ? room : capacity;
+    uint32_t        rows_before = store->rows;
 
     store->segments         = segments;
     store->open             = (uint64_t *)(void *)(segments + capacity);
-    store->tops             = store->open + (store->tier_count + 1) * (size_t)capacity;
+    store->tops             = store->open + (size_t)rows * capacity;
     store->segment_capacity = capacity;
+    store->rows             = rows;
     store->top_groups       = slab__words(capacity);
     store->top_words        = slab__store_top_words(capacity);
     for (uint32_t number = 0; number < capacity; number++) {
@@ -2656,7 +2740,7 @@ static void slab__store_segments_move(slab_store *store, void *memory, uint32_t 
         uint32_t top = segments[number] ? slab__store_roomy(store) : slab__store_gone(store);
         slab__store_top_set(store, top, number);
     }
-    for (uint32_t tier = 0; tier <= store->tier_count; tier++)
+    for (uint32_t tier = 0; tier < rows_before; tier++)
         for (uint32_t number = 0; number < count; number++) {
             uint64_t bits = open[(size_t)tier * room + number];
             *slab__store_open(store, tier, number) = bits;
@@ -2664,24 +2748,23 @@ static void slab__store_segments_move(slab_store *store, void *memory, uint32_t 
         }
 }
 
-/* Gives the directory room for so many segments; all there are have lower numbers. 0, -ENOSPC,
- * -ENOMEM. */
-static int slab__store_segments_resize(slab_store *store, uint32_t capacity)
+/* Gives the directory room for so many segments, all there are having lower numbers, and so many
+ * tiers, no fewer than now. 0, -ENOSPC, -ENOMEM. */
+static int slab__store_segments_resize(slab_store *store, uint32_t capacity, uint32_t rows)
 {
-    void  *before = store->segments, *first = store->own_segments, *memory = first;
-    size_t size_before = slab__store_segments_size(store->tier_count, store->segment_capacity);
-    size_t size        = slab__store_segments_size(store->tier_count, capacity);
-    int    error;
+    slab__block before, block = {NULL, 0, {NULL, 0, 0, false}};
+    size_t      size   = slab__store_segments_size(rows, capacity);
+    void       *memory = store->own_segments;
 
-    if (capacity > SLAB__SEGMENTS) {
-        memory = slab__store_hold(store, slab__store_mapping(size), &error);
-        if (!memory) return error;
-        store->metadata += slab__store_mapping(size);
+    if (capacity > SLAB__SEGMENTS || rows > store->head_rows) {
+        int error = slab__store_block_take(store, size, &block);
+        if (error) return error;
+        memory = block.memory;
     } else memset(memory, 0, size);
-    slab__store_segments_move(store, memory, capacity);
-    if (before == first) return 0;
-    slab__store_unhold(store, before, slab__store_mapping(size_before));
-    store->metadata -= slab__store_mapping(size_before);
+    slab__store_segments_move(store, memory, capacity, rows);
+    before                = store->segments_block;
+    store->segments_block = block;
+    slab__store_block_give(store, &before);
     return 0;
 }
 
@@ -2692,7 +2775,8 @@ static void slab__store_segments_fit(slab_store *store)
 
     while (end > 0 && !store->segments[end - 1]) end--;
     while (capacity > SLAB__SEGMENTS && end <= capacity / 2) capacity /= 2;
-    if (capacity < store->segment_capacity) (void)slab__store_segments_resize(store, capacity);
+    if (capacity < store->segment_capacity)
+        (void)slab__store_segments_resize(store, capacity, store->rows);
 }
 
 /* One more segment, all of whose lines are free. 0, -ENOSPC, -ENOMEM. */
@@ -2706,7 +2790,7 @@ static int slab__store_segment_add(slab_store *store)
     if (number == SLAB__NONE) {
         number = store->segment_capacity;
         if (number >= store->segment_most) return -ENOSPC; /* all refs are in use */
-        if ((error = slab__store_segments_resize(store, 2 * number))) return error;
+        if ((error = slab__store_segments_resize(store, 2 * number, store->rows))) return error;
     }
     if ((error = slab__store_run_need(store, units, units, SLAB__BACK, &run))) return error;
     slab__store_run_take(store, &run);
@@ -2780,6 +2864,25 @@ static void slab__store_lines_give(slab_store *store, uint32_t first, uint32_t l
     *free |= slab__range(line, line + lines);
     slab__store_top_set(store, slab__store_roomy(store), number);
     if (*free == SLAB__ALL_LINES) slab__store_segment_remove(store, number);
+}
+
+/* The first chunk whose line is number or a higher one, or NULL. */
+static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t number)
+{
+    uint32_t line = number % SLAB__SEGMENT;
+
+    for (uint32_t at = number / SLAB__SEGMENT; at < store->segment_capacity; at++, line = 0) {
+        uint64_t *segment = store->segments[at];
+        if (!segment) continue;
+        uint64_t lines = SLAB__ALL_LINES & slab__range(line, SLAB__SEGMENT) &
+                         ~segment[SLAB__FREE_LINES];
+        for (; lines != 0; lines &= lines - 1) {
+            uint32_t own = (uint32_t)__builtin_ctzll(lines);
+            if (*slab__store_line_at(segment, own) % 512 >= SLAB__MARK_FIRST)
+                return slab__store_chunk(store, at * SLAB__SEGMENT + own);
+        }
+    }
+    return NULL;
 }
 
 /* -- Refs -- */
@@ -2982,6 +3085,12 @@ static void slab__store_count(slab_store *store, slab__tier *tier, const slab__c
     tier->metadata += sign > 0 ? lines : -lines;
 }
 
+/* Stands for all former tiers: their chunks are in its row. */
+static slab__tier *slab__store_formers(const slab_store *store)
+{
+    return &store->tiers[store->head_rows];
+}
+
 /* The chunk holds no value: its memory and lines are anybody's. */
 static void slab__store_release(slab_store *store, slab__tier *tier, slab__chunk *chunk)
 {
@@ -2990,6 +3099,7 @@ static void slab__store_release(slab_store *store, slab__tier *tier, slab__chunk
     SLAB_ASSERT(chunk->used == 0 && chunk != tier->chunk);
     if (chunk->open != 0 && chunk != tier->victim)
         slab__store_close_chunk(store, tier, chunk->number);
+    if (tier->former) slab__store_close_chunk(store, slab__store_formers(store), chunk->number);
     if (chunk == tier->tail) tier->tail = NULL;
     if (chunk == tier->victim) tier->victim = NULL;
     slab__store_count(store, tier, chunk, -1);
@@ -3001,11 +3111,14 @@ static void slab__store_release(slab_store *store, slab__tier *tier, slab__chunk
 static void slab__store_release_idle(slab_store *store)
 {
     for (; store->idle != 0; store->idle &= store->idle - 1) {
-        slab__tier  *tier  = &store->tiers[__builtin_ctzll(store->idle)];
-        slab__chunk *chunk = tier->chunk;
-        if (!chunk || chunk->used != 0) continue;
-        slab__store_leave(store, tier);
-        slab__store_release(store, tier, chunk);
+        uint32_t index = (uint32_t)__builtin_ctzll(store->idle);
+        for (; index < store->rows; index += 64) {
+            slab__tier  *tier  = &store->tiers[index];
+            slab__chunk *chunk = tier->chunk;
+            if (!chunk || chunk->used != 0) continue;
+            slab__store_leave(store, tier);
+            slab__store_release(store, tier, chunk);
+        }
     }
 }
 
@@ -3244,7 +3357,7 @@ static int slab__store_large_mapping(slab_store *store, slab__large *record)
             store->map == slab__store_default_map)
             SLAB_HUGE(record->memory, size);
     }
-    record->units = (uint32_t)(size / SLAB__UNIT);
+    record->units = size / SLAB__UNIT & INT32_MAX;
     return error;
 }
 
@@ -3263,7 +3376,7 @@ static int slab__store_large_take(slab_store *store, slab__large *record)
     slab__store_run_take(store, &run);
     record->extent = run.extent;
     record->memory = slab__store_run_memory(&run);
-    record->units  = units;
+    record->units  = units & INT32_MAX;
     SLAB__SHOW(record->memory + record->len, rest);
     if (!run.clean) memset(record->memory + record->len, 0, rest);
     return 0;
@@ -3302,6 +3415,7 @@ static SLAB__COLD void *slab__store_large_alloc(slab_store *store, size_t len, s
     *record = made;
     SLAB__FRESH(record->memory, len);
     store->large_capacity += (size_t)made.units * SLAB__UNIT;
+    store->large_used += len;
     store->large_payload += len;
     return record->memory;
 }
@@ -3315,7 +3429,7 @@ static slab__large *slab__store_large_find(const slab_store *store, slab_ref ref
     if (!*line || slab__store_tier_of(*line) != 0) return NULL;
     slab__large *record =
         (slab__large *)(void *)slab__store_slot(*line, ref, store->tiers[0].slot_size);
-    return record->len == len ? record : NULL;
+    return record->len == len || (record->loose && record->len > len) ? record : NULL;
 }
 
 static SLAB__COLD const void *slab__store_large_get(const slab_store *store, slab_ref ref,
@@ -3333,6 +3447,7 @@ static SLAB__COLD int slab__store_large_free(slab_store *store, slab_ref ref, si
 
     if (!record) return -ESTALE;
     store->large_capacity -= (size_t)record->units * SLAB__UNIT;
+    store->large_used -= record->len;
     store->large_payload -= len;
     slab__store_large_give(store, record);
     slab__store_give_slot(store, &store->tiers[0], line, ref);
@@ -3364,24 +3479,38 @@ static size_t slab__store_extent_most(size_t max_bytes)
     return size;
 }
 
-/* sizes[0] is that of the records of large objects; no length belongs to it. */
-static void slab__store_shape_tiers(slab_store *store, const uint32_t *sizes, uint32_t count,
-                                    uint8_t *tier_of)
+/* Makes a tier of that index. Lengths above `below` belong to it. */
+static void slab__store_shape_tier(slab_store *store, uint32_t index, uint32_t size,
+                                   uint32_t below)
 {
+    slab__tier *tier = &store->tiers[index];
+
+    memset(tier, 0, sizeof *tier);
+    tier->slot_size          = size;
+    tier->index              = (uint8_t)index;
+    tier->bit                = UINT64_C(1) << index % 64;
+    tier->below              = below;
+    store->kinds[index + 1u] = (slab__kind){size, size - below, index};
+}
+
+/* Lengths above those of the tiers before belong to the tier at that place; 0 to the first. */
+static uint32_t slab__store_below(const uint32_t *sizes, uint32_t place)
+{
+    return place > 0 ? sizes[place - 1] : UINT32_MAX;
+}
+
+/* Lets puts use the tiers with these indices. */
+static void slab__store_order(slab_store *store, const uint8_t *order, uint32_t count,
+                              uint8_t *tier_of)
+{
+    uint32_t eights = 0;
+
+    memcpy(store->order, order, count);
     store->tier_count = count;
-    store->slot_max   = sizes[count - 1];
     store->tier_of    = tier_of;
-    store->tiers[0].slot_size = sizeof(slab__large);
-    store->tiers[0].bit       = 1;
-    store->kinds[1] = (slab__kind){sizeof(slab__large), 0, 0};
-    for (uint32_t i = 0, eights = 0, last = 0; i < count; last = sizes[i++]) {
-        slab__tier *tier = &store->tiers[i + 1];
-        tier->slot_size  = sizes[i];
-        tier->index      = (uint8_t)(i + 1);
-        tier->bit        = UINT64_C(2) << i;
-        /* Length 0 belongs to the first. */
-        store->kinds[i + 2] = (slab__kind){sizes[i], sizes[i] - last + (i == 0), i + 1};
-        while (eights <= sizes[i] / 8) tier_of[eights++] = (uint8_t)(i + 1);
+    for (uint32_t place = 0; place < count; place++) {
+        store->slot_max = store->tiers[order[place]].slot_size;
+        while (eights <= store->slot_max / 8) tier_of[eights++] = order[place];
     }
 }
 
@@ -3413,10 +3542,11 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
     *store = NULL;
     memset(&hooks, 0, sizeof hooks);
     if (!slab__are_tiers(sizes, count) || !slab__store_hook(&hooks, config)) return -EINVAL;
-    size_t tier_of_at  = sizeof(slab_store) + (count + 1) * sizeof(slab__tier);
+    uint8_t order[SLAB__TIERS_MAX];
+    size_t  tier_of_at = sizeof(slab_store) + (count + 1) * sizeof(slab__tier);
     size_t extents_at  = slab__round_up(tier_of_at + sizes[count - 1] / 8 + 1, 8);
     size_t segments_at = extents_at + slab__store_extents_size(SLAB__EXTENTS);
-    size_t size        = segments_at + slab__store_segments_size(count, SLAB__SEGMENTS);
+    size_t size        = segments_at + slab__store_segments_size(count + 1, SLAB__SEGMENTS);
     size               = slab__store_mapping(size);
     if (max_bytes != 0 && max_bytes < size + SLAB__EXTENT_BARE) return -EINVAL;
 
@@ -3430,9 +3560,17 @@ SLAB_API int slab_store_create(slab_store **store, const slab_store_config *conf
     made->extent_most  = slab__store_extent_most(max_bytes);
     made->own_extents  = (unsigned char *)made + extents_at;
     made->own_segments = (unsigned char *)made + segments_at;
-    slab__store_shape_tiers(made, sizes, count, (uint8_t *)made + tier_of_at);
+    made->tiers        = made->own_tiers;
+    made->head_rows    = count + 1;
+    /* The records of large objects: no length belongs to their tier. */
+    slab__store_shape_tier(made, 0, sizeof(slab__large), sizeof(slab__large));
+    for (uint32_t i = 0; i < count; i++) {
+        order[i] = (uint8_t)(i + 1);
+        slab__store_shape_tier(made, i + 1, sizes[i], slab__store_below(sizes, i));
+    }
+    slab__store_order(made, order, count, (uint8_t *)made + tier_of_at);
     slab__store_extents_move(made, made->own_extents, SLAB__EXTENTS);
-    slab__store_segments_move(made, made->own_segments, SLAB__SEGMENTS);
+    slab__store_segments_move(made, made->own_segments, SLAB__SEGMENTS, made->head_rows);
     *store = made;
     return 0;
 }
@@ -3459,14 +3597,12 @@ SLAB_API void slab_store_destroy(slab_store *store)
                 slab__store_free_records(store, slab__store_line_at(segment, line));
     }
     while (store->kept_count > 0) slab__store_drop_kept(store);
+    slab__store_block_give(store, &store->segments_block);
+    slab__store_block_give(store, &store->retiered_block);
     for (uint32_t number = 0; number < store->extent_count; number++)
         slab__store_unhold(store, store->extents[number]->memory, store->extents[number]->size);
     store->extent_count = 0;
     slab__store_extents_fit(store);
-    if (store->segments != store->own_segments)
-        slab__store_unhold(store, store->segments,
-                           slab__store_mapping(slab__store_segments_size(
-                               store->tier_count, store->segment_capacity)));
     store->unmap(store->context, store, store->own_size);
 }
 
@@ -3606,8 +3742,10 @@ static unsigned char *slab__store_resize(slab_store *store, slab_ref ref, size_t
     if (!record) return NULL;
     *error = -EMSGSIZE;
     if (!slab__store_large_fits(store, record, len)) return NULL;
+    store->large_used += len - record->len;
     store->large_payload += len - old_len;
-    record->len = (uint32_t)len;
+    record->len   = (uint32_t)len;
+    record->loose = 0;
     return record->memory;
 }
 
@@ -3622,14 +3760,27 @@ SLAB_API int slab_store_set_len(slab_store *store, slab_ref ref, size_t old_len,
     return 0;
 }
 
+/* Whether a put of len bytes would use the tier that the ref's slot is in, or the ref is of a large
+ * object. */
+static bool slab__store_is_home(const slab_store *store, slab_ref ref, size_t len)
+{
+    const uint64_t *line = slab__store_line(store, ref);
+
+    if (!line) return true;
+    return len <= store->slot_max && store->tier_of[(len + 7) / 8] + 1u == line[0] % SLAB__MARKS;
+}
+
 SLAB_API int slab_store_replace(slab_store *store, slab_ref *ref, size_t old_len, const void *data,
                                 size_t len)
 {
-    slab_ref made;
-    int      error;
+    unsigned char *value = NULL;
+    slab_ref       made;
+    int            error;
 
     if (!store || !ref || (!data && len > 0)) return -EINVAL;
-    unsigned char *value = slab__store_resize(store, *ref, old_len, len, &error);
+    if (slab__store_is_home(store, *ref, len))
+        value = slab__store_resize(store, *ref, old_len, len, &error);
+    else error = slab_store_get(store, *ref, old_len) ? -EMSGSIZE : -ESTALE;
     if (value) {
         if (len > 0) memmove(value, data, len);
         if (old_len > len) memset(value + len, 0, old_len - len);
@@ -3757,8 +3908,10 @@ static void slab__store_begin_victim(slab_store *store, slab__tier *tier, slab__
 }
 
 /* Sees to it that the tier has a victim that can be emptied. False: it does not need to. */
-static bool slab__store_choose_victim(slab_store *store, slab__tier *tier)
+static bool slab__store_choose_victim(slab_store *store, uint32_t index)
 {
+    slab__tier *tier = &store->tiers[index];
+
     while (slab__store_is_sparse(store, tier)) {
         if (tier->victim) return true;
         slab__chunk *chunk = tier->chunk;
@@ -3771,18 +3924,22 @@ static bool slab__store_choose_victim(slab_store *store, slab__tier *tier)
     return false;
 }
 
+/* The first live value of the tier's victim. */
+static slab_ref slab__store_first_live(slab__tier *tier)
+{
+    slab__chunk *chunk = tier->victim;
+
+    while (*slab__store_live(chunk, tier->victim_word) == 0) tier->victim_word++;
+    return chunk->number * 512 + slab__store_position(tier->victim_word) * 64 +
+           (uint32_t)__builtin_ctzll(*slab__store_live(chunk, tier->victim_word));
+}
+
 /* Moves the victim's first value to the lowest hole elsewhere. */
 static void slab__store_move(slab_store *store, slab__tier *tier, slab_moved_fn *moved,
                              void *context)
 {
-    slab__chunk *chunk = tier->victim;
-    slab_ref     from, to;
-
-    while (*slab__store_live(chunk, tier->victim_word) == 0) tier->victim_word++;
-    uint64_t *word = slab__store_live(chunk, tier->victim_word);
-    from = chunk->number * 512 + slab__store_position(tier->victim_word) * 64 +
-           (uint32_t)__builtin_ctzll(*word);
-    int error = tier->holes ? 0 : slab__store_refill(store, tier);
+    slab_ref from = slab__store_first_live(tier), to;
+    int      error = tier->holes ? 0 : slab__store_refill(store, tier);
     SLAB_ASSERT(error == 0); /* the tier is sparse: more holes elsewhere than values here */
     (void)error;
     uint64_t *line  = slab__store_line(store, from);
@@ -3791,6 +3948,71 @@ static void slab__store_move(slab_store *store, slab__tier *tier, slab_moved_fn 
     memcpy(value, slab__store_slot(line, from, tier->slot_size), tier->slot_size);
     slab__store_give_slot(store, tier, line, from);
     moved(context, from, to, value, tier->slot_size);
+}
+
+/* What the values of a tier have in bytes. After a retier it is an estimate, of which only the sum
+ * over all tiers is right. */
+static size_t slab__store_payload(const slab__tier *tier)
+{
+    size_t used = (size_t)tier->occupied * tier->slot_size;
+
+    if (tier->payload > SIZE_MAX / 2) return 0;
+    return tier->payload < used ? tier->payload : used;
+}
+
+/* A slot for a value of a former tier that has `size` bytes at most. NULL: no memory. */
+static unsigned char *slab__store_adopt(slab_store *store, uint32_t size, size_t len, slab_ref *to,
+                                        size_t *room)
+{
+    uint64_t *line;
+    int       error;
+
+    *room = size;
+    if (size > store->slot_max) {
+        unsigned char *value = (unsigned char *)slab__store_large_alloc(store, size, to, &error);
+        if (!value) return NULL;
+        slab__store_large_find(store, *to, size, &line)->loose = 1;
+        store->large_payload -= size - len;
+        return value;
+    }
+    slab__tier *tier = &store->tiers[store->tier_of[size / 8]];
+    if (tier->holes == 0 && slab__store_refill(store, tier) != 0) return NULL;
+    unsigned char *value = slab__store_take_slot(tier, to);
+    *room                = tier->slot_size;
+    SLAB__SHOW(value, *room);
+    memset(value + size, 0, *room - size);
+    tier->payload += len;
+    return value;
+}
+
+/* Moves a value of a former tier to the tier for its slot's size. False: there is no such value, or
+ * no memory for it. */
+static bool slab__store_take_over(slab_store *store, slab_moved_fn *moved, void *context)
+{
+    slab__chunk *chunk;
+    slab__tier  *tier;
+    slab_ref     to;
+    size_t       room;
+
+    for (;;) {
+        if (!(chunk = slab__store_lowest_open(store, slab__store_formers(store)))) return false;
+        tier = &store->tiers[chunk->tier];
+        if (chunk == tier->victim) break;
+        if (tier->victim) slab__store_spare(store, tier);
+        slab__store_leave(store, tier);
+        if (chunk->used > 0) slab__store_begin_victim(store, tier, chunk);
+        else slab__store_release(store, tier, chunk);
+    }
+    size_t         len   = slab__store_payload(tier) / tier->occupied;
+    unsigned char *value = slab__store_adopt(store, tier->slot_size, len, &to, &room);
+    if (!value) return false;
+    slab_ref  from = slab__store_first_live(tier);
+    uint64_t *line = slab__store_line(store, from);
+    memcpy(value, slab__store_slot(line, from, tier->slot_size), tier->slot_size);
+    tier->payload -= len;
+    slab__store_give_slot(store, tier, line, from);
+    moved(context, from, to, value, room);
+    return true;
 }
 
 SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_moved_fn *moved,
@@ -3802,15 +4024,17 @@ SLAB_API size_t slab_store_compact(slab_store *store, size_t max_moves, slab_mov
     store->stirred &= ~UINT64_C(1); /* records of large objects stay where they are */
     while (moves < max_moves && store->stirred != 0) {
         /* In turn, so that a tier that always has work leaves some to the others. */
-        uint64_t    above = store->stirred >> store->compacting << store->compacting;
-        uint32_t    index = (uint32_t)__builtin_ctzll(above ? above : store->stirred);
-        slab__tier *tier  = &store->tiers[index];
-        for (; moves < max_moves && slab__store_choose_victim(store, tier); moves++)
-            slab__store_move(store, tier, moved, context);
-        if (moves < max_moves) store->stirred &= ~tier->bit;
-        store->compacting = (index + 1) % 64;
+        uint64_t above = store->stirred >> store->compacting << store->compacting;
+        uint32_t bit   = (uint32_t)__builtin_ctzll(above ? above : store->stirred);
+        for (uint32_t index = bit; index < store->rows; index += 64)
+            for (; moves < max_moves && slab__store_choose_victim(store, index); moves++)
+                slab__store_move(store, &store->tiers[index], moved, context);
+        if (moves < max_moves) store->stirred &= ~(UINT64_C(1) << bit);
+        store->compacting = (bit + 1) % 64;
         store->stirred &= ~UINT64_C(1);
     }
+    for (; moves < max_moves && store->retiered; moves++)
+        if (!slab__store_take_over(store, moved, context)) break;
     return moves;
 }
 
@@ -3893,25 +4117,6 @@ SLAB_API slab_ref slab_store_next(const slab_store *store, uint64_t *cursor, con
     return ref;
 }
 
-/* The first chunk whose line is number or a higher one, or NULL. */
-static slab__chunk *slab__store_chunk_from(const slab_store *store, uint32_t number)
-{
-    uint32_t line = number % SLAB__SEGMENT;
-
-    for (uint32_t at = number / SLAB__SEGMENT; at < store->segment_capacity; at++, line = 0) {
-        uint64_t *segment = store->segments[at];
-        if (!segment) continue;
-        uint64_t lines = SLAB__ALL_LINES & slab__range(line, SLAB__SEGMENT) &
-                         ~segment[SLAB__FREE_LINES];
-        for (; lines != 0; lines &= lines - 1) {
-            uint32_t own = (uint32_t)__builtin_ctzll(lines);
-            if (*slab__store_line_at(segment, own) % 512 >= SLAB__MARK_FIRST)
-                return slab__store_chunk(store, at * SLAB__SEGMENT + own);
-        }
-    }
-    return NULL;
-}
-
 /* Chooses the chunk that evict empties next, or NULL if there is none, and moves the hand to it. */
 static slab__chunk *slab__store_choose_evicted(slab_store *store)
 {
@@ -3975,8 +4180,16 @@ static void slab__store_evict_large(slab_store *store, const slab__chunk *chunk,
     }
     store->large_hand = (uint64_t)place + 1;
     slab_ref ref      = slab__store_show(store, place, &value, &room);
-    (void)evicted(context, ref, value, room);
-    slab__store_large_free(store, ref, room);
+    size_t len = evicted(context, ref, value, room);
+    if (slab__store_large_free(store, ref, len) != 0) slab__store_large_free(store, ref, room);
+}
+
+static bool slab__store_has_values(const slab_store *store)
+{
+    uint32_t index = 0;
+
+    while (index < store->rows && store->tiers[index].occupied == 0) index++;
+    return index < store->rows;
 }
 
 SLAB_API size_t slab_store_evict(slab_store *store, size_t bytes, slab_evicted_fn *evicted,
@@ -3987,10 +4200,12 @@ SLAB_API size_t slab_store_evict(slab_store *store, size_t bytes, slab_evicted_f
     if (!store || !evicted) return 0;
     size_t in_use = store->held - store->empty, goal = bytes < in_use ? in_use - bytes : 0;
     if (bytes > 0) slab__store_release_idle(store);
-    while (store->held - store->empty > goal && (chunk = slab__store_choose_evicted(store))) {
+    while (store->held - store->empty > goal && slab__store_has_values(store)) {
+        chunk = slab__store_choose_evicted(store);
         if (chunk->tier == 0) slab__store_evict_large(store, chunk, evicted, context);
         else slab__store_evict_chunk(store, chunk, evicted, context);
     }
+    if (store->held - store->empty > goal) slab__store_release_idle(store);
     return in_use - (store->held - store->empty);
 }
 
@@ -4006,6 +4221,136 @@ SLAB_API int slab_store_limit(slab_store *store, size_t max_bytes)
     return 0;
 }
 
+/* ---- store: retier ----
+ *
+ * A tier that the new sizes do not need is a former one: tier_of does not lead to it any more, so
+ * no put goes there; get, free, compact and evict treat it as any other. What it holds goes to its
+ * heir, the smallest tier with slots at least as large, or to a large object; therefore the heir
+ * also accepts all lengths that belong to the former tier.
+ *
+ *   former tier 128      lengths 65..128         kinds[]: slot 128, room 64
+ *   its heir 144         own lengths 113..144    slot 144, room 32 -> 80, so 65..144
+ *
+ * The row of formers (see lines) has all chunks of former tiers, so that compact finds the next. It
+ * is written anew at each retier. A chunk's end takes it out, and a tier without a chunk is none:
+ * its index, and with it the mark, may then serve another tier. */
+
+/* The index of a tier that may serve as one of the new ones, or 0: all of its lengths above `below`
+ * belong to it as before. */
+static uint32_t slab__store_tier_like(const slab_store *store, uint32_t size, uint32_t below)
+{
+    for (uint32_t index = 1; index < store->rows; index++) {
+        const slab__tier *tier = &store->tiers[index];
+        /* UINT32_MAX is one less than 0. */
+        if (tier->slots > 0 && tier->slot_size == size && below + 1 <= tier->below + 1)
+            return index;
+    }
+    return 0;
+}
+
+/* Writes to order[] the indices that tiers of these sizes will have. Returns one more than the
+ * highest index in use, or 0 if there are not enough. */
+static uint32_t slab__store_plan(const slab_store *store, const uint32_t *sizes, uint32_t count,
+                                 uint8_t *order)
+{
+    uint32_t free = 0, rows = store->head_rows + 1;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = slab__store_tier_like(store, sizes[i], slab__store_below(sizes, i));
+        /* Bit 0 of stirred is that of the records, which are not moved. */
+        while (index == 0 && ++free < SLAB__TIERS_ROOM)
+            if (free % 64 != 0 && free != store->head_rows && store->tiers[free].slots == 0)
+                index = free;
+        if (index == 0) return 0;
+        order[i] = (uint8_t)index;
+        if (rows <= index) rows = index + 1;
+    }
+    return rows;
+}
+
+/* Lets the tier's heir accept its lengths. */
+static void slab__store_bequeath(slab_store *store, const slab__tier *tier)
+{
+    slab__kind its = store->kinds[tier->index + 1];
+
+    if (tier->slot_size > store->slot_max) return;
+    slab__kind *kind = &store->kinds[store->tier_of[tier->slot_size / 8] + 1];
+    uint32_t    room = kind->slot_size - (its.slot_size - its.room);
+    if (kind->room < room) kind->room = room;
+}
+
+/* Makes the tiers in order[] those that puts use, and all others former ones. */
+static void slab__store_install(slab_store *store, const uint32_t *sizes, uint32_t count,
+                                const uint8_t *order)
+{
+    slab__chunk *chunk;
+
+    for (uint32_t index = 1; index < store->rows; index++) store->tiers[index].former = true;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t    below = slab__store_below(sizes, i);
+        slab__tier *tier  = &store->tiers[order[i]];
+        slab__kind *kind  = &store->kinds[order[i] + 1];
+        if (tier->slots == 0) {
+            store->retiered->payload += tier->payload;
+            slab__store_shape_tier(store, order[i], sizes[i], below);
+        }
+        if (kind->room < sizes[i] - below) kind->room = sizes[i] - below;
+        tier->below  = below;
+        tier->former = false;
+    }
+    slab__store_order(store, order, count, store->retiered->tier_of);
+    for (uint32_t index = 1; index < store->rows; index++) {
+        if (!store->tiers[index].former || store->tiers[index].slots == 0) continue;
+        slab__store_leave(store, &store->tiers[index]);
+        slab__store_bequeath(store, &store->tiers[index]);
+    }
+    for (uint32_t line = 0; (chunk = slab__store_chunk_from(store, line));
+         line          = chunk->number + chunk->lines)
+        if (store->tiers[chunk->tier].former)
+            slab__store_open_chunk(store, slab__store_formers(store), chunk->number);
+        else slab__store_close_chunk(store, slab__store_formers(store), chunk->number);
+}
+
+/* Undoes the first retier. */
+static void slab__store_retier_undo(slab_store *store)
+{
+    store->tiers    = store->own_tiers;
+    store->retiered = NULL;
+    slab__store_block_give(store, &store->retiered_block);
+    memset(&store->retiered_block, 0, sizeof store->retiered_block);
+}
+
+/* Gives the store what it needs for former tiers and later ones. 0, -ENOSPC, -ENOMEM. */
+static int slab__store_retier_begin(slab_store *store)
+{
+    int error = slab__store_block_take(store, sizeof *store->retiered, &store->retiered_block);
+
+    if (error) return error;
+    store->retiered = (slab__retiered *)store->retiered_block.memory;
+    memcpy(store->retiered->tiers, store->own_tiers, store->head_rows * sizeof *store->tiers);
+    store->tiers                       = store->retiered->tiers;
+    slab__store_formers(store)->index = (uint8_t)store->head_rows;
+    return 0;
+}
+
+SLAB_API int slab_store_retier(slab_store *store, const uint32_t *tier_sizes, uint32_t tier_count)
+{
+    uint8_t  order[SLAB__TIERS_MAX];
+    uint32_t rows = 0;
+    int      error = 0;
+
+    if (!store || !tier_sizes || !slab__are_tiers(tier_sizes, tier_count)) return -EINVAL;
+    slab__store_release_idle(store);
+    bool first = !store->retiered;
+    if (first) error = slab__store_retier_begin(store);
+    if (!error && !(rows = slab__store_plan(store, tier_sizes, tier_count, order))) error = -EBUSY;
+    if (!error && rows > store->rows)
+        error = slab__store_segments_resize(store, store->segment_capacity, rows);
+    if (!error) slab__store_install(store, tier_sizes, tier_count, order);
+    else if (first && store->retiered) slab__store_retier_undo(store);
+    return error;
+}
+
 /* ---- store: stats ---- */
 
 static double slab__ratio(size_t capacity, size_t used)
@@ -4018,7 +4363,7 @@ SLAB_API int slab_store_tier_stats(const slab_store *store, uint32_t tier,
 {
     if (stats) memset(stats, 0, sizeof *stats);
     if (!store || !stats || tier >= store->tier_count) return -EINVAL;
-    const slab__tier *it = &store->tiers[tier + 1];
+    const slab__tier *it = &store->tiers[store->order[tier]];
 
     stats->slot_size           = it->slot_size;
     stats->total_slots         = it->slots;
@@ -4026,30 +4371,33 @@ SLAB_API int slab_store_tier_stats(const slab_store *store, uint32_t tier,
     stats->capacity_bytes      = (size_t)stats->total_slots * it->slot_size;
     stats->occupied_bytes      = (size_t)it->occupied * it->slot_size;
     stats->fragmentation_ratio = slab__ratio(stats->capacity_bytes, stats->occupied_bytes);
-    stats->payload_bytes       = it->payload;
+    stats->payload_bytes       = slab__store_payload(it);
     stats->metadata_bytes      = it->metadata;
     return 0;
 }
 
 SLAB_API void slab_store_stats(const slab_store *store, struct slab_store_info *stats)
 {
-    struct slab_tier_info tier;
-
     if (!stats) return;
     memset(stats, 0, sizeof *stats);
     if (!store) return;
     stats->tier_count     = store->tier_count;
     stats->large_count    = store->tiers[0].occupied;
     stats->capacity_bytes = store->large_capacity;
-    stats->used_bytes = stats->payload_bytes = store->large_payload;
+    stats->used_bytes     = store->large_used;
+    stats->payload_bytes  = store->large_payload;
     stats->metadata_bytes                    = store->metadata;
     stats->empty_bytes                       = store->empty;
     stats->held_bytes                        = store->held;
     stats->lost_bytes                        = store->lost;
-    for (uint32_t i = 0; slab_store_tier_stats(store, i, &tier) == 0; i++) {
-        stats->capacity_bytes += tier.capacity_bytes;
-        stats->used_bytes += tier.occupied_bytes;
-        stats->payload_bytes += tier.payload_bytes;
+    if (store->retiered) stats->payload_bytes += store->retiered->payload;
+    for (uint32_t index = 1; index < store->rows; index++) {
+        const slab__tier *tier     = &store->tiers[index];
+        size_t            capacity = (size_t)tier->slots * tier->slot_size;
+        stats->capacity_bytes += capacity;
+        stats->retired_bytes += tier->former ? capacity : 0;
+        stats->used_bytes += (size_t)tier->occupied * tier->slot_size;
+        stats->payload_bytes += tier->payload;
     }
     stats->fragmentation_ratio = slab__ratio(stats->capacity_bytes, stats->used_bytes);
 }

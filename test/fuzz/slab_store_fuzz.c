@@ -1,5 +1,6 @@
 /* Goal: no sequence of calls makes slab_store break its word: good calls, stale and forged refs,
- * wrong lens, memory that the system refuses, moves whose callback calls the store.
+ * wrong lens, memory that the system refuses, limits and tiers that change, moves whose callback
+ * calls the store.
  * Method: the first bytes of the input choose the config, good or bad; the others are calls of one
  * to six bytes, against an oracle of the live values. What is wrong aborts.
  *
@@ -114,11 +115,12 @@ struct value {
 
 static slab_store   *store;
 static uint32_t      sizes[256], tiers;
-static size_t        max_bytes;
+static size_t        max_bytes, most_held; /* which is more, since limit lowered max_bytes */
 static struct value  values[VALUES];
 static uint32_t      count, made, depth;
 static size_t        payload;
 static bool          meddled;
+static bool          retiered; /* since then, other lengths may be good, too */
 static unsigned char noise[NOISE]; /* no byte of it is 0 */
 
 static uint32_t find(slab_ref ref)
@@ -142,10 +144,11 @@ static void check_value(const struct value *value)
     bool   large = slab_ref_is_large(value->ref);
     size_t room  = large ? (value->len + 511) / 512 * 512 : sizes[tier_of(value->len)];
 
+    if (retiered) room = (value->len + 7) / 8 * 8;
     REQUIRE(slab_store_get(store, value->ref, value->len) == value->at);
     REQUIRE(memcmp(value->at, noise + value->bytes, value->len) == 0);
     for (size_t i = value->len; i < room; i++) REQUIRE(value->at[i] == 0);
-    REQUIRE((uintptr_t)value->at % (large ? 512 : room % 64 == 0 ? 64 : 8) == 0);
+    REQUIRE((uintptr_t)value->at % (large ? 512 : room % 64 == 0 && !retiered ? 64 : 8) == 0);
 }
 
 static void check_stats(void)
@@ -161,11 +164,12 @@ static void check_stats(void)
         occupied += tier.occupied_slots;
     }
     REQUIRE(slab_store_tier_stats(store, tiers, &tier) == -EINVAL);
-    REQUIRE(occupied + info.large_count == count);
+    REQUIRE(occupied + info.large_count == count || (info.retired_bytes > 0 && occupied < count));
     REQUIRE(info.payload_bytes == payload);
     REQUIRE(info.used_bytes >= payload && info.capacity_bytes >= info.used_bytes);
     REQUIRE(info.held_bytes == mapped);
-    REQUIRE(max_bytes == 0 || mapped <= max_bytes);
+    if (most_held > mapped) most_held = mapped > max_bytes ? mapped : max_bytes;
+    REQUIRE(max_bytes == 0 || mapped <= most_held);
     REQUIRE(mapped ==
             info.capacity_bytes + info.metadata_bytes + info.empty_bytes + info.lost_bytes);
 }
@@ -249,8 +253,9 @@ static void forge(void)
         bool large = slab_ref_is_large(ref);
         good       = large ? len == values[index].len : tier_of(len) == tier_of(values[index].len);
     }
-    REQUIRE((slab_store_get(store, ref, len) != NULL) == good);
-    if (!good) REQUIRE(slab_store_free(store, ref, len) == -ESTALE);
+    bool found = slab_store_get(store, ref, len) != NULL;
+    REQUIRE(found == good || (retiered && index < count));
+    if (!found) REQUIRE(slab_store_free(store, ref, len) == -ESTALE);
 }
 
 static void call(void);
@@ -263,7 +268,7 @@ static void on_moved(void *context, slab_ref from, slab_ref to, void *memory, si
     REQUIRE(context == &depth);
     REQUIRE(index < count && !slab_ref_is_large(from) && find(to) == count);
     REQUIRE(slab_store_get(store, from, value->len) == NULL);
-    REQUIRE(slab_store_get(store, to, room) == memory);
+    REQUIRE(room >= value->len && slab_store_get(store, to, room) == memory);
     value->ref = to;
     value->at  = (unsigned char *)memory;
     check_value(value);
@@ -285,14 +290,19 @@ static void compact(void)
     size_t   max    = kind < 128 ? kind : SIZE_MAX;
     bool     before = meddled;
 
+    struct slab_store_info info;
     if (depth == DEPTH) return;
+    if (depth == 0) map_failed = false;
     depth++;
     meddled      = false;
     size_t moves = slab_store_compact(store, max, kind % 64 == 63 ? NULL : on_moved, &depth);
     depth--;
     REQUIRE(moves <= max);
     for (uint32_t i = 0; i < tiers && moves < max && !meddled && kind % 64 != 63; i++)
-        check_dense(&store->tiers[i + 1]);
+        check_dense(&store->tiers[store->order[i]]);
+    slab_store_stats(store, &info);
+    if (moves < max && !meddled && kind % 64 != 63 && max_bytes == 0 && !map_failed)
+        REQUIRE(info.retired_bytes == 0);
     meddled |= before;
 }
 
@@ -302,6 +312,121 @@ static void trim(void)
     size_t given = slab_store_trim(store);
 
     REQUIRE(given == before - mapped + discarded - bytes);
+}
+
+static void replace(uint32_t index)
+{
+    struct value *value = &values[index], old = *value;
+    uint32_t      kind = byte(), bytes = old.bytes;
+    uint32_t      len = kind % 2 ? draw_len() : old.len - kind % 16;
+
+    if (len > LARGE_MAX) return;
+    map_failed = false;
+    if (kind % 4 == 0) { /* only the length */
+        uint32_t shorter = len < old.len ? len : old.len;
+        int      error   = slab_store_set_len(store, old.ref, old.len, shorter);
+        REQUIRE(error == 0 || error == -EMSGSIZE);
+        if (error == 0) value->len = shorter;
+    } else {
+        bytes     = kind % 8 == 1 ? old.bytes : made++ * 37 % 65536;
+        int error = slab_store_replace(store, &value->ref, old.len, noise + bytes, len);
+        REQUIRE(error == 0 || error == -ENOSPC || error == -ENOMEM);
+        REQUIRE(error != -ENOSPC || max_bytes != 0);
+        if (error == 0) *value = (struct value){NULL, value->ref, len, bytes};
+        else REQUIRE(value->ref == old.ref);
+    }
+    value->at = (unsigned char *)(uintptr_t)slab_store_get(store, value->ref, value->len);
+    payload = payload - old.len + value->len;
+    check_value(value);
+    if (value->ref != old.ref) REQUIRE(slab_store_free(store, old.ref, old.len) == -ESTALE);
+}
+
+/* Every live value is walked to once. */
+static void walk(void)
+{
+    uint64_t    cursor = 0;
+    const void *value;
+    size_t      room;
+    uint32_t    walked = 0;
+
+    for (slab_ref ref; (ref = slab_store_next(store, &cursor, &value, &room)) != SLAB_NO_REF;
+         walked++) {
+        uint32_t index = find(ref);
+        REQUIRE(index < count && value == values[index].at && room >= values[index].len);
+    }
+    REQUIRE(walked == count);
+}
+
+static void get_many(void)
+{
+    slab_ref    refs[64];
+    size_t      lens[64];
+    const void *found[64];
+    uint32_t    wanted = byte() % 65;
+
+    for (uint32_t i = 0; i < wanted; i++) {
+        uint32_t kind = byte();
+        refs[i]       = kind % 4 == 0 || count == 0 ? word() : values[kind % count].ref;
+        lens[i]       = kind % 4 == 0 || count == 0 ? kind : values[kind % count].len;
+    }
+    slab_store_get_many(store, refs, lens, found, wanted);
+    for (uint32_t i = 0; i < wanted; i++) {
+        slab_store_prefetch(store, refs[i], lens[i]);
+        REQUIRE(found[i] == slab_store_get(store, refs[i], lens[i]));
+    }
+}
+
+static size_t on_evicted(void *context, slab_ref ref, const void *memory, size_t room)
+{
+    uint32_t index = find(ref);
+    size_t   len   = index < count ? values[index].len : 0;
+
+    REQUIRE(context == &depth && index < count && memory == values[index].at && room >= len);
+    check_value(&values[index]);
+    drop(index);
+    if (byte() % 4 == 1 && count > 0) free_value(word() % count);
+    return len;
+}
+
+static void evict(void)
+{
+    size_t bytes = (size_t)word() * (byte() + 1u) / 16;
+    size_t freed = slab_store_evict(store, bytes, on_evicted, &depth);
+
+    REQUIRE(freed >= bytes || count == 0);
+}
+
+static void limit(void)
+{
+    uint32_t kind  = byte();
+    size_t   bytes = kind % 4 == 0 ? 0 : mapped / 128 * kind;
+    int      error = slab_store_limit(store, bytes);
+
+    REQUIRE(error == 0 || (error == -EINVAL && bytes != 0));
+    if (error) return;
+    max_bytes = bytes;
+    most_held = mapped > bytes ? mapped : bytes;
+}
+
+static void retier(void)
+{
+    uint32_t wanted[64], kind = byte(), number = byte() % 65, size = 0;
+
+    if (kind % 4 != 0) number %= 8;
+    for (uint32_t i = 0; i < number; i++) {
+        size += kind % 3 == 0 ? 64 : 8 * (1 + byte());
+        wanted[i] = kind % 8 == 1 ? word() : size;
+        if (kind % 8 == 2 && i < tiers) wanted[i] = sizes[i];
+    }
+    int  error = slab_store_retier(store, wanted, number);
+    bool good  = slab__are_tiers(wanted, number);
+    REQUIRE(good == (error != -EINVAL));
+    REQUIRE(error == 0 || error == -EINVAL || error == -ENOMEM || error == -EBUSY ||
+            (error == -ENOSPC && max_bytes != 0));
+    if (error) return;
+    memcpy(sizes, wanted, sizeof wanted);
+    tiers    = number;
+    retiered = true;
 }
 
 /* -- slab_fit_tiers, against the plain dynamic programming -- */
@@ -361,6 +486,17 @@ static void fit(void)
 
 /* -- All together -- */
 
+static void more(uint32_t kind)
+{
+    if (kind < 3) retier();
+    else if (kind < 5) evict();
+    else if (kind < 7) limit();
+    else if (kind < 8) walk();
+    else if (kind < 10) get_many();
+    else if (kind < 13) fit();
+    else check_all();
+}
+
 static void call(void)
 {
     uint32_t op = byte(), times = 1 + op / 16;
@@ -368,8 +504,10 @@ static void call(void)
     switch (op % 16) {
     case 0:
     case 1:
-    case 2:
         put(draw_len());
+        break;
+    case 2:
+        if (count > 0) replace(word() % count);
         break;
     case 3:
         times *= times;
@@ -403,8 +541,7 @@ static void call(void)
         failures          = times;
         break;
     default:
-        if (times % 4 == 0) fit();
-        else check_all();
+        more(times);
         break;
     }
     check_stats();
@@ -426,7 +563,8 @@ static bool create(void)
     if (kind % 4 == 0) config.tier_sizes = NULL;
     config.max_bytes = kind & 16 ? 0 : 65536 + 256 * word();
     if (kind & 32) config.max_bytes /= 8;
-    max_bytes         = config.max_bytes;
+    max_bytes = most_held = config.max_bytes;
+    retiered          = false;
     maps_till_failure = 0;
     failures          = kind >> 6 == 3;
     int  error        = slab_store_create(&store, &config);
@@ -460,6 +598,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         trim();
         struct slab_store_info info;
         slab_store_stats(store, &info);
+        REQUIRE(info.retired_bytes == 0);
         REQUIRE(info.held_bytes == info.metadata_bytes + info.empty_bytes &&
                 info.capacity_bytes == 0);
     }

@@ -491,6 +491,21 @@ static void evicts_in_the_order_of_puts(void)
     close_store();
 }
 
+/* The call ends when no value is left, and leaves no chunk. */
+static void evicts_everything(void)
+{
+    open_store(0);
+    put(1, 100000);
+    CHECK(evict(SIZE_MAX) >= 100000);
+    CHECK_EQ(stats().large_count, 0);
+    for (uint32_t i = 0; i < 1000; i++) put(i, i % 10 == 0 ? 50000 : 300);
+    CHECK(evict(SIZE_MAX) > 5000000);
+    CHECK_EQ(eviction.told, 1000);
+    CHECK_EQ(stats().capacity_bytes + stats().lost_bytes, 0);
+    CHECK_EQ(evict(1), 0);
+    close_store();
+}
+
 static void large_objects_have_their_turn(void)
 {
     open_store(0);
@@ -652,6 +667,7 @@ int main(void)
     RUN(a_callback_may_free_other_values);
     RUN(evicts_where_the_fewest_bytes_live);
     RUN(evicts_in_the_order_of_puts);
+    RUN(evicts_everything);
     RUN(large_objects_have_their_turn);
     RUN(evicts_while_compact_is_at_work);
     RUN(makes_room_at_the_limit);
