@@ -643,9 +643,9 @@ static void check_no_room(uint32_t len, int error)
     CHECK(left < (size_t)units * UNIT + rest);
 }
 
-static void account(const struct value *value, int sign)
+static void account(const struct value *value, size_t room, int sign)
 {
-    size_t room = room_of(value), len = value->len;
+    size_t len = value->len;
 
     sums[value->tier].payload += sign > 0 ? len : -len;
     sums[value->tier].occupied += sign > 0 ? 1 : UINT32_MAX;
@@ -659,6 +659,20 @@ static void check_new_ref(const struct value *value)
     CHECK_EQ(slab_ref_is_large(value->ref), value->tier == LARGE);
     CHECK_EQ(slab_ref_is_large(value->ref), value->ref >> 31);
     CHECK(value->ref % 512 >= 64);
+}
+
+/* Enters a new value in the table. */
+static void enter(struct value *value)
+{
+    uint32_t len = value->len <= slot_max ? value->len : 0;
+
+    value->tier = slab_ref_is_large(value->ref) ? LARGE : tier_for[len];
+    check_new_ref(value);
+    check_value(value);
+    if (value->tier != LARGE) occupy(value);
+    values[count]        = *value;
+    *name_of(value->ref) = ++count;
+    account(value, room_of(value), +1);
 }
 
 /* A value of that length, if there is room. */
@@ -685,13 +699,7 @@ static bool put(uint32_t len)
         check_no_room(len, error);
         return false;
     }
-    value.tier = slab_ref_is_large(value.ref) ? LARGE : tier_for[len <= slot_max ? len : 0];
-    check_new_ref(&value);
-    check_value(&value);
-    if (value.tier != LARGE) occupy(&value);
-    values[count]       = value;
-    *name_of(value.ref) = ++count;
-    account(&value, +1);
+    enter(&value);
     if (store->extent_count == extents + 1 && !map_failed) check_need(&value, least);
     return true;
 }
@@ -705,11 +713,11 @@ static void remember_stale(const struct value *value)
 }
 
 /* Takes the value out of the table; the last one moves to its place. */
-static void drop(uint32_t index)
+static void drop(uint32_t index, size_t room)
 {
     struct value value = values[index];
 
-    account(&value, -1);
+    account(&value, room, -1);
     if (value.tier != LARGE) vacate(&value);
     forget_name(value.ref);
     if (index != count - 1) {
@@ -726,9 +734,104 @@ static void free_value(uint32_t index)
 
     check_value(&value);
     check_wrong_len(&value);
-    drop(index);
+    drop(index, room_of(&value));
     CHECK_EQ(slab_store_free(store, value.ref, value.len), 0);
     check_refused(value.ref, value.len);
+}
+
+/* Another value in the place of one, or if there is no room, the same one. */
+static void replace_value(uint32_t index, uint32_t len)
+{
+    struct value old   = values[index];
+    struct value value = {.len = len, .bytes = draw(OFFSETS), .ref = old.ref};
+    size_t       room  = room_of(&old);
+    bool         stays = len <= slot_max && old.tier == tier_for[len];
+    struct slab_store_info before;
+
+    if (count == VALUES) return;
+    slab_store_stats(store, &before);
+    map_failed = false;
+    int error  = slab_store_replace(store, &value.ref, old.len, noise + value.bytes, len);
+    if (error) {
+        CHECK(!stays);
+        CHECK_EQ(value.ref, old.ref);
+        check_holds_no_more(&before);
+        check_no_room(len, error);
+        check_value(&old);
+        return;
+    }
+    value.at = (unsigned char *)(uintptr_t)slab_store_get(store, value.ref, len);
+    if (value.ref != old.ref) {
+        CHECK(!stays);
+        enter(&value);
+        drop(index, room);
+        check_refused(old.ref, old.len);
+        return;
+    }
+    CHECK(value.at == old.at);
+    CHECK(stays || old.tier == LARGE);
+    value.tier = old.tier;
+    sums[old.tier].payload += (size_t)len - old.len;
+    values[index] = value;
+    check_value(&value);
+    CHECK_EQ(room_of(&value), room);
+}
+
+/* A walk returns all values, in the order of their places. */
+static void walk(void)
+{
+    uint64_t    cursor = 0;
+    const void *at;
+    size_t      room, seen = 0;
+    int64_t     last = -1;
+
+    for (slab_ref ref; !failed() && (ref = slab_store_next(store, &cursor, &at, &room)) !=
+                                        SLAB_NO_REF; seen++) {
+        uint32_t index = *name_of(ref) - 1;
+        CHECK(index < count && values[index].at == at);
+        CHECK_EQ(room, slab_ref_is_large(ref) ? values[index].len : sizes[values[index].tier]);
+        CHECK((ref & INT32_MAX) > last);
+        last = ref & INT32_MAX;
+        CHECK(slab_store_peek(store, ref, NULL) == at);
+    }
+    CHECK_EQ(seen, count);
+}
+
+static size_t on_evicted(void *context, slab_ref ref, const void *at, size_t room)
+{
+    uint32_t index = *name_of(ref) - 1;
+
+    CHECK(context == &sums && index < count);
+    if (index >= count) return 0;
+    struct value value = values[index];
+    CHECK(value.at == at);
+    CHECK_EQ(room, value.tier == LARGE ? value.len : sizes[value.tier]);
+    check_value(&value);
+    drop(index, room_of(&value));
+    return value.len;
+}
+
+static void evict(size_t bytes)
+{
+    struct slab_store_info before, after;
+    uint32_t               lived = count;
+
+    slab_store_stats(store, &before);
+    size_t made = slab_store_evict(store, bytes, on_evicted, &sums);
+    slab_store_stats(store, &after);
+    CHECK_EQ(made, before.held_bytes - before.empty_bytes - (after.held_bytes - after.empty_bytes));
+    CHECK(made >= bytes || count == 0);
+    CHECK(lived == count || made > 0);
+    if (draw(4) == 0) check_all();
+}
+
+/* Another limit, not below what is held: everything that was true of the first one is of this. */
+static void limit(void)
+{
+    size_t max = map_bytes + draw(BYTES);
+
+    if (max_bytes == 0 || slab_store_limit(store, max) != 0) return;
+    max_bytes = max;
 }
 
 static void trim(void)
@@ -777,7 +880,7 @@ static void on_moved(void *context, slab_ref from, slab_ref to, void *memory, si
     struct span       *span  = span_of(unit_of(value.at));
     const slab__chunk *chunk = tier_at(value.tier)->victim; /* NULL: that was its last value */
     CHECK(!chunk || (uintptr_t)slab__store_memory(chunk, sizes[value.tier]) == owner);
-    drop(index);
+    drop(index, room);
     if (span->live > 0 && chunk) use_up(span, chunk->slots); /* what was fresh is open now */
     value.at  = memory;
     value.ref = to;
@@ -787,7 +890,7 @@ static void on_moved(void *context, slab_ref from, slab_ref to, void *memory, si
     occupy(&value);
     values[count]       = value;
     *name_of(value.ref) = ++count;
-    account(&value, +1);
+    account(&value, room_of(&value), +1);
     compaction.moves++;
     if (compaction.meddle == 0 || draw(compaction.meddle) != 0) return;
     if (draw(16) == 0) trim();
@@ -820,7 +923,7 @@ static struct {
     enum { RANDOM, NEWEST, OLDEST } frees;
     uint32_t tier;         /* of ONE */
     uint32_t large_one_in; /* of the puts */
-    uint32_t compact_one_in;
+    uint32_t compact_one_in, evict_one_in;
 } phase;
 
 static void draw_phase(void)
@@ -835,6 +938,7 @@ static void draw_phase(void)
     phase.large_one_in   = draw(8) ? 100 : 4;
     fail_one_in          = draw(6) ? 0 : 4;
     phase.compact_one_in = draw(3) ? 64 : draw(2) ? 8 : 1000;
+    phase.evict_one_in   = draw(3) ? 10000 : 300;
     if (draw(16) == 0) phase.steps = VALUES, phase.puts = 0; /* all of them go */
 }
 
@@ -870,6 +974,10 @@ static void work(uint64_t steps)
         if (count == 0 || (!full && draw(100) < phase.puts)) put(draw_len());
         else if (count > 0) free_value(draw_victim());
         check_forged();
+        if (count > 0 && draw(16) == 0) replace_value(draw_victim(), draw_len());
+        if (draw(phase.evict_one_in) == 0) evict(draw(4) ? draw(100000) : draw(2));
+        if (draw(4096) == 0) walk();
+        if (draw(4096) == 0) limit();
         if (draw(phase.compact_one_in) == 0) compact();
         if (draw(256) == 0) trim();
         check_cheaply();
