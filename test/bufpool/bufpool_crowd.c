@@ -15,11 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static long processors; /* 0: as many as there are */
+static long pretended; /* 0: as many as there are */
 
 static long test_sysconf(int name)
 {
-    return name == _SC_NPROCESSORS_ONLN && processors > 0 ? processors : sysconf(name);
+    return name == _SC_NPROCESSORS_ONLN && pretended > 0 ? pretended : sysconf(name);
 }
 #define sysconf(name) test_sysconf(name)
 #define BUFPOOL_IMPLEMENTATION
@@ -89,7 +89,7 @@ static void a_pair_costs_the_same_in_a_crowd(void)
     static const size_t sizes[] = {4096, 64 << 10};
 
     for (int size = 0; size < 2; size++) {
-        processors = 192;
+        pretended = 192;
         make((bufpool_config){0});
         open_caches(0, 1);
         double alone = pair_costs(crowd[0], sizes[size], NULL), worst = 0;
@@ -114,7 +114,7 @@ static void all_accounts_are_exact(void)
     static bufpool_tenant *tenants[TENANTS];
     static bufpool_buf    *bufs[MOST];
 
-    processors = 192;
+    pretended = 192;
     make((bufpool_config){.tenant_soft_limit = 1000});
     open_caches(0, caches);
     for (int i = 0; i < TENANTS; i++) {
@@ -162,7 +162,7 @@ static void two_shards_for_each_processor(void)
     enum { THREADS = 64 };
     pthread_t threads[THREADS];
 
-    processors = 192;
+    pretended = 192;
     make((bufpool_config){0});
     CHECK_EQ(pool->shard_count, 384);
     for (int i = 0; i < THREADS; i++) CHECK_EQ(pthread_create(&threads[i], NULL, use_shards, 0), 0);
@@ -286,7 +286,7 @@ static void a_gauge_of_a_preempted_thread(void)
 {
     pthread_t threads[CHURNERS], reader;
 
-    processors = 0;
+    pretended = 0;
     make((bufpool_config){0});
     bufpool_tenant *tenant = bufpool_tenant_get(pool, "a", 1);
     stop                   = false;
