@@ -45,7 +45,8 @@ fast = $(if $(filter file,$(origin CFLAGS)),CFLAGS='-O1 -g' )
 
 examples = handover pagecount restart store spill ringcp tenants kvdemo
 
-all: $(examples:%=$(BUILD)/%) $(BUILD)/kv-server $(BUILD)/fit_tiers $(BUILD)/replay
+all: $(examples:%=$(BUILD)/%) $(BUILD)/kv-server $(BUILD)/fit_tiers $(BUILD)/replay \
+     $(BUILD)/overflow_inspect
 
 help:
 	$(quiet)sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile

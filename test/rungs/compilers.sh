@@ -5,7 +5,7 @@
 more='valgrind tsan-gcc asan-gcc s390x aarch64 gcc clang tsan-clang asan-clang riscv64
     bench m32 musl sparc64 header cxx model disk user fuzz tools strict language vendor runner rules
     more_examples sample_uring full prometheus kv_storm kv_clients
-    kv_proxy'
+    kv_proxy overflow_inspect'
 short='slab_store_test slab_test slab_misuse overflow_test fixedpool_test fixedpool_lack bufpool_test'
 poison='slab_poison overflow_poison fixedpool_poison bufpool_poison'
 
