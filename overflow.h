@@ -1109,7 +1109,8 @@ static bool overflow__is_other(const uint64_t *got, const uint64_t *want)
 {
     unsigned char last = ((const unsigned char *)(got + 2))[7];
     if (memcmp(got, want, sizeof overflow__magic) != 0 || last == 0) return false;
-    return got[2] != want[2] || ((uint32_t)got[3] != OVERFLOW__GRANULE && got[3] != 0);
+    uint32_t granule = (uint32_t)got[3];
+    return got[2] != want[2] || (granule != OVERFLOW__GRANULE && granule != 0);
 }
 
 /* The header of a file that begins with two pages like these. 0, -EUCLEAN, -ENOTSUP. */

@@ -74,9 +74,9 @@ rung_valgrind() {
     need valgrind valgrind || return
     patience=120
     # These count mappings, of which Valgrind makes some, filter system calls that it needs, count
-    # instructions, of which it makes others, and wait for other threads in loops, where it has only
-    # one processor.
-    programs=$(without 'bufpool_kernel|fixedpool_sandbox|slab_pool_adopt|fixedpool_buffers')
+    # instructions, of which it makes others, and wait for other threads, where it has only one
+    # processor.
+    programs=$(without 'bufpool_kernel|fixedpool_sandbox|slab_pool_adopt|fixedpool_buffers|bufpool_crowd')
     suite '' 'valgrind -q --error-exitcode=9 --leak-check=full --fair-sched=yes' $CC -std=c11 -g -O1
     programs=$poison
     suite '' 'valgrind -q' $CC -std=c11 -g -O1 -DWITH_VALGRIND

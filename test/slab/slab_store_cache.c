@@ -237,7 +237,7 @@ static void gets_many_at_once(void)
 
 static void peeks_without_a_length(void)
 {
-    size_t room;
+    size_t room = 0;
 
     open_store(0);
     for (uint32_t i = 0; i < VALUES; i++) put(i, 4 + draw(i % 97 == 0 ? LONGEST : 300));
