@@ -736,7 +736,10 @@ static void discharge_all(void)
 
 static void accounts_are_exact(void)
 {
-    bufpool_config config = {SOFT_LIMIT, 32, 34 * MIB, 50, 0};
+    bufpool_config config = {.tenant_soft_limit = SOFT_LIMIT,
+                             .idle_buffers      = 32,
+                             .idle_bytes        = 34 * MIB,
+                             .tenant_max        = 50};
     pthread_t      reader;
     uint64_t       looks = 0;
 

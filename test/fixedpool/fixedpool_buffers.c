@@ -108,7 +108,7 @@ static void *send_all(void *argument)
     uint64_t       seed = self->bytes;
 
     for (uint64_t at = 0; at < self->bytes;) {
-        size_t size = 1 + check_random(&seed) % sizeof chunk;
+        size_t size = 1 + (size_t)(check_random(&seed) % sizeof chunk);
         if (size > self->bytes - at) size = (size_t)(self->bytes - at);
         for (size_t i = 0; i < size; i++) chunk[i] = byte_at(at + i);
         for (size_t done = 0; done < size;) {
