@@ -3834,11 +3834,11 @@ SLAB_API size_t slab_store_trim(slab_store *store)
     if (!store) return 0;
     held = store->held;
     slab__store_release_idle(store);
+    slab__store_segments_fit(store); /* at max_bytes the directory may lie in an extent */
     while (slab__store_shrink(store)) continue;
     for (uint32_t number = 0; number < store->extent_count; number++)
         given += slab__store_discard(store, store->extents[number]);
     slab__store_extents_fit(store);
-    slab__store_segments_fit(store);
     return given + held - store->held;
 }
 

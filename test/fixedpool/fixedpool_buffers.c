@@ -167,7 +167,7 @@ static void arm(struct receiver *self, int fd)
 
 static void take(struct receiver *self, const struct cqe *event)
 {
-    void *data;
+    void *data = NULL;
     int   frame = fixedpool_ring_frame(self->r, event->res, event->flags, &data);
 
     if (!(event->flags & MORE)) self->armed = false;
