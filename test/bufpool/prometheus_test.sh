@@ -232,8 +232,11 @@ ask healthy
 check 'no scrape failed' $?
 promtool check rules "$root/test/bufpool/alerts.yml" >out 2>&1
 check 'promtool accepts the alert rules' $?
-if python3 -c 'import prometheus_client' 2>out; then
-    python3 - "$server_port" >out 2>&1 <<'EOF'
+# Debian's package is for Debian's Python, which may not be the first one on the PATH.
+python=python3
+$python -c 'import prometheus_client' 2>out || python=/usr/bin/python3
+if $python -c 'import prometheus_client' 2>out; then
+    $python - "$server_port" >out 2>&1 <<'EOF'
 import sys
 import urllib.request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
