@@ -101,7 +101,8 @@ void note_move(void *context, slab_ref from, slab_ref to, void *value, std::size
 
 void use_store()
 {
-    slab_store_config     config{.tier_sizes = nullptr, .tier_count = 0, .max_bytes = 16 << 20};
+    slab_store_config     config{};
+    config.max_bytes = 16 << 20;
     auto                  store = make<Store>(slab_store_create, &config);
     std::vector<slab_ref> refs(8192);
     for (std::size_t i = 0; i < refs.size(); i++)

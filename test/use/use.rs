@@ -29,6 +29,10 @@ pub struct slab_pool_config {
     page_count: u32,
     memory: *mut c_void,
     memory_size: usize,
+    fd: c_int,
+    lends: bool,
+    recycled: Option<extern "C" fn(*mut c_void, slab_id)>,
+    context: *mut c_void,
 }
 pub type slab_ref = u32;
 const SLAB_NO_REF: slab_ref = 0xffff_ffff;
@@ -127,7 +131,8 @@ impl Drop for Pool {
 
 fn use_pool() {
     let config = slab_pool_config { core: 7, page_size: 4096, page_count: 1,
-                                    memory: ptr::null_mut(), memory_size: 0 };
+                                    memory: ptr::null_mut(), memory_size: 0, fd: 0, lends: false,
+                                    recycled: None, context: ptr::null_mut() };
     let mut raw = ptr::null_mut();
     assert_eq!(unsafe { slab_pool_create(&mut raw, &config) }, 0);
     let pool = Pool(raw);
