@@ -1,5 +1,5 @@
 # make demo        a key-value server, loaded, killed and verified: DIR=/usr/include or TRACE=FILE
-# make check       the tests that need a compiler and make alone; under a minute. Also: make test
+# make check       the tests that need a compiler and make alone; about a minute. Also: make test
 # make check-all   every test; a missing package says SKIP, and with STRICT=1 it is a failure
 # make stress      minutes of storms: SECONDS_EACH=60
 # make fuzz        libFuzzer: calls of slab_store, region files, requests: SECONDS_EACH=60 (clang)
