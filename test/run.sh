@@ -2,7 +2,7 @@
 # Runs the tests. A rung is one step of the ladder: a test program, a test script, or a function in
 # test/rungs/ that runs many of them in one way (a compiler, a sanitizer, a machine).
 #
-#   test/run.sh check        what make check runs: a compiler and make alone, under a minute
+#   test/run.sh check        what make check runs: a compiler and make alone, about a minute
 #   test/run.sh all          what make check-all runs: everything; a missing package says SKIP, and
 #                            with STRICT=1 it is a failure
 #   test/run.sh RUNG ...     these; test/run.sh --list names them
