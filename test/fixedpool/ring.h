@@ -87,25 +87,31 @@ static inline _Atomic(uint32_t) *word(unsigned char *queue, uint32_t offset)
     return (_Atomic(uint32_t) *)(void *)(queue + offset);
 }
 
-/* Submits one request. Returns 0 or -errno. */
+/* Submits one request. Returns 0 or -errno. One thread at a time submits, so its own tail and the
+ * array may be accessed relaxed: nobody else writes them. */
 static inline int push(struct ring *ring, const struct sqe *request)
 {
     struct params *p    = &ring->params;
-    uint32_t       tail = atomic_load(word(ring->sq, p->sq.tail)), at = tail % p->sq_entries;
+    uint32_t       tail = atomic_load_explicit(word(ring->sq, p->sq.tail), memory_order_relaxed);
+    uint32_t       at   = tail % p->sq_entries;
     ring->sqes[at] = *request;
-    atomic_store(word(ring->sq, p->sq.array + 4 * at), at);
-    atomic_store(word(ring->sq, p->sq.tail), tail + 1);
+    atomic_store_explicit(word(ring->sq, p->sq.array + 4 * at), at, memory_order_relaxed);
+    /* release, pairs with the acquire in the kernel's look at the tail: the request is whole. */
+    atomic_store_explicit(word(ring->sq, p->sq.tail), tail + 1, memory_order_release);
     return syscall(ENTER, ring->fd, 1, 0, 0, NULL, 0) == 1 ? 0 : -errno;
 }
 
-/* Takes a completion, if there is one. */
+/* Takes a completion, if there is one. One thread at a time takes them: the head is its own. */
 static inline bool peek(struct ring *ring, struct cqe *event)
 {
     struct params *p    = &ring->params;
-    uint32_t       head = atomic_load(word(ring->cq, p->cq.head));
-    if (atomic_load(word(ring->cq, p->cq.tail)) == head) return false;
+    uint32_t       head = atomic_load_explicit(word(ring->cq, p->cq.head), memory_order_relaxed);
+    /* acquire, pairs with the release in the kernel: the completion is whole. */
+    if (atomic_load_explicit(word(ring->cq, p->cq.tail), memory_order_acquire) == head)
+        return false;
     memcpy(event, ring->cq + p->cq.cqes + sizeof *event * (head % p->cq_entries), sizeof *event);
-    atomic_store(word(ring->cq, p->cq.head), head + 1);
+    /* release, pairs with the acquire in the kernel's look at the head: the copy is made. */
+    atomic_store_explicit(word(ring->cq, p->cq.head), head + 1, memory_order_release);
     return true;
 }
 
