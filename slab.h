@@ -372,20 +372,21 @@ SLAB_API size_t slab_pool_destroy(slab_pool *pool);
  *     rest of its slot is zero.
  *   - Growth copies no value and moves none: it maps an extent, of 128 KiB at first, and of up to 2
  *     MiB in a store that holds more; with max_bytes, of a thirty-second of it at most, but of 256
- *     KiB. A pointer from get is valid until the value is freed, or moved by compact.
+ *     KiB. A pointer from get is valid until the value is freed, evicted or replaced, or moved by
+ *     compact.
  *   - A tier uses its freed slots before fresh memory, except those of a chunk that compact is
  *     emptying. A chunk that becomes empty serves any tier, and any large object that fits, before
  *     the store asks the system for memory; neighbours merge.
  *   - A store does not age: what it stores within max_bytes does not decrease with the number of
  *     puts, however their sizes change, if two values are compacted after each free. When all
- *     values are freed, trim leaves no more than create has mapped.
+ *     values are freed, trim leaves no more than create has mapped, and 28 KiB after a retier.
  *   - If a ref is stale, forged or does not belong to len, get returns NULL and free -ESTALE, as
  *     long as it does not name a live value (see Limitations).
  *
  * Memory
  *
  *   64 bytes for each chunk of up to 192 slots, 64 for each 448 slots more, 24 bytes for each large
- *   object, and 12 to 32 KiB for the store. All of it is counted, and none of it is in the slots. A
+ *   object, and 8 to 32 KiB for the store. All of it is counted, and none of it is in the slots. A
  *   tier's first chunk has 8 KiB, and later ones up to 64 KiB. A large object above the size of an
  *   extent is a mapping of its own; when it is freed, the store keeps the mapping for the next one:
  *   at most 8 of them, with 64 MiB or a quarter of what is held.

@@ -650,6 +650,33 @@ static void a_limit_below_what_is_empty_gives_it_back(void)
     close_store();
 }
 
+/* -- Giving back -- */
+
+/* Whatever the store held: when all is freed, trim leaves what create had mapped. */
+static void trim_leaves_what_create_mapped(void)
+{
+    static const size_t limits[] = {0, 1 << 20, 4 << 20, 16 << 20};
+
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        open_store(limits[i]);
+        size_t   held  = stats().held_bytes;
+        uint32_t count = 0, len;
+        for (; count < VALUES; count++) {
+            len = 4 + draw(draw(40) == 0 ? 100000 : 900);
+            if (slab_store_put(store, fill(count, len), len, &items[count].ref) != 0) break;
+            items[count].len = len;
+        }
+        CHECK(stats().held_bytes > held);
+        while (count-- > 0) {
+            CHECK_EQ(slab_store_free(store, items[count].ref, items[count].len), 0);
+            items[count].len = 0;
+        }
+        slab_store_trim(store);
+        CHECK_EQ(stats().held_bytes, held);
+        close_store();
+    }
+}
+
 int main(void)
 {
     RUN(replaces_in_place_within_a_tier);
@@ -672,6 +699,7 @@ int main(void)
     RUN(evicts_while_compact_is_at_work);
     RUN(makes_room_at_the_limit);
     RUN(extents_grow_with_the_limit);
+    RUN(trim_leaves_what_create_mapped);
     RUN(the_limit_falls_and_rises);
     RUN(a_limit_below_what_is_empty_gives_it_back);
     return REPORT();
