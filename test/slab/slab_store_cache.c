@@ -655,14 +655,15 @@ static void a_limit_below_what_is_empty_gives_it_back(void)
 /* Whatever the store held: when all is freed, trim leaves what create had mapped. */
 static void trim_leaves_what_create_mapped(void)
 {
-    static const size_t limits[] = {0, 1 << 20, 4 << 20, 16 << 20};
+    /* The last one has more chunks than the first directory has room for. */
+    static const size_t limits[] = {0, 1 << 20, 4 << 20, 16 << 20, 100 << 20};
 
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         open_store(limits[i]);
         size_t   held  = stats().held_bytes;
         uint32_t count = 0, len;
         for (; count < VALUES; count++) {
-            len = 4 + draw(draw(40) == 0 ? 100000 : 900);
+            len = i == 4 ? 4000 : 4 + draw(draw(40) == 0 ? 100000 : 900);
             if (slab_store_put(store, fill(count, len), len, &items[count].ref) != 0) break;
             items[count].len = len;
         }
