@@ -5,7 +5,8 @@
  *
  * A failed check is printed when it fails, the first ten of each test. A test in which no check
  * passes for ten seconds, or CHECK_PATIENCE from the environment, ends the program with a message:
- * a storm that makes progress without a check calls check_progress.
+ * a storm that makes progress without a check calls check_progress. A test that the machine cannot
+ * run calls check_skip.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -27,6 +28,7 @@ static atomic_int  check_failures; /* in the test that runs; any thread counts u
 static int         check_tests, check_failed_tests;
 static unsigned    check_patience;
 static const char *check_name;
+static const char *check_skipped; /* why the test that runs is skipped, or NULL */
 static char        check_stuck[200]; /* what to say if the test makes no progress */
 
 #define CHECK(x)                                                                            \
@@ -75,6 +77,9 @@ static inline void check_give_up(int signal_number)
     _exit(write(1, check_stuck, strlen(check_stuck)) < 0 ? 2 : 1);
 }
 
+/* The machine lacks what the test needs: it counts as skipped, not as passed. */
+static inline void check_skip(const char *why) { check_skipped = why; }
+
 static inline void check_run(const char *name, void (*test)(void))
 {
     const char *patience = getenv("CHECK_PATIENCE");
@@ -85,11 +90,13 @@ static inline void check_run(const char *name, void (*test)(void))
     signal(SIGALRM, check_give_up);
     alarm(check_patience);
     atomic_store(&check_failures, 0);
+    check_skipped = NULL;
     test();
     int failed = atomic_load(&check_failures) != 0;
     check_failed_tests += failed;
     alarm(0);
-    printf("%s %d - %s\n", failed ? "not ok" : "ok", ++check_tests, name);
+    printf("%s %d - %s%s%s\n", failed ? "not ok" : "ok", ++check_tests, name,
+           check_skipped ? " # SKIP " : "", check_skipped ? check_skipped : "");
     fflush(stdout);
 }
 

@@ -28,6 +28,14 @@ static long test_sysconf(int name)
 
 #include "../check.h"
 
+#if defined __SANITIZE_THREAD__
+#define THREAD_SANITIZER
+#elif defined __has_feature
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER
+#endif
+#endif
+
 enum { MOST = 4096 };
 
 static bufpool       *pool;
@@ -219,8 +227,8 @@ static int hold_all_that_there_is(void)
 
 static void idle_memory_is_found(void)
 {
-#if defined BUFPOOL__POISONS || defined __SANITIZE_THREAD__
-    puts("# a sanitizer needs address space of its own");
+#if defined BUFPOOL__POISONS || defined THREAD_SANITIZER
+    check_skip("a sanitizer needs address space of its own");
     return;
 #endif
     int   status = 0;
@@ -231,7 +239,7 @@ static void idle_memory_is_found(void)
         _exit(hold_all_that_there_is());
     }
     CHECK(waitpid(child, &status, 0) == child);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) puts("# no threads under this limit");
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) check_skip("no threads under this limit");
     else CHECK_EQ(status, 0);
 }
 
@@ -344,7 +352,7 @@ static void a_real_time_thread_sleeps_for_a_lock(void)
     pthread_create(&waiter, NULL, wait_in_real_time, NULL);
     pthread_join(holder, NULL);
     pthread_join(waiter, NULL);
-    if (waited < 0) puts("# no real-time threads for this user");
+    if (waited < 0) check_skip("no real-time threads for this user");
     CHECK(waited < 0.3); /* the kernel stops a thread that spins after 0.95 s */
     end();
 }

@@ -172,7 +172,7 @@ static void every_frame_is_a_fixed_buffer(void)
     CHECK_EQ(open_ring(&ring), 0);
     int result = fixedpool_register(pool, ring.fd);
     if (result == -ENOMEM && geteuid() != 0) {
-        puts("# RLIMIT_MEMLOCK does not cover 65,536 frames");
+        check_skip("RLIMIT_MEMLOCK does not cover 65,536 frames");
     } else {
         CHECK_EQ(result, 0);
         CHECK_EQ(rings(), 1);
@@ -527,7 +527,7 @@ static void closed_rings_make_room(void)
     CHECK_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
     files.rlim_cur = files.rlim_max;
     if (files.rlim_max < MOST + SPARE || setrlimit(RLIMIT_NOFILE, &files) != 0) {
-        puts("# a process has too few descriptors here");
+        check_skip("a process has too few descriptors here");
         return;
     }
     make(4096, 4);
@@ -693,7 +693,7 @@ static void spans_are_what_is_registered(void)
     int          fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     if (make_pool(20480, 52429) != 0) { /* a frame more than 1 GiB holds */
-        puts("# more than 1 GiB of frames do not fit into this machine");
+        check_skip("more than 1 GiB of frames do not fit into this machine");
         close(fd);
         return;
     }
@@ -818,7 +818,7 @@ static int as_somebody_with_little_memory(void)
 static void memory_that_must_not_be_locked(void)
 {
     int result = in_a_child(as_somebody_with_little_memory);
-    if (result == 77) puts("# io_uring is only for some users here");
+    if (result == 77) check_skip("io_uring is only for some users here");
     else CHECK_EQ(result, 0);
 }
 
@@ -839,7 +839,7 @@ static int as_somebody_with_enough_memory(void)
 static void memory_for_one_registration(void)
 {
     int result = this_kernel_clones() ? in_a_child(as_somebody_with_enough_memory) : 77;
-    if (result == 77) puts("# io_uring is only for some users here, or this kernel does not clone");
+    if (result == 77) check_skip("io_uring is for some users only, or does not clone, here");
     else CHECK_EQ(result, 0);
 }
 
@@ -876,7 +876,7 @@ static int in_a_container_without(void)
 static void a_kernel_that_forbids_it(void)
 {
     int result = in_a_child(in_a_container_without);
-    if (result == 77) puts("# no filters of system calls here");
+    if (result == 77) check_skip("no filters of system calls here");
     else CHECK_EQ(result, 0);
 }
 

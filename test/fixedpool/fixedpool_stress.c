@@ -783,7 +783,7 @@ static void stop_and_take(uint32_t count, int still)
 static void nobody_waits_for_a_stopped_thread(void)
 {
 #ifdef FIXEDPOOL__ASAN
-    puts("# not under AddressSanitizer, where a lock guards what is hidden");
+    check_skip("not under AddressSanitizer, where a lock guards what is hidden");
 #else
     struct sigaction action = {.sa_handler = stand_still, .sa_flags = SA_RESTART}, before;
 

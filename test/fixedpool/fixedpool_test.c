@@ -873,7 +873,7 @@ static void populate_brings_every_page_in(void)
     static const uint32_t flags[] = {FIXEDPOOL_POPULATE, FIXEDPOOL_POPULATE | FIXEDPOOL_HUGEPAGES};
     enum { SIZE = 4 << 20 };
 
-    if (!this_machine_populates()) puts("# this machine does not populate mappings");
+    if (!this_machine_populates()) check_skip("this machine does not populate mappings");
     for (int i = 0; i < 2; i++) {
         make(65536, SIZE / 65536, flags[i]);
         int pages = resident(SIZE);
@@ -947,7 +947,7 @@ static void a_child_has_no_frames(void)
     static const uint32_t flags[] = {0, FIXEDPOOL_HUGEPAGES, FIXEDPOOL_POPULATE};
 
     if (!this_machine_keeps_from_children()) {
-        puts("# this machine does not keep memory from children");
+        check_skip("this machine does not keep memory from children");
         return;
     }
     for (int i = 0; i < 3; i++) {

@@ -303,7 +303,7 @@ static void an_owner_killed_at_any_instruction(void)
     uint64_t random = 1;
 
     if (!can_trace()) {
-        printf("# no ptrace here\n");
+        check_skip("no ptrace here");
         return;
     }
     config.memory_size = slab_pool_footprint(&config);

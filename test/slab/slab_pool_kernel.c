@@ -91,7 +91,7 @@ static void a_child_refuses_the_parents_ids(void)
     size_t           len;
 
     if (!wipes()) {
-        printf("# no MADV_WIPEONFORK here\n");
+        check_skip("no MADV_WIPEONFORK here");
         return;
     }
     CHECK_EQ(slab_pool_create(&pool, &config), 0);
