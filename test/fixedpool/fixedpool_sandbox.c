@@ -138,7 +138,7 @@ struct owner {
     int       leased[20];
 };
 
-static pthread_barrier_t turn;
+static pthread_barrier_t turn, owners_only;
 
 /* Holds 20 leased frames and as many idle ones in a cache, and sleeps while others come by. */
 static void *own(void *arg)
@@ -157,6 +157,9 @@ static void *own(void *arg)
         CHECK_EQ(fixedpool_cache_free(cache, let_go(frame)), 0);
         CHECK_EQ(fixedpool_cache_free(cache, frame), -EALREADY);
     }
+    /* Nobody leases before all have freed twice: the groups are everybody's now, and a second free
+     * of a frame that another thread has leased ends that lease. */
+    pthread_barrier_wait(&owners_only);
     for (int i = 0; i < 10; i++) self->leased[i] = hold(fixedpool_cache_alloc(cache));
     pthread_barrier_wait(&turn);
     pthread_barrier_wait(&turn); /* main frees what is leased here */
@@ -174,6 +177,7 @@ static void idle_and_leased_frames(void)
 
     make(FRAMES);
     pthread_barrier_init(&turn, NULL, THREADS + 1);
+    pthread_barrier_init(&owners_only, NULL, THREADS);
     for (int i = 0; i < THREADS; i++) pthread_create(&owners[i].thread, NULL, own, &owners[i]);
     pthread_barrier_wait(&turn);
     CHECK_EQ(info().leased, THREADS * 20);
