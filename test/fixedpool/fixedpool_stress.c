@@ -29,7 +29,7 @@ static long late_syscall(long number, long a, long b, long c, long d, long e, lo
 
 enum { SIZE = 4096, FRAMES_MAX = 512, HELD_MAX = 16, THREADS_MAX = 64, WORDS = 16 };
 
-static double seconds = 3.0;
+static double seconds = 2.0;
 static int    threads = 4;
 
 static fixedpool        *pool;

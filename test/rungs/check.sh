@@ -11,13 +11,14 @@ storms='overflow_crash overflow_power fixedpool_stress fixedpool_chaos overflow_
     bufpool_stress bufpool_chaos bufpool_cap overflow_full slab_process slab_pool_adopt'
 quick='docs examples ringcp restart tenants fit_tiers replay kv'
 programs=$(echo "$units $storms" | sed "s/^text //")
+# These compute for longer than a compiler takes to optimize them: LONG_CFLAGS are theirs.
+long='slab_store_test overflow_hostile overflow_oracle overflow_crash overflow_process slab_pool_adopt'
 
 rung_text() { run_tap '' test/lint.sh text; }
 
 # What needs a package or a sanitizer is left to check-all (more_examples), so that nothing is
 # skipped here.
-# There the compiler would take longer to optimize than the programs to run.
-only_compiler() { ONLY_COMPILER=1 CFLAGS="$CFLAGS -O0" run_tap '' "test/use/$1_test.sh" "$PWD/$dir/work"; }
+only_compiler() { ONLY_COMPILER=1 run_tap '' "test/use/$1_test.sh" "$PWD/$dir/work"; }
 rung_docs() { only_compiler docs; }
 rung_ringcp() { only_compiler ringcp; }
 rung_restart() { only_compiler restart; }

@@ -151,6 +151,7 @@ run_rung() {
 # A program by itself, as make check runs it.
 rung_program() {
     is_unit "$rung" || [ ! -f "$out/failed.${rung%%_*}" ] || : >"$dir/failed.${rung%%_*}"
+    case " $long " in *" $rung "*) CFLAGS=${LONG_CFLAGS:-$CFLAGS} ;; esac
     program '' '' "$rung" $CC -std=c11 $CFLAGS
     [ ! -f "$dir/failed.${rung%%_*}" ] || ! is_unit "$rung" || : >"$out/failed.${rung%%_*}"
 }
