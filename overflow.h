@@ -157,6 +157,7 @@ struct overflow_tag_info {
  *   0         on success;
  *   -EBUSY    if the file has an owner, perhaps in this process;
  *   -EUCLEAN  if it is not a region file, or its header is damaged; OVERFLOW_FRESH makes it one;
+ *             or if it is below 8,192 bytes, with OVERFLOW_RDONLY or OVERFLOW_SALVAGE;
  *   -ENOTSUP  if it is a region file of another version or byte order;
  *   -ELOOP    if path is a symbolic link;
  *   -EEXIST   if the file exists, with OVERFLOW_EXCL;
@@ -2942,6 +2943,8 @@ static int overflow__start(overflow_region *region, const overflow_config *confi
 
     if (error == 0 && (header.turn | header.serial_limit) >= OVERFLOW__COUNT_MAX / 4)
         error = -EUCLEAN; /* nobody counted as far as that; and there must be room to go on */
+    if (error == 0 && reads && region->file_bytes < OVERFLOW__START)
+        error = -EUCLEAN; /* an owner that may write makes it longer */
     if (fresh) {
         if (error != 0 || (header.turn | header.serial_limit) >= OVERFLOW__COUNT_MAX / 8)
             header = (overflow__header){.serial_limit = 1};

@@ -1052,6 +1052,36 @@ static void refs_of_before_damage_are_stale(void)
     CHECK_EQ(overflow_close(region), 0);
 }
 
+/* Below 8,192 bytes, as a killed creator leaves a file, only an owner that may write makes a region
+ * of it. */
+static void a_file_that_is_cut_short(void)
+{
+    static const uint32_t reads[] = {OVERFLOW_RDONLY, OVERFLOW_SALVAGE};
+    overflow_region      *region  = open_sized("cut", 0, 8 * MIB, 0);
+    overflow_reader      *reader;
+    overflow_ref          ref = write_filled(region, 1, 100);
+    size_t                size;
+
+    CHECK_EQ(overflow_close(region), 0);
+    for (off_t length = 5000; length <= 8192; length += 3192) {
+        int wanted = length < 8192 ? -EUCLEAN : 0;
+        CHECK_EQ(truncate(path, length), 0);
+        for (int i = 0; i < 2; i++) {
+            CHECK_EQ(overflow_open(&region, path, &(overflow_config){.flags = reads[i]}), wanted);
+            overflow_close(region);
+        }
+        CHECK_EQ(overflow_reader_open(&reader, path), wanted);
+        overflow_reader_close(reader);
+    }
+    CHECK_EQ(truncate(path, 5000), 0);
+    CHECK_EQ(overflow_open(&region, path, NULL), 0);
+    CHECK(overflow_read(region, ref, &size) == NULL);
+    CHECK_EQ(overflow_reader_open(&reader, path), 0);
+    overflow_reader_close(reader);
+    CHECK_EQ(overflow_close(region), 0);
+    unlink(path);
+}
+
 static void what_is_no_region_is_left_alone(void)
 {
     static const char text[] = "This is no region file, whatever it is.\n";
@@ -1217,6 +1247,7 @@ int main(void)
     RUN(fresh_forgets);
     RUN(refs_of_another_file_are_stale);
     RUN(refs_of_before_damage_are_stale);
+    RUN(a_file_that_is_cut_short);
     RUN(what_is_no_region_is_left_alone);
     RUN(bad_arguments_are_refused);
     RUN(sync_is_quiet);
