@@ -24,6 +24,7 @@ struct call {
 
 #define SYNTAX      "ERR syntax error"
 #define NOT_INTEGER "ERR value is not an integer or out of range"
+#define NO_ROOM     "OOM the account of this client has no room for the reply"
 #define OK          "+OK\r\n"
 
 /* -- Values -- */
@@ -385,6 +386,7 @@ static void do_scan(struct call *call)
     if (!scan_options(call, &scan)) return;
     bool        typed  = scan.type.len > 0 && !slice_is(scan.type, "string");
     uint64_t    cursor = (uint64_t)given;
+    size_t      before = call->out->len;
     struct sink keys   = {.tenant = call->out->tenant};
     while (scan.count-- > 0 && plane_next(call->plane, &cursor, &keyspace, &key))
         if (keyspace == call->keyspace && !typed && slice_matches(key, scan.match)) {
@@ -396,8 +398,10 @@ static void do_scan(struct call *call)
     reply_string(call->out, text);
     reply_array(call->out, found);
     unsigned char *at = sink_room(call->out, keys.len);
-    if (!at || keys.lost) call->out->lost = true;
-    else if (keys.len > 0) {
+    if (!at || keys.lost) {
+        call->out->len = before;
+        reply_error(call->out, NO_ROOM);
+    } else if (keys.len > 0) {
         memcpy(at, keys.data, keys.len);
         call->out->len += keys.len;
     }

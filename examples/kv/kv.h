@@ -62,10 +62,13 @@ struct sink {
     size_t          len, room;
     bufpool_buf    *buf;
     bufpool_tenant *tenant; /* it pays for the buffer */
+    bool            lent;   /* the tenant is at its cap: the server pays for the buffer */
     bool            lost;   /* there was no memory even for an error */
 };
 
-unsigned char *sink_room(struct sink *sink, size_t len); /* NULL: no memory, or at the cap */
+/* Returns room for len bytes behind what there is. NULL: no memory, or the tenant is at its cap and
+ * it is not a few bytes. */
+unsigned char *sink_room(struct sink *sink, size_t len);
 void           sink_free(struct sink *sink);
 
 void reply_text(struct sink *sink, const char *text); /* a whole reply, with its "\r\n" */
@@ -145,7 +148,7 @@ overflow_ref spill_unname(struct spill *spill, uint32_t number);
 
 /* -- plane.c -- */
 
-enum { KEYSPACES = 16 };
+enum { KEYSPACES = 16, TIERS = 63, BINS = 384 };
 
 struct plane_config {
     size_t      memory; /* 0: no limit */
@@ -159,6 +162,7 @@ struct plane_config {
 struct plane_counts {
     _Atomic(uint64_t) commands, hits, misses, evicted, expired, spilled, restored, recovered;
     _Atomic(uint64_t) keys, payload, held, index, filed, file_bytes, refused, file_full;
+    _Atomic(uint64_t) refitted, evicted_most;
 };
 
 struct plane {
@@ -170,8 +174,11 @@ struct plane {
     uint64_t            now; /* ms since 1970, once per batch */
     uint64_t            expiry_hand; /* a cursor of the index */
     size_t              keys[KEYSPACES], expiring;
-    uint32_t           *histogram; /* of record sizes, until the tiers are fitted */
-    size_t              sampled;
+    uint32_t            tiers[TIERS], tier_count;
+    uint32_t            bins[BINS]; /* how many records of each size are in memory */
+    uint64_t            writes, ticks;
+    size_t              share; /* of the budget: the store's limit */
+    uint64_t            looked, looked_most; /* records that evictions looked at; for one write */
     struct plane_counts counts;
 };
 
@@ -263,8 +270,16 @@ const char *io_name(const struct loop *loop);
 
 /* -- main.c -- */
 
+enum { CAPS = 64 };
+struct cap {
+    const char *account; /* NULL: each that has no cap of its own */
+    size_t      account_len, bytes;
+};
+
 struct server {
     struct plane_config plane;
+    struct cap          caps[CAPS];
+    uint32_t            cap_count;
     int                 port, metrics_port;
     double              sync;
     uint32_t            planes, io_threads;
