@@ -105,7 +105,7 @@ if [ -z "${ONLY_COMPILER:-}" ]; then
     }
     mutant() { # what, file, sed script, server's flags...
         broken "$1" "$2" "$3" || return
-        build mutant -I. ./*.c >out 2>err || { not_ok "$1: does not compile" err; return; }
+        build mutant -O0 -I. ./*.c >out 2>err || { not_ok "$1: does not compile" err; return; }
         server=mutant
         shift 3
         demo "$@"
@@ -113,7 +113,7 @@ if [ -z "${ONLY_COMPILER:-}" ]; then
     }
     plane_mutant() { # what, sed script for plane.c
         broken "$1" plane.c "$2" || return
-        build_plane mutant . >out 2>err || { not_ok "$1: does not compile" err; return; }
+        build_plane mutant . -O0 >out 2>err || { not_ok "$1: does not compile" err; return; }
         run timeout 60 ./mutant
         check "noticed: $mutant_what" [ $status -ne 0 ]
     }
