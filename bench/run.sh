@@ -171,14 +171,16 @@ sweep_commands() { # program
 
 # Runs the commands in $work/commands and prints a line for each figure. hyperfine prints a
 # command's name before its output. A figure's line has four words; the first two are replaced by
-# the name, since to the program every malloc is malloc. A command without a figure has failed.
+# the name, since to the program every malloc is malloc. A command without a figure has failed. One
+# that lasts two minutes is ended: the threads of a ring that lets its producers finish in turn can
+# take hours where there are more of them than cores.
 measure() { # what is measured
     local line round names arguments
     for round in $(seq "$rounds"); do
         arguments=()
         while read -r line; do
             names=$(cut -d ' ' -f 1-4 <<<"$line")
-            arguments+=(--command-name "$names" "$(cut -d ' ' -f 5- <<<"$line")")
+            arguments+=(--command-name "$names" "timeout 120 $(cut -d ' ' -f 5- <<<"$line")")
         done <"$work/commands"
         [ -t 2 ] && printf '\r%s, round %d of %d' "$1" "$round" "$rounds" >&2
         hyperfine --shell=none --runs 1 --ignore-failure --show-output \
