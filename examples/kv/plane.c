@@ -678,8 +678,10 @@ void plane_tick(struct plane *plane)
     expire_some(plane);
     limit(plane);
     slab_store_stats(plane->store, &info);
-    if (++plane->ticks % TRIM_TICKS == 0 && plane->share > 0 && info.held_bytes > plane->share)
-        (void)slab_store_trim(plane->store); /* it may not use what is empty beyond its share */
+    /* Beyond its share the store may not use what is empty; without a limit a quarter may stay. */
+    bool idle = plane->share > 0 ? info.held_bytes > plane->share
+                                 : info.empty_bytes > info.held_bytes / 4;
+    if (++plane->ticks % TRIM_TICKS == 0 && idle) (void)slab_store_trim(plane->store);
     spill_stats(&plane->spill, &file);
 #define PUT(name, value) atomic_store_explicit(&plane->counts.name, value, memory_order_relaxed)
     PUT(keys, plane->index.count);

@@ -590,6 +590,22 @@ def test_memory():
             is_equal(r.get("large"), None)
             is_true(r.set("small", "served"), "SET")
             is_equal(r.get("small"), b"served")
+    with tap.test("the memory of values that are deleted goes back to the system"):
+        with Server() as server:
+            r, empty = connect(server), server.resident()
+            pipe = r.pipeline(transaction=False)
+            for i in range(40000):
+                pipe.set(f"gone{i}", b"x" * (300 + i % 400))
+            pipe.execute()
+            full = server.resident() - empty
+            pipe.delete(*(f"gone{i}" for i in range(40000) if i % 10))
+            pipe.execute()
+            for _ in range(100):
+                if server.resident() - empty < full / 2:
+                    break
+                time.sleep(0.1)
+            is_true(server.resident() - empty < full / 2,
+                    f"{server.resident() - empty} of {full} bytes are left, for a tenth")
     with tap.test("where the system has no memory, errors are answered, and the server lives"):
         with Server("--memory", "2g", limits={resource.RLIMIT_AS: 700 * MIB}) as server:
             r, refusals = connect(server), 0
