@@ -31,7 +31,8 @@ enum {
     EXPIRES = 1, FILED = 2, KEYSPACE = 4, /* flags of a record: which fields it has */
     FIT_EVERY     = 32768, /* writes */
     FIT_GAIN      = 50,    /* of the bytes, one in so many must be saved */
-    FIT_TIERS     = 56,    /* others are for sizes that may come later */
+    FIT_LEAST = 8, FIT_MOST = 56, /* tiers; others are for sizes that may come later */
+    FIT_BYTES     = 16 << 10,
     FIT_MAX       = 16384, /* larger records are large objects */
     MOVES         = 2,     /* of compact, in each write: keeps up with any load */
     EVICT_BYTES   = 64 << 10,
@@ -404,13 +405,21 @@ static int make_store(struct plane *plane)
     return slab_store_create(&plane->store, &config);
 }
 
-/* Chooses tiers for the records in memory. Sizes may drift, so each record also counts a little for
- * sizes from a third to three times its own. Returns how many. */
+static uint64_t bytes_in(const struct plane *plane)
+{
+    uint64_t sum = 0;
+    for (uint32_t bin = 0; bin < BINS; bin++) sum += (uint64_t)plane->bins[bin] * bin_end(bin);
+    return sum;
+}
+
+/* Chooses tiers for the records in memory. Each tier wastes half a chunk, and n tiers a part of the
+ * bytes that falls as 1 / n: the sum is least where n grows as the root of the bytes. Sizes may
+ * drift, so each record also counts a little for sizes from a third to three times its own. Returns
+ * how many. */
 static uint32_t fit(const struct plane *plane, uint32_t tiers[TIERS])
 {
-    uint32_t sizes[BINS], some = 0;
-    uint64_t counts[BINS] = {0};
-    size_t   most         = plane->config.memory / (512 << 10);
+    uint32_t sizes[BINS], some = 0, most = FIT_LEAST;
+    uint64_t counts[BINS] = {0}, bytes = bytes_in(plane);
 
     for (uint32_t bin = 0; bin < BINS; bin++) {
         size_t   size = bin_end(bin);
@@ -421,8 +430,8 @@ static uint32_t fit(const struct plane *plane, uint32_t tiers[TIERS])
     }
     for (uint32_t bin = 0; bin < BINS; bin++)
         if (counts[bin] > 0) sizes[some] = bin_end(bin), counts[some++] = counts[bin];
-    if (plane->config.memory == 0 || most > FIT_TIERS) most = FIT_TIERS;
-    uint32_t fitted = slab_fit_tiers(sizes, counts, some, tiers, most < 12 ? 12 : (uint32_t)most);
+    while (most < FIT_MOST && (uint64_t)most * most * FIT_BYTES < bytes) most++;
+    uint32_t fitted = slab_fit_tiers(sizes, counts, some, tiers, most);
     while (fitted > 0 && fitted < TIERS && tiers[fitted - 1] < FIT_MAX) {
         uint32_t next   = tiers[fitted - 1] / 4 * 5 / 8 * 8 + 8;
         tiers[fitted++] = next < FIT_MAX ? next : FIT_MAX;
@@ -446,11 +455,9 @@ static uint64_t waste(const struct plane *plane, const uint32_t *tiers)
 static void refit(struct plane *plane)
 {
     uint32_t tiers[TIERS], fitted = fit(plane, tiers);
-    uint64_t bytes = 0;
 
-    for (uint32_t bin = 0; bin < BINS; bin++) bytes += (uint64_t)plane->bins[bin] * bin_end(bin);
     if (fitted == 0 || tiers[fitted - 1] < FIT_MAX) return;
-    if (waste(plane, tiers) + bytes / FIT_GAIN >= waste(plane, plane->tiers)) return;
+    if (waste(plane, tiers) + bytes_in(plane) / FIT_GAIN >= waste(plane, plane->tiers)) return;
     int error = slab_store_retier(plane->store, tiers, fitted);
     if (error == -ENOSPC && make_room(plane, EVICT_BYTES))
         error = slab_store_retier(plane->store, tiers, fitted);
