@@ -95,6 +95,13 @@ static void do_mget(struct call *call)
         else reply_nil(call->out);
 }
 
+/* Takes back a part of the replies. */
+static void cut(struct sink *out, size_t from, size_t end)
+{
+    if (end > from) memmove(out->data + from, out->data + end, out->len - end);
+    out->len -= end - from;
+}
+
 enum { NX = 1, XX = 2, KEEP = 4, GET = 8, TIMED = 16 };
 
 /* Reads the options of SET. Returns false after a reply with the error. */
@@ -147,11 +154,7 @@ static void do_set(struct call *call)
     bool good = set(call, call->args[1], call->args[2],
                     flags & KEEP && there ? old.expires : (uint64_t)moment);
     if (good && !(flags & GET)) reply_text(call->out, OK);
-    if (!good && after > before) { /* the error alone */
-        size_t len = call->out->len - after;
-        memmove(call->out->data + before, call->out->data + after, len);
-        call->out->len = before + len;
-    }
+    if (!good) cut(call->out, before, after); /* the error alone */
 }
 
 static void set_timed(struct call *call, int64_t unit)
@@ -188,10 +191,7 @@ static void do_getset(struct call *call)
     size_t before = call->out->len;
     do_get(call);
     size_t after = call->out->len;
-    if (!set(call, call->args[1], call->args[2], 0)) {
-        memmove(call->out->data + before, call->out->data + after, call->out->len - after);
-        call->out->len -= after - before;
-    }
+    if (!set(call, call->args[1], call->args[2], 0)) cut(call->out, before, after);
 }
 
 static void do_del(struct call *call)

@@ -128,7 +128,7 @@ struct spill {
     uint64_t         serial;
     uint32_t         tag;
     bool             full, dirty;
-    uint64_t         written, recovered;
+    uint64_t         recovered;
 };
 
 int  spill_open(struct spill *spill, const char *path, size_t max_bytes, uint32_t planes);
@@ -155,7 +155,7 @@ struct plane_config {
     const char *spill;
     size_t      spill_max;
     bool        durable;
-    uint32_t    number, planes;
+    uint32_t    planes;
 };
 
 /* Counts that INFO and metrics read from other threads: written by the plane alone. */
@@ -227,9 +227,7 @@ struct client {
     char            name[NAME_MAX_];
 };
 
-struct server;
 struct loop {
-    struct server  *server;
     struct plane   *plane;
     struct io      *io;
     struct client  *clients;
@@ -282,7 +280,7 @@ struct server {
     uint32_t            cap_count;
     int                 port, metrics_port;
     double              sync;
-    uint32_t            planes, io_threads;
+    uint32_t            planes;
     bool                no_ring;
     uint64_t            started, last_sync, client_ids;
     bufpool            *buffers;

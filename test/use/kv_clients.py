@@ -587,6 +587,12 @@ def test_memory():
             r = connect(server)
             r.set("small", "stays")
             refused("OOM", r.set, "large", b"x" * 40 * MIB)
+            is_equal(r.info()["refused"], 1)
+            with Raw(server.port) as raw: # the error alone, without the old value
+                for words in (("SET", "small", b"x" * 20 * MIB, "GET"),
+                              ("GETSET", "small", b"x" * 20 * MIB)):
+                    is_true(raw.ask(*words).startswith("OOM"), words[0])
+                is_equal(raw.ask("PING"), "PONG")
             is_equal(r.get("large"), None)
             is_true(r.set("small", "served"), "SET")
             is_equal(r.get("small"), b"served")
