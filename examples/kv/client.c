@@ -5,9 +5,11 @@
  * replies to the requests of one frame go into one buffer, and that is sent. So the buffers of a
  * connection are billed to its account, and only while they are of use.
  *
- * Without memory, or at the account's cap, a request is answered with -OOM, and its remaining bytes
- * are skipped as they come. A client that does not read its replies is not read either, once they
- * exceed OUT_PAUSE. */
+ * Without memory, or at the account's cap (--cap), a request is answered with -OOM, and its
+ * remaining bytes are skipped as they come. Small requests and replies, such as this one, always
+ * have room: at the cap the server pays for their buffers, 8 and 4 KiB, and runs no other request
+ * of the client until the replies are sent. A client that does not read its replies is not read
+ * either, once they exceed OUT_PAUSE. */
 #define BUFPOOL_IMPLEMENTATION
 #include "kv.h"
 
@@ -18,7 +20,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OUT_PAUSE = 1 << 20, OUT_MAX = 1 << 30, OUT_LEAST = 4096, KEEPALIVE_SECONDS = 300 };
+enum { OUT_PAUSE = 1 << 20, OUT_MAX = 1 << 30, OUT_LEAST = 4096, KEEPALIVE_SECONDS = 300,
+       SMALL = 512, LENT_PAUSE = OUT_LEAST / 2, LENT_IN = 8 << 10 };
 
 /* -- Replies -- */
 
@@ -27,8 +30,11 @@ unsigned char *sink_room(struct sink *sink, size_t len)
     if (sink->room - sink->len >= len) return sink->data + sink->len;
     size_t size = sink->len + len > sink->room * 2 ? sink->len + len : sink->room * 2;
     if (size < OUT_LEAST) size = OUT_LEAST;
-    bufpool_buf *buf = size > OUT_MAX ? NULL : client_buffer(size, sink->tenant);
+    bufpool_buf *buf  = size > OUT_MAX || sink->lent ? NULL : client_buffer(size, sink->tenant);
+    bool         lent = !buf && len <= SMALL;
+    if (lent) buf = client_buffer(size, NULL);
     if (!buf) return NULL;
+    sink->lent          = lent;
     unsigned char *data = bufpool_data(buf);
     if (sink->len > 0) memcpy(data, sink->data, sink->len);
     if (sink->buf) (void)bufpool_cache_release(server.cache, sink->buf);
@@ -49,11 +55,22 @@ bufpool_buf *client_buffer(size_t size, bufpool_tenant *tenant)
 
 /* -- Life -- */
 
+/* The cap of an account: its own, or else the one for all. */
+static size_t cap_of(struct slice name)
+{
+    size_t bytes = 0;
+    for (const struct cap *cap = server.caps; cap < server.caps + server.cap_count; cap++)
+        if (!cap->account) bytes = cap->bytes;
+        else if (cap->account_len == name.len && memcmp(cap->account, name.data, name.len) == 0)
+            return cap->bytes;
+    return bytes;
+}
+
 bool client_bill(struct client *client, struct slice name)
 {
     bufpool_tenant *tenant =
         bufpool_tenant_get(server.buffers, (const char *)name.data, name.len);
-    if (!tenant) return false;
+    if (!tenant || bufpool_tenant_cap(tenant, cap_of(name), 0) != 0) return false;
     client->tenant = client->out.tenant = tenant;
     return true;
 }
@@ -183,7 +200,8 @@ static size_t run(struct client *client, unsigned char *data, size_t len)
             if (client->skip_bytes > 0 || client->skip_args > 0) break;
             continue;
         }
-        if (client->out.len + client->flying.len - client->flying_at > OUT_PAUSE) {
+        if (client->out.len + client->flying.len - client->flying_at >
+            (client->out.lent ? LENT_PAUSE : OUT_PAUSE)) {
             client->paused  = true;
             client->in_need = 0;
             break;
@@ -223,6 +241,7 @@ static void keep(struct client *client, unsigned char *data, size_t len)
         return;
     }
     bufpool_buf *buf = client_buffer(need, client->tenant);
+    if (!buf && (client->paused || need <= LENT_IN)) buf = client_buffer(need, NULL);
     if (buf) memcpy(bufpool_data(buf), data, len);
     if (client->in) (void)bufpool_cache_release(server.cache, client->in);
     client->in     = buf;

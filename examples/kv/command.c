@@ -24,6 +24,7 @@ struct call {
 
 #define SYNTAX      "ERR syntax error"
 #define NOT_INTEGER "ERR value is not an integer or out of range"
+#define NO_ROOM     "OOM the account of this client has no room for the reply"
 #define OK          "+OK\r\n"
 
 /* -- Values -- */
@@ -94,6 +95,13 @@ static void do_mget(struct call *call)
         else reply_nil(call->out);
 }
 
+/* Takes back a part of the replies. */
+static void cut(struct sink *out, size_t from, size_t end)
+{
+    if (end > from) memmove(out->data + from, out->data + end, out->len - end);
+    out->len -= end - from;
+}
+
 enum { NX = 1, XX = 2, KEEP = 4, GET = 8, TIMED = 16 };
 
 /* Reads the options of SET. Returns false after a reply with the error. */
@@ -146,11 +154,7 @@ static void do_set(struct call *call)
     bool good = set(call, call->args[1], call->args[2],
                     flags & KEEP && there ? old.expires : (uint64_t)moment);
     if (good && !(flags & GET)) reply_text(call->out, OK);
-    if (!good && after > before) { /* the error alone */
-        size_t len = call->out->len - after;
-        memmove(call->out->data + before, call->out->data + after, len);
-        call->out->len = before + len;
-    }
+    if (!good) cut(call->out, before, after); /* the error alone */
 }
 
 static void set_timed(struct call *call, int64_t unit)
@@ -187,10 +191,7 @@ static void do_getset(struct call *call)
     size_t before = call->out->len;
     do_get(call);
     size_t after = call->out->len;
-    if (!set(call, call->args[1], call->args[2], 0)) {
-        memmove(call->out->data + before, call->out->data + after, call->out->len - after);
-        call->out->len -= after - before;
-    }
+    if (!set(call, call->args[1], call->args[2], 0)) cut(call->out, before, after);
 }
 
 static void do_del(struct call *call)
@@ -385,6 +386,7 @@ static void do_scan(struct call *call)
     if (!scan_options(call, &scan)) return;
     bool        typed  = scan.type.len > 0 && !slice_is(scan.type, "string");
     uint64_t    cursor = (uint64_t)given;
+    size_t      before = call->out->len;
     struct sink keys   = {.tenant = call->out->tenant};
     while (scan.count-- > 0 && plane_next(call->plane, &cursor, &keyspace, &key))
         if (keyspace == call->keyspace && !typed && slice_matches(key, scan.match)) {
@@ -396,8 +398,10 @@ static void do_scan(struct call *call)
     reply_string(call->out, text);
     reply_array(call->out, found);
     unsigned char *at = sink_room(call->out, keys.len);
-    if (!at || keys.lost) call->out->lost = true;
-    else if (keys.len > 0) {
+    if (!at || keys.lost) {
+        call->out->len = before;
+        reply_error(call->out, NO_ROOM);
+    } else if (keys.len > 0) {
         memcpy(at, keys.data, keys.len);
         call->out->len += keys.len;
     }

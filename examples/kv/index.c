@@ -10,7 +10,7 @@
  *   So          a search ends at the first larger tag, found or not: 5 entries at nine tenths full.
  *               A table grows by a quarter in one pass, without the keys. A cursor (table, tag)
  *               stays good whatever is inserted, removed or grown: SCAN needs nothing else.
- *   Memory      8 / 0.9 to 8 / 0.8 bytes a key, and 12 spare places in each table.
+ *   Memory      8 / 0.9 to 8 / 0.7 bytes a key, and 12 spare places in each table.
  *
  * Growth copies one table, a thousandth of the entries: no insert is slow. */
 #include "kv.h"
@@ -131,7 +131,7 @@ void index_remove(struct index *index, uint64_t hash, uint64_t *entry)
     }
     table->entries[at] = INDEX_EMPTY;
     table->count--, index->count--;
-    if (table->size > 64 && table->count < table->size / 3)
+    if (table->size > 64 && table->count < table->size / 10 * 7)
         (void)table_resize(index, table, table->count); /* without memory it stays large */
 }
 

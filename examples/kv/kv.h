@@ -62,10 +62,13 @@ struct sink {
     size_t          len, room;
     bufpool_buf    *buf;
     bufpool_tenant *tenant; /* it pays for the buffer */
+    bool            lent;   /* the tenant is at its cap: the server pays for the buffer */
     bool            lost;   /* there was no memory even for an error */
 };
 
-unsigned char *sink_room(struct sink *sink, size_t len); /* NULL: no memory, or at the cap */
+/* Returns room for len bytes behind what there is. NULL: no memory, or the tenant is at its cap and
+ * it is not a few bytes. */
+unsigned char *sink_room(struct sink *sink, size_t len);
 void           sink_free(struct sink *sink);
 
 void reply_text(struct sink *sink, const char *text); /* a whole reply, with its "\r\n" */
@@ -125,7 +128,7 @@ struct spill {
     uint64_t         serial;
     uint32_t         tag;
     bool             full, dirty;
-    uint64_t         written, recovered;
+    uint64_t         recovered;
 };
 
 int  spill_open(struct spill *spill, const char *path, size_t max_bytes, uint32_t planes);
@@ -145,20 +148,21 @@ overflow_ref spill_unname(struct spill *spill, uint32_t number);
 
 /* -- plane.c -- */
 
-enum { KEYSPACES = 16 };
+enum { KEYSPACES = 16, TIERS = 63, BINS = 384 };
 
 struct plane_config {
     size_t      memory; /* 0: no limit */
     const char *spill;
     size_t      spill_max;
     bool        durable;
-    uint32_t    number, planes;
+    uint32_t    planes;
 };
 
 /* Counts that INFO and metrics read from other threads: written by the plane alone. */
 struct plane_counts {
     _Atomic(uint64_t) commands, hits, misses, evicted, expired, spilled, restored, recovered;
     _Atomic(uint64_t) keys, payload, held, index, filed, file_bytes, refused, file_full;
+    _Atomic(uint64_t) refitted, evicted_most;
 };
 
 struct plane {
@@ -170,8 +174,11 @@ struct plane {
     uint64_t            now; /* ms since 1970, once per batch */
     uint64_t            expiry_hand; /* a cursor of the index */
     size_t              keys[KEYSPACES], expiring;
-    uint32_t           *histogram; /* of record sizes, until the tiers are fitted */
-    size_t              sampled;
+    uint32_t            tiers[TIERS], tier_count;
+    uint32_t            bins[BINS]; /* how many records of each size are in memory */
+    uint64_t            writes, ticks;
+    size_t              share; /* of the budget: the store's limit */
+    uint64_t            looked, looked_most; /* records that evictions looked at; for one write */
     struct plane_counts counts;
 };
 
@@ -220,9 +227,7 @@ struct client {
     char            name[NAME_MAX_];
 };
 
-struct server;
 struct loop {
-    struct server  *server;
     struct plane   *plane;
     struct io      *io;
     struct client  *clients;
@@ -263,11 +268,19 @@ const char *io_name(const struct loop *loop);
 
 /* -- main.c -- */
 
+enum { CAPS = 64 };
+struct cap {
+    const char *account; /* NULL: each that has no cap of its own */
+    size_t      account_len, bytes;
+};
+
 struct server {
     struct plane_config plane;
+    struct cap          caps[CAPS];
+    uint32_t            cap_count;
     int                 port, metrics_port;
     double              sync;
-    uint32_t            planes, io_threads;
+    uint32_t            planes;
     bool                no_ring;
     uint64_t            started, last_sync, client_ids;
     bufpool            *buffers;

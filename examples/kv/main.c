@@ -61,8 +61,8 @@ static int port_of(int fd)
 
 static const char usage[] =
     "usage: kv-server [--port N] [--memory BYTES] [--spill FILE] [--spill-max BYTES] [--durable]\n"
-    "                 [--sync SECONDS] [--planes N] [--io-threads N] [--no-ring]\n"
-    "                 [--metrics-port N]\n"
+    "                 [--sync SECONDS] [--cap [ACCOUNT=]BYTES]... [--planes N]\n"
+    "                 [--io-threads N] [--no-ring] [--metrics-port N]\n"
     "A key-value server on 127.0.0.1 for clients of Redis. BYTES may end in k, m or g.\n"
     "  --port N           default 6379; 0: any free port\n"
     "  --memory BYTES     of values and index; beyond it values are evicted; default: no limit\n"
@@ -70,6 +70,8 @@ static const char usage[] =
     "  --spill-max BYTES  of the file; default 1g\n"
     "  --durable          each write is in the file before it is acknowledged\n"
     "  --sync SECONDS     from one sync of the file to the next; 0: after each batch; default 1\n"
+    "  --cap BYTES        of requests and replies that an account may hold; ACCOUNT=BYTES: only\n"
+    "                     that one, db0 to db15 or the name given to AUTH; default: no limit\n"
     "  --planes N         only 1 is possible: the thread that does everything\n"
     "  --io-threads N     only 0 is possible\n"
     "  --no-ring          epoll, not io_uring\n"
@@ -100,6 +102,19 @@ static size_t bytes_of(const char *option, size_t least)
     return (size_t)number << shift;
 }
 
+/* --cap [ACCOUNT=]BYTES. */
+static void add_cap(void)
+{
+    struct cap cap = {0};
+    char      *end = strrchr(optarg, '=');
+
+    if (end == optarg || (end && end - optarg > 255)) wrong("cap", "not a name of an account");
+    if (server.cap_count == CAPS) wrong("cap", "too many");
+    if (end) cap.account = optarg, cap.account_len = (size_t)(end - optarg), optarg = end + 1;
+    cap.bytes = bytes_of("cap", 1);
+    server.caps[server.cap_count++] = cap;
+}
+
 static int number_of(const char *option, long least, long most)
 {
     char *end;
@@ -111,11 +126,12 @@ static int number_of(const char *option, long least, long most)
 
 static void parse(int argc, char **argv)
 {
-    enum { ANY = 256, MEMORY, SPILL, SPILL_MAX, DURABLE, SYNC, PLANES, IO, NO_RING, METRICS, HELP };
+    enum { ANY = 256, MEMORY, SPILL, SPILL_MAX, DURABLE, SYNC, CAP, PLANES, IO, NO_RING, METRICS,
+           HELP };
     static const struct option options[] = {
         {"port", 1, NULL, ANY},          {"memory", 1, NULL, MEMORY}, {"spill", 1, NULL, SPILL},
         {"spill-max", 1, NULL, SPILL_MAX}, {"durable", 0, NULL, DURABLE}, {"sync", 1, NULL, SYNC},
-        {"planes", 1, NULL, PLANES},     {"io-threads", 1, NULL, IO},
+        {"cap", 1, NULL, CAP},           {"planes", 1, NULL, PLANES}, {"io-threads", 1, NULL, IO},
         {"no-ring", 0, NULL, NO_RING},   {"metrics-port", 1, NULL, METRICS},
         {"help", 0, NULL, HELP},         {NULL, 0, NULL, 0}};
     char *end;
@@ -130,7 +146,8 @@ static void parse(int argc, char **argv)
             server.sync = strtod(optarg, &end);
             if (!*optarg || *end || !(server.sync >= 0 && server.sync <= 86400))
                 wrong("sync", "not a number of seconds");
-        } else if (option == PLANES) {
+        } else if (option == CAP) add_cap();
+        else if (option == PLANES) {
             if (number_of("planes", 1, 64) != 1) wrong("planes", "only 1 is supported");
         } else if (option == IO) {
             if (number_of("io-threads", 0, 64) != 0) wrong("io-threads", "only 0 is supported");

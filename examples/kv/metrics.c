@@ -25,7 +25,7 @@ struct figure {
     uint64_t    value;
     bool        counts; /* a counter; else a gauge */
 };
-enum { FIGURES = 18 };
+enum { FIGURES = 21 };
 
 static uint64_t resident(void)
 {
@@ -57,6 +57,10 @@ static void figures(const struct server *of, struct figure figures[FIGURES])
         {"keyspace_hits", "Reads that found a key.", NOW(c->hits), true},
         {"keyspace_misses", "Reads that found none.", NOW(c->misses), true},
         {"evicted", "Values that left memory.", NOW(c->evicted), true},
+        {"evicted_most", "Values looked at to make room for one write, at most.",
+         NOW(c->evicted_most), false},
+        {"refitted", "How often the tiers were fitted to the sizes.", NOW(c->refitted), true},
+        {"refused", "Writes that found no room in memory.", NOW(c->refused), true},
         {"spilled", "Values written to the file when evicted.", NOW(c->spilled), true},
         {"restored", "Values brought back to memory.", NOW(c->restored), true},
         {"recovered", "Values found in the file at the start.", NOW(c->recovered), true},

@@ -8,8 +8,9 @@
  *     index entry --(slab_ref)--> record in the slab_store --[file]--> copy in the region
  *     index entry --(number)----> ref of a value that is in the region alone
  *
- * The store has default tiers at first. The sizes of the first records choose better ones, by
- * slab_fit_tiers, and the records move to a store with these.
+ * The sizes of the records in memory are counted. Once in FIT_EVERY writes slab_fit_tiers finds the
+ * best tiers for them; if these save more than a fiftieth, slab_store_retier replaces the tiers.
+ * Each write compacts up to two records, which is how the others get into the new tiers.
  *
  * When the store is full, slab_store_evict empties sparse chunks, whose memory then serves any
  * tier. Records in them that were read of late get a second chance, up to half of the bytes: they
@@ -28,14 +29,18 @@
 
 enum {
     EXPIRES = 1, FILED = 2, KEYSPACE = 4, /* flags of a record: which fields it has */
-    FIT_AFTER     = 32768,                /* records */
-    TIERS = 63, FIT_MAX = 16384, FIT_STEP = 8, /* larger records are large objects */
-    FIT_TIERS     = 48,                   /* others are for sizes that may come later */
-    MOVES         = 2, /* of compact, after each free: keeps up with any load */
+    FIT_EVERY     = 32768, /* writes */
+    FIT_GAIN      = 50,    /* of the bytes, one in so many must be saved */
+    FIT_LEAST = 8, FIT_MOST = 56, /* tiers; others are for sizes that may come later */
+    FIT_BYTES     = 16 << 10,
+    FIT_MAX       = 16384, /* larger records are large objects */
+    MOVES         = 2,     /* of compact, in each write: keeps up with any load */
     EVICT_BYTES   = 64 << 10,
+    LIMIT_STEP    = 32 << 10,
     KEPT_BYTES = 32 << 10, KEPT_MAX = 512, /* half of what an eviction frees */
     NAMES_AHEAD   = 16 << 10,              /* more than an eviction can need */
     EXPIRY_LOOKS  = 2000, /* in each tick */
+    TRIM_TICKS    = 10,
 };
 #define TOMBSTONE 0x80000000u /* in the keyspace of a value in the file */
 
@@ -175,17 +180,36 @@ static uint64_t *find_ref(struct plane *plane, const struct record *record, slab
     return index_find(&plane->index, index_hash(record->keyspace, record->key), is_at, &ref);
 }
 
-/* compact has moved a record: its entry names the new place. */
-static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
+/* -- Memory -- */
+
+/* The size of the slots for records of this size; 0: it is a large object. */
+static uint32_t slot_of(const struct plane *plane, size_t size)
 {
-    struct record record;
-    (void)room;
-    record_read(value, &record);
-    uint64_t *entry = find_ref(context, &record, from);
-    if (entry) *entry = (*entry & ~(uint64_t)UINT32_MAX) | to;
+    uint32_t low = 0, high = plane->tier_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (plane->tiers[middle] < size) low = middle + 1;
+        else high = middle;
+    }
+    return low < plane->tier_count ? plane->tiers[low] : 0;
 }
 
-/* -- Memory -- */
+/* Records are counted in bins: of 8 bytes each up to 512, above that 64 for each doubling. */
+static uint32_t bin_of(size_t size)
+{
+    if (size <= 512) return (uint32_t)(size + 7) / 8 - 1;
+    unsigned top = 63 - (unsigned)__builtin_clzll(size - 1);
+    return (top - 9) * 64 + (uint32_t)((size - 1) >> (top - 6));
+}
+static uint32_t bin_end(uint32_t bin)
+{
+    return bin < 64 ? (bin + 1) * 8 : (bin % 64 + 65) << (bin / 64 + 2);
+}
+
+static void count(struct plane *plane, size_t size, int more)
+{
+    if (size <= FIT_MAX) plane->bins[bin_of(size)] += (uint32_t)more;
+}
 
 /* Puts a record into the store as it is. Returns its place, or NO_PLACE. */
 static uint64_t store_put(struct plane *plane, const struct record *record)
@@ -196,7 +220,29 @@ static uint64_t store_put(struct plane *plane, const struct record *record)
 
     if (!at) return NO_PLACE;
     record_write(at, record);
+    count(plane, size, 1);
     return PLACE(IN_STORE, ref);
+}
+
+static void store_free(struct plane *plane, slab_ref ref, size_t size)
+{
+    (void)slab_store_free(plane->store, ref, size);
+    count(plane, size, -1);
+}
+
+/* compact has moved a record: its entry names the new place. From a former tier it came to a slot
+ * of at least the old size: it moves on to one that fits, if there is memory. */
+static void moved(void *context, slab_ref from, slab_ref to, void *value, size_t room)
+{
+    struct plane *plane = context;
+    struct record record;
+
+    record_read(value, &record);
+    uint64_t *entry = find_ref(plane, &record, from);
+    if (!entry) return;
+    if (slot_of(plane, record.size) < room)
+        (void)slab_store_replace(plane->store, &to, record.size, value, record.size);
+    *entry = (*entry & ~(uint64_t)UINT32_MAX) | to;
 }
 
 /* -- The file -- */
@@ -220,7 +266,7 @@ static void release(struct plane *plane, uint64_t entry, const struct record *re
         return;
     }
     if (record->expires) plane->expiring--;
-    (void)slab_store_free(plane->store, (slab_ref)entry, record->size);
+    store_free(plane, (slab_ref)entry, record->size);
     (void)slab_store_compact(plane->store, MOVES, moved, plane);
 }
 
@@ -261,6 +307,8 @@ static size_t evicted(void *context, slab_ref ref, const void *value, size_t roo
 
     (void)room;
     record_read(value, &record);
+    count(plane, record.size, -1);
+    plane->looked++;
     uint64_t *entry = find_ref(plane, &record, ref);
     if (!entry) return record.size;
     if (!(*entry & INDEX_RECENT) || kept->count == KEPT_MAX ||
@@ -281,38 +329,51 @@ static bool is_place(void *context, uint64_t entry)
     return (entry & INDEX_PLACE) == *(uint64_t *)context;
 }
 
-/* The store's share of the budget is what the index leaves. */
+/* The store's share of the budget is what the index leaves. Where the index has grown, the limit
+ * goes down by a step at each eviction: or one write would have to evict all of the difference. */
 static void limit(struct plane *plane)
 {
+    struct slab_store_info info;
     size_t others = plane->index.bytes + plane->spill.room * sizeof(overflow_ref) +
                     sizeof *plane->kept;
+    size_t share = plane->config.memory / 4; /* at least */
+
     if (plane->config.memory == 0) return;
-    size_t least = plane->config.memory / 4;
-    size_t most  = plane->config.memory > others + least ? plane->config.memory - others : least;
-    (void)slab_store_limit(plane->store, most);
+    if (plane->config.memory > others + share) share = plane->config.memory - others;
+    slab_store_stats(plane->store, &info);
+    size_t in_use = info.held_bytes - info.empty_bytes;
+    plane->share  = share;
+    (void)slab_store_limit(plane->store,
+                           share + LIMIT_STEP > in_use ? share : in_use - LIMIT_STEP);
 }
 
 /* Makes at least so many bytes of chunks free. Returns false if nothing is left to evict. */
+static bool evict_chunks(struct plane *plane, size_t bytes)
+{
+    return spill_reserve(&plane->spill, plane->spill.region ? NAMES_AHEAD : 0) &&
+           slab_store_evict(plane->store, bytes, evicted, plane) > 0;
+}
+
+/* Makes room, and puts the records again that get a second chance. As they are a half of what an
+ * eviction frees at most, another one makes room for them if it must. */
 static bool make_room(struct plane *plane, size_t bytes)
 {
     struct kept *kept = plane->kept;
 
-    if (!spill_reserve(&plane->spill, plane->spill.region ? NAMES_AHEAD : 0)) return false;
     limit(plane);
     kept->count = kept->len = 0;
-    size_t freed = slab_store_evict(plane->store, bytes < EVICT_BYTES ? EVICT_BYTES : bytes,
-                                    evicted, plane);
+    if (!evict_chunks(plane, bytes < EVICT_BYTES ? EVICT_BYTES : bytes)) return false;
     for (uint64_t i = 0; i < kept->count; i++) {
         struct record record;
-        uint64_t      at = PLACE(KEPT, i);
+        uint64_t      at, old = PLACE(KEPT, i);
         record_read(kept->data + kept->at[i], &record);
+        while ((at = store_put(plane, &record)) == NO_PLACE && evict_chunks(plane, EVICT_BYTES)) {}
         uint64_t *entry = index_find(&plane->index, index_hash(record.keyspace, record.key),
-                                     is_place, &at);
-        at = store_put(plane, &record);
+                                     is_place, &old);
         if (entry && at != NO_PLACE) place(entry, at);
         else if (entry) evict(plane, entry, &record);
     }
-    return freed > 0;
+    return true;
 }
 
 /* Stores a record; evicts others if it must. Every pointer to a record and every entry may be stale
@@ -320,86 +381,90 @@ static bool make_room(struct plane *plane, size_t bytes)
 static uint64_t store_record(struct plane *plane, const struct record *record)
 {
     size_t   size = record_size(record);
-    uint64_t at;
+    uint64_t at, before = plane->looked;
 
     if (plane->config.memory != 0 && size > plane->config.memory / 2) return NO_PLACE;
     while ((at = store_put(plane, record)) == NO_PLACE)
         if (!make_room(plane, size)) return NO_PLACE;
+    if (plane->looked - before > plane->looked_most) plane->looked_most = plane->looked - before;
     if (record->expires) plane->expiring++;
     return at;
 }
 
 /* -- Tiers -- */
 
-static int make_store(struct plane *plane, const uint32_t *tiers, uint32_t count)
+static int make_store(struct plane *plane)
 {
-    slab_store_config config = {.tier_sizes = tiers, .tier_count = count,
+    static const uint32_t tiers[] = {32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536,
+                                     2048, 3072, 4096, 8192, FIT_MAX};
+    slab_store_config config = {.tier_sizes = tiers, .tier_count = sizeof tiers / sizeof *tiers,
                                 .max_bytes = plane->config.memory};
-    slab_store       *store;
-    int               error = slab_store_create(&store, &config);
 
-    if (error) return error;
-    plane->store = store;
-    return 0;
+    memcpy(plane->tiers, tiers, sizeof tiers);
+    plane->tier_count = config.tier_count;
+    return slab_store_create(&plane->store, &config);
 }
 
-/* Chooses tier sizes from the histogram of the first records. Sizes may drift, so each record also
- * counts a little for sizes from a third to three times its own. Returns how many. */
-static uint32_t fit(const struct plane *plane, uint32_t *tiers)
+static uint64_t bytes_in(const struct plane *plane)
 {
-    static uint32_t sizes[FIT_MAX / FIT_STEP + 1];
-    static uint64_t counts[FIT_MAX / FIT_STEP + 1];
-    size_t          n = FIT_MAX / FIT_STEP, most = plane->config.memory / (512 << 10);
-
-    for (uint32_t i = 0; i < n; i++) sizes[i] = (i + 1) * FIT_STEP, counts[i] = 0;
-    for (uint32_t i = 1; i <= n; i++) {
-        if (plane->histogram[i] == 0) continue;
-        counts[i - 1] += plane->histogram[i] * UINT64_C(100);
-        for (uint32_t at = i / 3 + 1, step = i / 8 + 1; at <= i * 3 && at <= n; at += step)
-            counts[at - 1] += plane->histogram[i] * UINT64_C(5);
-    }
-    size_t some = 0;
-    for (size_t i = 0; i < n; i++)
-        if (counts[i] > 0) sizes[some] = sizes[i], counts[some++] = counts[i];
-    if (plane->config.memory == 0 || most > FIT_TIERS) most = FIT_TIERS;
-    uint32_t count = slab_fit_tiers(sizes, counts, some, tiers, most < 12 ? 12 : (uint32_t)most);
-    while (count > 0 && count < TIERS && tiers[count - 1] < FIT_MAX) {
-        uint32_t next  = tiers[count - 1] / 4 * 5 / FIT_STEP * FIT_STEP + FIT_STEP;
-        tiers[count++] = next < FIT_MAX ? next : FIT_MAX;
-    }
-    return count;
+    uint64_t sum = 0;
+    for (uint32_t bin = 0; bin < BINS; bin++) sum += (uint64_t)plane->bins[bin] * bin_end(bin);
+    return sum;
 }
 
-/* Moves every record to a store with fitted tiers. Without memory all stays as it is. */
+/* Chooses tiers for the records in memory. Each tier wastes half a chunk, and n tiers a part of the
+ * bytes that falls as 1 / n: the sum is least where n grows as the root of the bytes. Sizes may
+ * drift, so each record also counts a little for sizes from a third to three times its own. Returns
+ * how many. */
+static uint32_t fit(const struct plane *plane, uint32_t tiers[TIERS])
+{
+    uint32_t sizes[BINS], some = 0, most = FIT_LEAST;
+    uint64_t counts[BINS] = {0}, bytes = bytes_in(plane);
+
+    for (uint32_t bin = 0; bin < BINS; bin++) {
+        size_t   size = bin_end(bin);
+        uint32_t end  = size * 3 < FIT_MAX ? bin_of(size * 3) : BINS - 1;
+        counts[bin] += plane->bins[bin] * UINT64_C(100);
+        for (uint32_t at = bin_of(size / 3 + 1); at <= end && plane->bins[bin] > 0; at += 8)
+            counts[at] += plane->bins[bin] * UINT64_C(1);
+    }
+    for (uint32_t bin = 0; bin < BINS; bin++)
+        if (counts[bin] > 0) sizes[some] = bin_end(bin), counts[some++] = counts[bin];
+    while (most < FIT_MOST && (uint64_t)most * most * FIT_BYTES < bytes) most++;
+    uint32_t fitted = slab_fit_tiers(sizes, counts, some, tiers, most);
+    while (fitted > 0 && fitted < TIERS && tiers[fitted - 1] < FIT_MAX) {
+        uint32_t next   = tiers[fitted - 1] / 4 * 5 / 8 * 8 + 8;
+        tiers[fitted++] = next < FIT_MAX ? next : FIT_MAX;
+    }
+    return fitted;
+}
+
+/* Bytes that the records in memory would leave unused in slots of these sizes. */
+static uint64_t waste(const struct plane *plane, const uint32_t *tiers)
+{
+    uint64_t sum = 0;
+    for (uint32_t bin = 0; bin < BINS; bin++) {
+        while (*tiers < bin_end(bin)) tiers++; /* the last is FIT_MAX */
+        sum += (uint64_t)plane->bins[bin] * (*tiers - bin_end(bin));
+    }
+    return sum;
+}
+
+/* Replaces the tiers if others are better. Without memory all stays as it is until the next look;
+ * so it does while too many former tiers have records. */
 static void refit(struct plane *plane)
 {
-    struct plane old = *plane;
-    uint64_t     cursor = 0, *entry;
-    uint32_t     tiers[TIERS], count = fit(plane, tiers);
+    uint32_t tiers[TIERS], fitted = fit(plane, tiers);
 
-    if (count == 0 || !spill_reserve(&plane->spill, plane->spill.region ? FIT_AFTER * 2 : 0) ||
-        make_store(plane, tiers, count) != 0)
-        return;
-    limit(plane);
-    while ((entry = index_next(&plane->index, &cursor))) {
-        struct record record;
-        if (kind_of(*entry) == IN_FILE) continue;
-        entry_read(&old, *entry, &record);
-        uint64_t at = store_put(plane, &record);
-        if (at != NO_PLACE) place(entry, at);
-        else evict(plane, entry, &record), cursor--; /* no room */
-    }
-    slab_store_destroy(old.store);
-}
-
-static void sample(struct plane *plane, size_t size)
-{
-    if (!plane->histogram) return;
-    if (size <= FIT_MAX) plane->histogram[(size + FIT_STEP - 1) / FIT_STEP]++;
-    if (++plane->sampled < FIT_AFTER) return;
-    refit(plane);
-    free(plane->histogram);
-    plane->histogram = NULL;
+    if (fitted == 0 || tiers[fitted - 1] < FIT_MAX) return;
+    if (waste(plane, tiers) + bytes_in(plane) / FIT_GAIN >= waste(plane, plane->tiers)) return;
+    int error = slab_store_retier(plane->store, tiers, fitted);
+    if (error == -ENOSPC && make_room(plane, EVICT_BYTES))
+        error = slab_store_retier(plane->store, tiers, fitted);
+    if (error) return;
+    memcpy(plane->tiers, tiers, sizeof tiers);
+    plane->tier_count = fitted;
+    ADD(plane->counts.refitted, 1);
 }
 
 /* -- The plane -- */
@@ -446,14 +511,10 @@ static int recover(struct plane *plane)
 
 int plane_open(struct plane *plane, const struct plane_config *config)
 {
-    static const uint32_t tiers[] = {32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536,
-                                     2048, 3072, 4096, 8192, FIT_MAX};
     *plane = (struct plane){.config = *config, .spill.spare = UINT32_MAX};
-    plane->now       = clock_ms();
-    plane->histogram = calloc(FIT_MAX / FIT_STEP + 1, sizeof *plane->histogram);
-    plane->kept      = malloc(sizeof *plane->kept);
-    int error = -ENOMEM;
-    if (plane->kept) error = make_store(plane, tiers, sizeof tiers / sizeof *tiers);
+    plane->now  = clock_ms();
+    plane->kept = malloc(sizeof *plane->kept);
+    int error   = plane->kept ? make_store(plane) : -ENOMEM;
     if (error) {
         fprintf(stderr, "kv-server: --memory: %s\n", strerror(-error));
         return error;
@@ -520,10 +581,11 @@ bool plane_get(struct plane *plane, uint32_t keyspace, struct slice key, int use
 static bool overwrite(struct plane *plane, uint64_t entry, const struct record *old,
                       const struct record *record)
 {
-    size_t   size = record_size(record);
-    if (kind_of(entry) != IN_STORE ||
+    size_t size = record_size(record);
+    if (kind_of(entry) != IN_STORE || slot_of(plane, old->size) != slot_of(plane, size) ||
         slab_store_set_len(plane->store, (slab_ref)entry, old->size, size) != 0)
         return false;
+    count(plane, old->size, -1), count(plane, size, 1);
     if (old->file) file_free(plane, old->file, REPLACED);
     plane->expiring += (record->expires != 0) - (size_t)(old->expires != 0);
     record_write((unsigned char *)(uintptr_t)old->base, record);
@@ -538,7 +600,7 @@ int plane_set(struct plane *plane, uint32_t keyspace, struct slice key, const st
     int           error  = plane->config.durable ? file_write(plane, &record, &record.file) : 0;
 
     if (error) return error;
-    sample(plane, record_size(&record));
+    if (++plane->writes % FIT_EVERY == 0) refit(plane);
     uint64_t *entry = find(plane, hash, keyspace, key, &old);
     if (entry && overwrite(plane, *entry, &old, &record)) return 0;
     uint64_t at = store_record(plane, &record);
@@ -548,8 +610,10 @@ int plane_set(struct plane *plane, uint32_t keyspace, struct slice key, const st
             uint64_t was = *entry;
             place(entry, at);
             release(plane, was, &old, REPLACED);
-        } else if ((entry = index_insert(&plane->index, hash, at))) plane->keys[keyspace]++;
-        else (void)slab_store_free(plane->store, (slab_ref)at, record_size(&record));
+        } else if ((entry = index_insert(&plane->index, hash, at))) {
+            plane->keys[keyspace]++;
+            (void)slab_store_compact(plane->store, MOVES, moved, plane);
+        } else store_free(plane, (slab_ref)at, record_size(&record));
     }
     if (at != NO_PLACE && entry) return 0;
     if (record.file) spill_free(&plane->spill, record.file);
@@ -621,6 +685,10 @@ void plane_tick(struct plane *plane)
     expire_some(plane);
     limit(plane);
     slab_store_stats(plane->store, &info);
+    /* Beyond its share the store may not use what is empty; without a limit a quarter may stay. */
+    bool idle = plane->share > 0 ? info.held_bytes > plane->share
+                                 : info.empty_bytes > info.held_bytes / 4;
+    if (++plane->ticks % TRIM_TICKS == 0 && idle) (void)slab_store_trim(plane->store);
     spill_stats(&plane->spill, &file);
 #define PUT(name, value) atomic_store_explicit(&plane->counts.name, value, memory_order_relaxed)
     PUT(keys, plane->index.count);
@@ -631,6 +699,7 @@ void plane_tick(struct plane *plane)
     PUT(file_bytes, file.capacity_bytes);
     PUT(recovered, plane->spill.recovered);
     PUT(file_full, plane->spill.full);
+    PUT(evicted_most, plane->looked_most);
 #undef PUT
 }
 
@@ -652,5 +721,4 @@ void plane_close(struct plane *plane)
     slab_store_destroy(plane->store);
     index_clear(&plane->index);
     free(plane->kept);
-    free(plane->histogram);
 }

@@ -171,9 +171,8 @@ void reply_text(struct sink *sink, const char *text)
 {
     size_t         len = strlen(text);
     unsigned char *at  = sink_room(sink, len);
-    if (!at) return;
-    memcpy(at, text, len);
-    sink->len += len;
+    if (at) memcpy(at, text, len), sink->len += len;
+    else sink->lost = true;
 }
 
 void reply_error(struct sink *sink, const char *format, ...)
@@ -189,9 +188,7 @@ void reply_error(struct sink *sink, const char *format, ...)
     for (size_t i = 1; i < end; i++)
         if (text[i] == '\r' || text[i] == '\n') text[i] = ' ';
     memcpy(text + end, "\r\n", 3);
-    size_t before = sink->len;
     reply_text(sink, text);
-    if (sink->len == before) sink->lost = true;
 }
 
 /* Writes mark, number, "\r\n". Returns how many bytes; at has room for 24. */

@@ -56,7 +56,7 @@ int spill_write(struct spill *spill, const struct spilled *value, overflow_ref *
         memcpy(data + sizeof head + value->key.len, value->value.data, value->value.len);
     int error = overflow_write(spill->region, data, size, spill->tag, ref);
     if (data != small) free(data);
-    if (!error) spill->written++, spill->dirty = true;
+    if (!error) spill->dirty = true;
     if ((error == -ENOSPC) != spill->full) {
         spill->full = error == -ENOSPC;
         fprintf(stderr, spill->full ? "kv-server: %s: no space left: nothing more is spilled\n"

@@ -515,6 +515,61 @@ def test_ends():
             serves(server.port)
 
 
+def billed(server, account):
+    """A client of an account, on one connection."""
+    client = redis.Redis(port=server.port, socket_timeout=30, single_connection_client=True)
+    is_true(client.execute_command("AUTH", account), "AUTH")
+    return client
+
+
+def test_caps():
+    large = random.Random(4).randbytes(MIB)
+    with Server("--cap", "small=65536", "--cap", "db3=65536", "--cap", "8m") as server:
+        r, small = connect(server), billed(server, "small")
+        with tap.test("a request above its account's cap is refused, and the next is served"):
+            refused("OOM", small.set, "k", large)
+            is_equal(r.get("k"), None)
+            is_true(small.set("k", "v"), "SET")
+            refused("OOM", small.mset, {"k": "w", "l": large, "m": "x"})
+            is_equal(small.mget("k", "l", "m"), [b"v", None, None])
+        with tap.test("a reply above its account's cap is refused, and the next is served"):
+            is_true(r.set("large", large), "SET")
+            refused("OOM", small.get, "large")
+            is_equal(small.get("k"), b"v")
+            is_equal(r.get("large"), large)
+        with tap.test("SELECT chooses the account, unless AUTH did"):
+            refused("OOM", connect(server, db=3).set, "k", large)
+            is_true(connect(server, db=4).set("k", large), "SET")
+            named = billed(server, "named")
+            named.execute_command("SELECT", "3")
+            is_true(named.set("k", large), "SET")
+            refused("OOM", r.set, "larger", large * 9)
+        with tap.test("small requests of an account at its cap are answered, in order"):
+            with Raw(server.port) as hog, Raw(server.port) as raw:
+                is_equal([hog.ask("AUTH", "small"), raw.ask("AUTH", "small")], ["OK", "OK"])
+                hog.send(command("SET", "hog", "x" * 64000)[:30000])
+                for _ in range(500):
+                    if r.info().get("small", 0) > 64000:
+                        break
+                    time.sleep(0.01)
+                raw.send(b"".join(command("SET", f"c{i}", "y" * (i % 400)) +
+                                  command("GET", f"c{i}") for i in range(1000)))
+                for i in range(1000):
+                    is_equal([raw.answer(), raw.answer()], ["OK", b"y" * (i % 400)])
+                is_true(raw.ask("SET", "k", "z" * 20000).startswith("OOM"), "no error")
+                is_true(raw.ask("GET", "large").startswith("OOM"), "no error")
+                is_equal(raw.ask("SCAN", "0", "COUNT", "10")[0] != b"0", True)
+                is_true(raw.ask("SCAN", "0", "COUNT", "1000").startswith("OOM"), "no error")
+                hog.reset()
+        with tap.test("what an account held is given back"):
+            for _ in range(500):
+                if r.info().get("small", 0) == 0:
+                    break
+                time.sleep(0.01)
+            is_equal(r.info().get("small", 0), 0)
+            is_true(small.set("k", "z" * 20000), "SET")
+
+
 def test_memory():
     with tap.test("a full cache evicts, and serves"):
         with Server("--memory", "16m") as server:
@@ -532,9 +587,31 @@ def test_memory():
             r = connect(server)
             r.set("small", "stays")
             refused("OOM", r.set, "large", b"x" * 40 * MIB)
+            is_equal(r.info()["refused"], 1)
+            with Raw(server.port) as raw: # the error alone, without the old value
+                for words in (("SET", "small", b"x" * 20 * MIB, "GET"),
+                              ("GETSET", "small", b"x" * 20 * MIB)):
+                    is_true(raw.ask(*words).startswith("OOM"), words[0])
+                is_equal(raw.ask("PING"), "PONG")
             is_equal(r.get("large"), None)
             is_true(r.set("small", "served"), "SET")
             is_equal(r.get("small"), b"served")
+    with tap.test("the memory of values that are deleted goes back to the system"):
+        with Server() as server:
+            r, empty = connect(server), server.resident()
+            pipe = r.pipeline(transaction=False)
+            for i in range(40000):
+                pipe.set(f"gone{i}", b"x" * (300 + i % 400))
+            pipe.execute()
+            full = server.resident() - empty
+            pipe.delete(*(f"gone{i}" for i in range(40000) if i % 10))
+            pipe.execute()
+            for _ in range(100):
+                if server.resident() - empty < full / 2:
+                    break
+                time.sleep(0.1)
+            is_true(server.resident() - empty < full / 2,
+                    f"{server.resident() - empty} of {full} bytes are left, for a tenth")
     with tap.test("where the system has no memory, errors are answered, and the server lives"):
         with Server("--memory", "2g", limits={resource.RLIMIT_AS: 700 * MIB}) as server:
             r, refusals = connect(server), 0
@@ -614,7 +691,7 @@ def main():
         for test in (test_cli, test_strings, test_time, test_server, test_many, test_malformed,
                      test_manners, test_crowd):
             test(server)
-    for test in (test_ends, test_memory, test_disk, test_spill):
+    for test in (test_ends, test_caps, test_memory, test_disk, test_spill):
         test()
     tap.end()
 

@@ -3,8 +3,9 @@
 # file, through io_uring and through epoll, and refuses bad arguments; and kvdemo, its client,
 # notices when a byte is wrong.
 # Method: kvdemo loads a tree of some megabytes into a server with a quarter of the memory, kills it
-# and verifies. Then bad arguments. Unless ONLY_COMPILER is set: under AddressSanitizer, and with
-# servers that are broken on purpose, each of which kvdemo must find out.
+# and verifies. Then bad arguments. Unless ONLY_COMPILER is set: under AddressSanitizer; kv_plane.c,
+# which counts what a data plane does; and servers that are broken on purpose, each of which kvdemo
+# or kv_plane must find out.
 #
 #   test/use/kv_test.sh WORKDIR
 # shellcheck disable=SC2086,SC2317  # CFLAGS is a list of words; check calls functions
@@ -61,6 +62,10 @@ run ./server --memory 99999999999g
 check 'a size that is too large' refused '--memory 99999999999g: too large'
 run ./server --sync -1
 check 'a time that is none' refused '--sync -1: not a number of seconds'
+run ./server --cap x=
+check 'a cap that is none' refused '--cap : not a number of bytes'
+run ./server --cap =8m
+check 'a cap for nobody' refused '--cap =8m: not a name of an account'
 run ./server --planes 2
 check 'more planes than there can be' refused '--planes 2: only 1 is supported'
 run ./server --io-threads 1
@@ -81,16 +86,48 @@ if [ -z "${ONLY_COMPILER:-}" ]; then
         demo --no-ring
         check 'under AddressSanitizer with epoll' verified
     fi
-    mutant() { # what, file, sed script, server's flags...
+    build_plane() { # output, the folder of its sources, flags...
+        plane_output=$1 plane_sources=$2
+        shift 2
+        build "$plane_output" "-I$plane_sources" "$root/test/use/kv_plane.c" \
+            "$plane_sources/index.c" "$plane_sources/spill.c" "$@"
+    }
+    if build_plane plane "$root/examples/kv" -O1 $sanitize >out 2>err; then
+        run ./plane
+        check 'a plane keeps its values, and each write does bounded work' [ $status -eq 0 ]
+    else not_ok 'the test of a plane does not compile' err; fi
+    broken() { # what, file, sed script: the sources, with that broken
         mutant_what=$1
         cp "$root"/examples/kv/*.[ch] . && sed "$3" "$root/examples/kv/$2" >"$2"
-        cmp -s "$2" "$root/examples/kv/$2" && { not_ok "$1: nothing to break"; return; }
-        build mutant -I. ./*.c >out 2>err || { not_ok "$1: does not compile" err; return; }
+        cmp -s "$2" "$root/examples/kv/$2" || return 0
+        not_ok "$1: nothing to break"
+        return 1
+    }
+    mutant() { # what, file, sed script, server's flags...
+        broken "$1" "$2" "$3" || return
+        build mutant -O0 -I. ./*.c >out 2>err || { not_ok "$1: does not compile" err; return; }
         server=mutant
         shift 3
         demo "$@"
         check "noticed: $mutant_what" [ $status -ne 0 ]
     }
+    plane_mutant() { # what, sed script for plane.c
+        broken "$1" plane.c "$2" || return
+        build_plane mutant . -O0 >out 2>err || { not_ok "$1: does not compile" err; return; }
+        run timeout 60 ./mutant
+        check "noticed: $mutant_what" [ $status -ne 0 ]
+    }
+    plane_mutant 'a move is not noted' '/^static void moved/,/^}/s/if (!entry) return;/return;/'
+    plane_mutant 'nothing is moved' 's/MOVES  *= 2/MOVES = 0/'
+    plane_mutant 'no record gets a second chance' \
+        '/^static size_t evicted/,/^}/s/\*entry & INDEX_RECENT/(0 \& *entry)/'
+    plane_mutant 'a second chance is forgotten' \
+        '/^static bool make_room/,/^}/s/place(entry, at);/(void)at;/'
+    plane_mutant 'all memory is evicted at once' 's/EVICT_BYTES  *= 64/EVICT_BYTES = 640/'
+    plane_mutant 'one write evicts all that the index has grown by' \
+        's/share + LIMIT_STEP > in_use ? share : in_use - LIMIT_STEP/share/'
+    plane_mutant 'the index is not within the budget' 's/limit(plane);//'
+    plane_mutant 'the tiers stay as they are' 's/++plane->writes % FIT_EVERY == 0/0/'
     mutant 'a write is not in the file' plane.c \
         's/plane->config.durable ? file_write/plane->config.durable \&\& key.len % 5 ? file_write/'
     mutant 'the older value counts' plane.c \
