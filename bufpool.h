@@ -225,8 +225,10 @@ BUFPOOL_API const char *bufpool_tenant_name(const bufpool_tenant *tenant, size_t
  * pool or tenants is NULL. If bytes come and go meanwhile, each counts as at some moment. */
 BUFPOOL_API size_t bufpool_top(const bufpool *pool, bufpool_tenant **tenants, size_t k);
 
-/* Begins a new peak_bytes, with what is live. Any thread. Does nothing if tenant is NULL. */
+/* Begin a new peak_bytes, of a tenant or of a pool with a cap, with what is live. Any thread. Do
+ * nothing if the argument is NULL. */
 BUFPOOL_API void bufpool_peak_reset(bufpool_tenant *tenant);
+BUFPOOL_API void bufpool_pool_peak_reset(bufpool *pool);
 
 /* Charges a tenant for memory that is held elsewhere on its behalf, and ends such a charge. Any
  * thread. The part that would bring a tenant's charges below zero, or above 2^62 bytes, is left
@@ -334,6 +336,17 @@ BUFPOOL_API int bufpool_view_of(bufpool_buf *buf, size_t offset, size_t len, buf
 BUFPOOL_API int bufpool_view_cut(const bufpool_view *from, size_t offset, size_t len,
                                  bufpool_view *view);
 
+/* Copies what a view shows to a buffer of a smaller class, if there is one that holds it, and shows
+ * it there: 20 bytes of a request that is done do not keep 10 MiB. The new buffer is charged for
+ * view->len bytes to the tenant of the old one, whose reference is released. The view's holder, and
+ * nobody who charges the buffer to another tenant meanwhile; before bufpool_destroy. Returns
+ *   0        on success, or if there is no smaller class for it;
+ *   -EDQUOT  if the bytes, which for a moment count twice, would exceed a cap;
+ *   -ENOMEM  if the system has no memory: see bufpool_acquire;
+ *   -ESTALE  if the buffer has no references, or the view is empty.
+ * On failure the view is unchanged. */
+BUFPOOL_API int bufpool_view_shrink(bufpool_view *view);
+
 /* Empties a view and releases its reference, with the results of bufpool_release. Any thread. A
  * second drop returns -ESTALE. */
 BUFPOOL_API int bufpool_view_drop(bufpool_view *view);
@@ -375,6 +388,8 @@ struct bufpool_info {
     uint64_t underflows;                    /* releases and discharges beyond what was held */
     uint64_t idle_buffers[BUFPOOL_CLASSES]; /* those in caches included */
     uint64_t caches;                        /* open */
+    uint64_t cap_bytes;                     /* config.max_bytes; 0 = none */
+    uint64_t peak_bytes; /* with a cap: the most that was live, and drawn ahead; else 0 */
 };
 
 /* Fills in *stats. Any thread; delays no other. If pool is NULL, all fields are 0. Does nothing if
@@ -2584,6 +2599,22 @@ BUFPOOL_API int bufpool_view_cut(const bufpool_view *from, size_t offset, size_t
     return 0;
 }
 
+BUFPOOL_API int bufpool_view_shrink(bufpool_view *view)
+{
+    bufpool_buf *old = view->buf, *copy;
+
+    if (!bufpool_data(old)) return bufpool__refuse(old);
+    const bufpool__head *head = bufpool__head_of(old);
+    if (bufpool_class_for(view->len) >= bufpool_class_of(old)) return 0;
+    int error = bufpool_try_acquire(head->pool, view->len, head->tenant, &copy);
+    if (error) return error;
+    unsigned char *data = bufpool__head_of(copy)->data;
+    if (view->len > 0) memcpy(data, view->data, view->len);
+    *view = (bufpool_view){data, view->len, copy};
+    (void)bufpool_release(old);
+    return 0;
+}
+
 BUFPOOL_API int bufpool_view_drop(bufpool_view *view)
 {
     bufpool_buf *buf = view->buf;
@@ -3198,14 +3229,24 @@ static inline uint64_t bufpool__read(const _Atomic(uint64_t) *counter)
     return atomic_load_explicit(counter, memory_order_acquire);
 }
 
+/* -- Peaks -- */
+
+static void bufpool__peak_begin(bufpool__level *level, _Atomic(uint32_t) *lock)
+{
+    bufpool__lock(lock);
+    /* relaxed: the lock. */
+    atomic_store_explicit(&level->peak, bufpool__granted(level), memory_order_relaxed);
+    bufpool__unlock(lock);
+}
+
 BUFPOOL_API void bufpool_peak_reset(bufpool_tenant *tenant)
 {
-    if (!tenant) return;
-    bufpool__lock(tenant->lock);
-    /* relaxed: the lock. */
-    atomic_store_explicit(&tenant->level.peak, bufpool__granted(&tenant->level),
-                          memory_order_relaxed);
-    bufpool__unlock(tenant->lock);
+    if (tenant) bufpool__peak_begin(&tenant->level, tenant->lock);
+}
+
+BUFPOOL_API void bufpool_pool_peak_reset(bufpool *pool)
+{
+    if (pool) bufpool__peak_begin(&pool->all, &pool->all_lock);
 }
 
 BUFPOOL_API bufpool_tenant *bufpool_tenant_next(const bufpool *pool, const bufpool_tenant *tenant)
@@ -3323,6 +3364,8 @@ BUFPOOL_API void bufpool_stats(const bufpool *pool, struct bufpool_info *stats)
     stats->underflows = atomic_load_explicit(&pool->underflows, memory_order_relaxed);
     stats->tenants    = bufpool__get(&pool->tenant_count);
     stats->caches     = bufpool__get(&pool->caches);
+    stats->cap_bytes  = pool->config.max_bytes;
+    stats->peak_bytes = atomic_load_explicit(&pool->all.peak, memory_order_relaxed);
 }
 
 /* -- Metrics -- */
@@ -3566,6 +3609,12 @@ static void bufpool__append_pool(bufpool__text *text, const bufpool *pool)
                            "Acquisitions above the largest class", info.oversize);
     bufpool__append_single(text, "live_bytes", gauge, none,
                            "Bytes asked for and not yet released, and charged", info.live_bytes);
+    if (info.cap_bytes > 0) {
+        bufpool__append_single(text, "peak_bytes", gauge, none,
+                               "Most that was live, and drawn ahead", info.peak_bytes);
+        bufpool__append_single(text, "cap_bytes", gauge, none, "Live bytes at most",
+                               info.cap_bytes);
+    }
     bufpool__append_single(text, "live_buffers", gauge, none, "Buffers not yet released",
                            info.live_buffers);
     bufpool__append_single(text, "capacity_bytes", gauge, none, "Capacity of live buffers",

@@ -197,6 +197,44 @@ static void the_largest_come_first(void)
     end();
 }
 
+static struct bufpool_info all(void)
+{
+    struct bufpool_info figures;
+    bufpool_stats(pool, &figures);
+    return figures;
+}
+
+/* A pool with a cap knows the most that was live in it. */
+static void a_pool_has_a_peak(void)
+{
+    char text[4096];
+
+    make((bufpool_config){0});
+    CHECK_EQ(bufpool_release(bufpool_acquire(pool, 5000, NULL)), 0);
+    CHECK_EQ(all().cap_bytes, 0);
+    CHECK_EQ(all().peak_bytes, 0);
+    bufpool_metrics(pool, text, sizeof text);
+    CHECK(!strstr(text, "buffer_pool_peak_bytes") && !strstr(text, "buffer_pool_cap_bytes"));
+    end();
+
+    make((bufpool_config){.max_bytes = 10000000});
+    bufpool_tenant *acme = bufpool_tenant_get(pool, "acme", 4);
+    bufpool_buf    *buf  = bufpool_acquire(pool, 3000000, acme);
+    bufpool_pool_peak_reset(NULL);
+    CHECK_EQ(bufpool_release(bufpool_acquire(pool, 4000000, NULL)), 0);
+    CHECK_EQ(all().cap_bytes, 10000000);
+    uint64_t peak = all().peak_bytes;
+    CHECK(peak >= 7000000 && peak <= 10000000);
+    bufpool_metrics(pool, text, sizeof text);
+    CHECK(strstr(text, "\nbuffer_pool_peak_bytes "));
+    CHECK(strstr(text, "\nbuffer_pool_cap_bytes 10000000\n"));
+    bufpool_pool_peak_reset(pool);
+    CHECK(all().peak_bytes >= 3000000 && all().peak_bytes < peak);
+    CHECK_EQ(bufpool_release(buf), 0);
+    CHECK(all().peak_bytes >= 3000000); /* until the next reset */
+    end();
+}
+
 static void a_buffer_changes_its_bill(void)
 {
     bufpool_buf *buf;
@@ -479,6 +517,7 @@ int main(int argc, char **argv)
     RUN(a_cap_is_exact);
     RUN(the_pools_cap_is_for_all);
     RUN(the_largest_come_first);
+    RUN(a_pool_has_a_peak);
     RUN(a_buffer_changes_its_bill);
     RUN(caps_on_each_level);
     RUN(nobody_is_refused_who_fits);

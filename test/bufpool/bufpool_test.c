@@ -324,6 +324,7 @@ static void nothing_is_nothing(void)
     CHECK(!view.data && !view.len && !view.buf);
     CHECK_EQ(bufpool_view_drop(&view), -ESTALE);
     CHECK_EQ(bufpool_view_cut(&view, 0, 0, &view), -ESTALE);
+    CHECK_EQ(bufpool_view_shrink(&view), -ESTALE);
     CHECK_EQ(bufpool_capacity(NULL), 0);
     CHECK_EQ(bufpool_class_of(NULL), BUFPOOL_OVERSIZE);
     CHECK(!bufpool_writable(NULL));
@@ -592,6 +593,65 @@ static void views_of(size_t size)
     is_empty(&whole);
     CHECK_EQ(bufpool_view_drop(&whole), -ESTALE);
     is_empty(&whole);
+}
+
+/* The copy is charged to the same tenant; a view that fits no smaller class stays where it is. */
+static void a_view_moves_to_a_smaller_buffer(void)
+{
+    bufpool_view view, twice;
+
+    make((bufpool_config){0});
+    bufpool_tenant *tenant = tenant_named("acme");
+    bufpool_buf    *buf    = bufpool_acquire(pool, 2 * MIB, tenant);
+    strcpy((char *)bufpool_data(buf) + MIB, "a request of forty bytes, of which we keep some");
+    CHECK_EQ(bufpool_view_of(buf, MIB, 20, &view), 0);
+    CHECK_EQ(bufpool_release(buf), 1);
+    twice = view;
+    CHECK_EQ(bufpool_view_shrink(&view), 0);
+    CHECK(view.buf != buf && view.len == 20 && view.data == bufpool_data(view.buf));
+    CHECK(memcmp(view.data, "a request of forty b", 20) == 0);
+    CHECK_EQ(bufpool_class_of(view.buf), BUFPOOL_SMALL);
+    CHECK(bufpool_writable(view.buf));
+    CHECK_EQ(bill(tenant).live_bytes, 20);
+    CHECK_EQ(info().live_bytes, 20);
+    idle_is(0, 0, 0, 1);
+    buf = view.buf;
+    CHECK_EQ(bufpool_view_shrink(&view), 0); /* there is no smaller class */
+    CHECK(view.buf == buf && view.len == 20);
+    CHECK_EQ(bufpool_view_shrink(&twice), -ESTALE);
+    CHECK_EQ(info().underflows, 1);
+    CHECK_EQ(bufpool_view_drop(&view), 0);
+    CHECK_EQ(bufpool_view_shrink(&view), -ESTALE);
+    is_empty(&view);
+
+    buf = bufpool_acquire(pool, 10 * MIB + 1, NULL);
+    CHECK_EQ(bufpool_view_of(buf, 7, 0, &view), 0);
+    CHECK_EQ(bufpool_view_shrink(&view), 0);
+    CHECK(view.buf != buf && view.len == 0);
+    CHECK_EQ(bufpool_release(buf), 0);
+    CHECK_EQ(bufpool_view_drop(&view), 0);
+    end();
+}
+
+/* At a cap, and without memory: the view stays as it was. */
+static void a_view_that_cannot_move(void)
+{
+    bufpool_view view;
+
+    make((bufpool_config){0});
+    bufpool_tenant *tenant = tenant_named("acme");
+    bufpool_buf    *buf    = bufpool_acquire(pool, 5000, tenant);
+    CHECK_EQ(bufpool_view_of(buf, 100, 20, &view), 0);
+    CHECK_EQ(bufpool_tenant_cap(tenant, 5019, 0), 0);
+    CHECK_EQ(bufpool_view_shrink(&view), -EDQUOT);
+    CHECK(view.buf == buf && view.len == 20);
+    CHECK_EQ(bill(tenant).live_bytes, 5000);
+    CHECK_EQ(bufpool_tenant_cap(tenant, 5020, 0), 0);
+    CHECK_EQ(bufpool_view_shrink(&view), 0);
+    CHECK_EQ(bill(tenant).live_bytes, 5020);
+    CHECK_EQ(bufpool_release(buf), 0);
+    CHECK_EQ(bufpool_view_drop(&view), 0);
+    end();
 }
 
 static void views_end_where_buffers_do(void)
@@ -1991,6 +2051,8 @@ int main(int argc, char **argv)
     RUN(a_name_is_good_for_one_life);
     RUN(a_name_is_stale_after_trim_too);
     RUN(views_end_where_buffers_do);
+    RUN(a_view_moves_to_a_smaller_buffer);
+    RUN(a_view_that_cannot_move);
     RUN(cuts_end_where_views_do);
     RUN(a_cache_keeps_buffers);
     RUN(any_buffer_through_any_way);
