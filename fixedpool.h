@@ -77,8 +77,8 @@ extern "C" {
  *
  *   - A frame is leased to one caller at a time. A lease fails only if no frame is idle: frames
  *     that are idle in another thread's cache are found, even if that thread sleeps or was stopped
- *     in the middle of a call. (The one frame that it was about to lease or free there counts as
- *     leased.)
+ *     in the middle of a call. (The frame that it was about to lease or free there counts as
+ *     leased; of a batch through a cache, up to 16.)
  *   - alloc and free are lock-free, with and without a cache: no thread waits for another. At no
  *     moment does a thread that is stopped hold up the others, however many there are.
  *   - A second free of a frame returns -EALREADY and changes nothing. Of several frees of one lease

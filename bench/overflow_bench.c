@@ -17,6 +17,8 @@
  *   read      the first 8 bytes of 1 M values of 256 bytes, in random order; the array of names is
  *             walked from end to end; op: a read
  *   read-many the same, 64 at a time: overflow_read_many; floor prefetches the pointers
+ *   free      1 M values of 256 bytes are freed in random order; op: a free
+ *   free-many the same, 64 at a time: overflow_free_many
  *   read-copy the same with all of the value copied out: a reader beside the owner
  *   churn-100, churn-10k, churn-1m    N holes: 2 N values of 64 to 448 bytes are written and every
  *             other is freed. Then op: a random one of those N that live is freed, and a value of
@@ -43,6 +45,7 @@
  * Subjects. Each is given the same sizes in the same order, from the same warm bytes, of which the
  * first 8 are new each time; each of its values is found again by an 8-byte name in an array.
  *   ashlar    overflow.h; to read-copy, an overflow_reader
+ *   reserve   the same, but a value is copied into a reservation, which is then committed
  *   floor     memcpy, and the same checksum; slots of the same size, one behind the other in a
  *             mapped file whose blocks are reserved by fallocate, 64 MiB at a time. Pages come by
  *             faults. read: a bare pointer. churn: the old place. sync: msync of what is new.
@@ -253,6 +256,7 @@ struct subject {
     uint64_t (*read_many)(const uint64_t *names, uint32_t count); /* sum of their first 8 bytes */
     void (*copy)(uint64_t name, size_t size);                     /* to buffer */
     void (*free)(uint64_t name);
+    void (*free_many)(const uint64_t *names, uint32_t count);
     void (*sync)(void);
     void (*close)(void);
     uint64_t (*reopen)(void); /* how many values it found */
@@ -316,6 +320,10 @@ static inline void ashlar_free(uint64_t name)
     int error = overflow_free(ashlar, name);
     if (error) fail("free", error);
 }
+static inline void ashlar_free_many(const uint64_t *some, uint32_t count)
+{
+    if (overflow_free_many(ashlar, some, count) != count) fail("free_many", ESTALE);
+}
 static inline void ashlar_sync(void)
 {
     int error = overflow_sync(ashlar);
@@ -373,10 +381,29 @@ static const struct subject subject_ashlar = {
     .read_many   = ashlar_read_many,
     .copy        = ashlar_copy,
     .free        = ashlar_free,
+    .free_many   = ashlar_free_many,
     .sync        = ashlar_sync,
     .close       = ashlar_close,
     .reopen      = ashlar_reopen,
     .holes       = ashlar_holes,
+};
+
+static inline int reserve_write(uint64_t *name, const void *data, size_t size)
+{
+    void *to;
+    int   error = overflow_reserve(ashlar, size, 0, &to);
+    if (error) return error;
+    memcpy(to, data, size);
+    return overflow_commit(ashlar, size, name);
+}
+
+static const struct subject subject_reserve = {
+    .name        = "reserve",
+    .open        = ashlar_open,
+    .write       = reserve_write,
+    .commit      = nothing,
+    .start_reads = nothing,
+    .read        = ashlar_read,
 };
 
 /* -- Floors -- */
@@ -875,6 +902,30 @@ WORKLOAD get_many(const struct subject *s)
     report_ns(ns, ops);
 }
 
+/* The names of the values that are freed are in random order already. */
+WORKLOAD frees(const struct subject *s)
+{
+    if (ops > values) ops = values;
+    room = room_for(values, value_size);
+    make_names(values);
+    fill_shuffled(s);
+    uint64_t start = now_ns();
+    for (uint64_t i = 0; i < ops; i++) s->free(names[i]);
+    report_ns(now_ns() - start, ops);
+}
+
+WORKLOAD free_many(const struct subject *s)
+{
+    if (ops > values) ops = values;
+    ops  = ops / MANY * MANY;
+    room = room_for(values, value_size);
+    make_names(values);
+    fill_shuffled(s);
+    uint64_t start = now_ns();
+    for (uint64_t i = 0; i < ops; i += MANY) s->free_many(names + i, MANY);
+    report_ns(now_ns() - start, ops);
+}
+
 WORKLOAD get(const struct subject *s) { gets(s, false); }
 WORKLOAD copy(const struct subject *s) { gets(s, true); }
 
@@ -997,6 +1048,9 @@ WORKLOAD fragment(const struct subject *s)
 DO(ashlar, fill)
 DO(ashlar, get)
 DO(ashlar, get_many)
+DO(ashlar, frees)
+DO(ashlar, free_many)
+DO(reserve, fill)
 DO(ashlar, copy)
 DO(ashlar, churn)
 DO(ashlar, reopen)
@@ -1029,6 +1083,7 @@ DO(lmdb, sync_often)
 #ifdef WITH_MEMKIND
 DO(memkind, fill)
 DO(memkind, get)
+DO(memkind, frees)
 DO(memkind, churn)
 DO(memkind, fragment)
 #define MEMKIND(workload, what, ops, values, size) WITH(workload, memkind, what, ops, values, size)
@@ -1038,6 +1093,7 @@ DO(memkind, fragment)
 #ifdef WITH_BOOST
 DO(boost, fill)
 DO(boost, get)
+DO(boost, frees)
 DO(boost, churn)
 DO(boost, sync_often)
 DO(boost, fragment)
@@ -1049,7 +1105,8 @@ DO(boost, fragment)
 enum { READS = 8000000, READ = 1000000, CHURNS = 500000, SYNCS = 200000, FRAGMENTS = 10000000 };
 
 #define WRITES(workload, ops, size)                                                              \
-    WITH(workload, ashlar, fill, ops, 1, size), WITH(workload, floor, fill, ops, 1, size),       \
+    WITH(workload, ashlar, fill, ops, 1, size), WITH(workload, reserve, fill, ops, 1, size),     \
+        WITH(workload, floor, fill, ops, 1, size),                                               \
         WITH(workload, touch, fill, ops, 1, size), WITH(workload, populate, fill, ops, 1, size), \
         WITH(workload, plain, fill, ops, 1, size), LMDB(workload, fill, ops, 1, size),           \
         MEMKIND(workload, fill, ops, 1, size), BOOST(workload, fill, ops, 1, size)
@@ -1085,6 +1142,10 @@ static const struct run {
     BOOST("read", get, READS, READ, 256),
     WITH("read-many", ashlar, get_many, READS, READ, 256),
     WITH("read-many", floor, get_many, READS, READ, 256),
+    WITH("free", ashlar, frees, READ, READ, 256),
+    MEMKIND("free", frees, READ, READ, 256),
+    BOOST("free", frees, READ, READ, 256),
+    WITH("free-many", ashlar, free_many, READ, READ, 256),
     WITH("read-copy", ashlar, copy, READS, READ, 256),
     WITH("read-copy", floor, copy, READS, READ, 256),
     WITH("read-copy", plain, copy, READS, READ, 256),
