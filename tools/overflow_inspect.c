@@ -14,8 +14,8 @@
  * has the heads of damaged slots.
  *
  * Exit status: 0 no damage, 1 damage, 2 bad arguments, 3 the file cannot be opened or read, 4 it is
- * no region file or its header is damaged, 5 another version or byte order. From 2 on there is
- * nothing on stdout.
+ * no region file, or its header is damaged or cut, 5 another version or byte order. From 2 on there
+ * is nothing on stdout.
  */
 #define _GNU_SOURCE       1
 #define _FILE_OFFSET_BITS 64
@@ -326,8 +326,10 @@ static int explain(const struct file *file, int error)
                       : error == -ELOOP  ? "is a symbolic link"
                       : error == -EIO    ? "the disk cannot read all of it; try -s"
                       : error != -EUCLEAN ? strerror(-error)
-                      : version >= 0     ? "its header is damaged: no copy holds its check"
-                                         : "is not a region file";
+                      : version < 0      ? "is not a region file"
+                      : lseek(file->fd, 0, SEEK_END) < 8192
+                          ? "is cut: a region has at least 8,192 bytes"
+                          : "its header is damaged: no copy holds its check";
     fprintf(stderr, "overflow_inspect: %s: %s\n", file->path, why);
     return error == -EUCLEAN ? NO_REGION : NO_FILE;
 }
