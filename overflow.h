@@ -224,8 +224,9 @@ OVERFLOW_API const void *overflow_read(const overflow_region *region, overflow_r
 OVERFLOW_API size_t overflow_read_many(const overflow_region *region, const overflow_ref *refs,
                                        overflow_slot *slots, size_t count);
 
-/* Starts to load what overflow_read and the first access to the value will need. Owner only. Some
- * ten refs ahead is a good time. Any ref is allowed, also a stale one, and NULL for region. */
+/* Starts to load what overflow_read will need: the line of the cache in which the value's header
+ * is, often with its first bytes. Owner only. Some ten refs ahead is a good time. Any ref is
+ * allowed, also a stale one, and NULL for region. */
 OVERFLOW_API void overflow_prefetch(const overflow_region *region, overflow_ref ref);
 
 /* Fills in *slot for a ref. Owner only. Returns
@@ -2133,8 +2134,8 @@ enum { OVERFLOW__AHEAD = 12 };
 OVERFLOW_API void overflow_prefetch(const overflow_region *region, overflow_ref ref)
 {
     if (!region || overflow__place(ref) >= region->used) return;
+    /* Not the line behind it as well: two for each ref are more than are under way at a time. */
     __builtin_prefetch(overflow__words(&region->view, overflow__place(ref)));
-    __builtin_prefetch(overflow__words(&region->view, overflow__place(ref) + 1));
 }
 
 static OVERFLOW__HOT size_t overflow__read_all(const overflow_region *region, bool instruction,
